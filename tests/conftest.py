@@ -1,0 +1,80 @@
+"""What several tests share: the built site, and a browser that may talk to this machine only."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tools.browser import find_browser
+
+ROOT = Path(__file__).resolve().parent.parent
+ELSEWHERE = re.compile(r"^(https?|wss?|ftp)://(?!(127\.0\.0\.1|localhost)[:/])")
+# sphinx-thebe's script is on every page of a Jupyter Book 1 site and declares its constant twice; it does no harm.
+HARMLESS = re.compile(r"Identifier 'THEBE_JS_URL' has already been declared")
+
+
+@pytest.fixture(scope="session")
+def book_html() -> Path:
+    """The folder of the built site."""
+    html = ROOT / "_build" / "html"
+    if not (html / "index.html").is_file():
+        pytest.fail("the site is not built: run `make book` first", pytrace=False)
+    return html
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium. Its scope is a module because playwright keeps an event loop running while it lives."""
+    from playwright.sync_api import sync_playwright
+
+    executable = find_browser()
+    if executable is None:
+        say = pytest.fail if os.environ.get("CI") else pytest.skip
+        say("no Chromium or Chrome: run `python tools/browser.py --install`")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@dataclass
+class Visit:
+    """A page and what went wrong on it: requests it made to other machines (all refused), and its errors."""
+
+    page: object
+    refused: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def visit(browser) -> Iterator:
+    """``visit(url, **context_options) -> Visit``: open a page with every other host out of reach."""
+    contexts = []
+
+    def open_page(url: str, **options) -> Visit:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        contexts.append(context)
+        seen = Visit(page=context.new_page())
+
+        def refuse(route) -> None:
+            seen.refused.append(route.request.url)
+            route.abort()
+
+        def note(message: str) -> None:
+            if not HARMLESS.search(message):
+                seen.errors.append(message)
+
+        context.route(ELSEWHERE, refuse)
+        seen.page.on("console", lambda said: note(said.text) if said.type == "error" else None)
+        seen.page.on("pageerror", lambda error: note(str(error)))
+        seen.page.on("requestfailed", lambda request: note(f"did not load: {request.url}"))
+        seen.page.goto(url)
+        seen.page.wait_for_load_state("networkidle")
+        return seen
+
+    yield open_page
+    for context in contexts:
+        context.close()
