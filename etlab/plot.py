@@ -1,0 +1,160 @@
+"""Figures: one style sheet, and pictures whose axes follow the conventions of `etlab.geometry`.
+
+Rows and z increase upwards, the tilt axis x and the direction y run to the right. Every axis carries its unit:
+pixels, or nanometres where ``voxel_nm`` is given; degrees for tilts.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Arc, FancyArrowPatch, Polygon
+
+INK = "#767676"  # as in plot.mplstyle
+ACCENT = "#D55E00"
+
+
+def use_style() -> None:
+    """Use the course's style sheet for all figures from here on."""
+    plt.style.use(str(files("etlab") / "plot.mplstyle"))
+
+
+def show_image(
+    ax: Axes | None,
+    image: np.ndarray,
+    *,
+    title: str | None = None,
+    voxel_nm: float | None = None,
+    cmap: str = "gray",
+    vmin: float | None = None,
+    vmax: float | None = None,
+) -> Axes:
+    """Draw one projection ``image[row, x]``, rows upwards, and return its axes (new ones if ``ax`` is None).
+
+    ``voxel_nm`` is the edge of a pixel in nm. Raises ValueError if ``image`` is not two-dimensional.
+    """
+    return _show(ax, image, ("x, tilt axis", "row"), title, voxel_nm, cmap, vmin, vmax)
+
+
+def show_slice(
+    ax: Axes | None,
+    slice_: np.ndarray,
+    *,
+    title: str | None = None,
+    voxel_nm: float | None = None,
+    cmap: str = "gray",
+    vmin: float | None = None,
+    vmax: float | None = None,
+) -> Axes:
+    """Draw one slice ``volume[:, :, i]``, shape (nz, ny), z upwards, and return its axes (new if ``ax`` is None).
+
+    ``voxel_nm`` is the edge of a voxel in nm. Raises ValueError if ``slice_`` is not two-dimensional.
+    """
+    return _show(ax, slice_, ("y", "z"), title, voxel_nm, cmap, vmin, vmax)
+
+
+def show_sinogram(
+    ax: Axes | None,
+    sinogram: np.ndarray,
+    tilts_deg: np.ndarray,
+    *,
+    title: str | None = None,
+    voxel_nm: float | None = None,
+    cmap: str = "gray",
+) -> Axes:
+    """Draw ``images[:, :, i]``, shape (n_tilts, n_rows), one line per tilt, and return its axes.
+
+    ``tilts_deg`` increase but need not be evenly spaced. New axes if ``ax`` is None. Raises ValueError if there is
+    not one angle per line.
+    """
+    sinogram = _two_dimensional(sinogram)
+    if np.shape(tilts_deg) != sinogram.shape[:1]:
+        raise ValueError(
+            f"tilts_deg: got shape {np.shape(tilts_deg)}, expected {sinogram.shape[:1]}, one per line"
+        )
+    ax = plt.subplots()[1] if ax is None else ax
+    pixel, unit = (1.0, "px") if voxel_nm is None else (voxel_nm, "nm")
+    rows = np.arange(sinogram.shape[1]) * pixel
+    ax.pcolormesh(rows, tilts_deg, sinogram, cmap=cmap, shading="nearest", rasterized=True)
+    ax.set(xlabel=f"row [{unit}]", ylabel="tilt θ [°]", title=title)
+    return ax
+
+
+def conventions(tilt_deg: float = 30.0) -> Figure:
+    """Draw beam, specimen, tilt axis, detector and the sign of θ, and where one voxel lands in the image.
+
+    Left: seen along the tilt axis x, which points at the reader. Right: the image that the detector records.
+    """
+    theta = np.deg2rad(tilt_deg)
+    # The formula s = y cos θ + z sin θ in this drawing: y and z turn clockwise by θ, and s runs to the right.
+    along_y = np.array([np.cos(theta), -np.sin(theta)])
+    along_z = np.array([np.sin(theta), np.cos(theta)])
+    y, z = 1.2, 0.3
+    s = y * np.cos(theta) + z * np.sin(theta)
+    point = y * along_y + z * along_z
+
+    figure, (side, image) = plt.subplots(1, 2, figsize=(6.8, 3.6), width_ratios=(1.35, 1))
+    _arrow(side, (-2.6, 2.7), (-2.6, 1.5), "beam", at=(-2.45, 2.1))
+    for x in np.linspace(-1.6, 1.6, 5):
+        side.plot([x, x], [2.7, -2.1], color=INK, lw=0.7, alpha=0.5)
+    corners = [(-1.7, -0.5), (1.7, -0.5), (1.7, 0.5), (-1.7, 0.5)]
+    slab = Polygon(
+        [a * along_y + b * along_z for a, b in corners], facecolor=INK, alpha=0.3, edgecolor="none"
+    )
+    side.add_patch(slab)
+    _arrow(side, (0, 0), tuple(2.5 * along_y), "y", at=tuple(2.75 * along_y))
+    _arrow(side, (0, 0), tuple(1.9 * along_z), "z", at=tuple(2.15 * along_z))
+    side.plot([0, 2.6], [0, 0], color=INK, lw=0.8, ls=":")
+    side.add_patch(Arc((0, 0), 4.4, 4.4, theta1=-tilt_deg, theta2=0, color=ACCENT, lw=1.6))
+    side.text(2.35, -0.62, "θ > 0", color=ACCENT, ha="left", va="center")
+    side.plot(0, 0, "o", ms=9, mfc="none", color=INK)
+    side.plot(0, 0, "o", ms=3, color=INK)
+    side.text(-0.2, 0.05, "x", ha="right", va="bottom")
+    side.plot(*point, "o", color=ACCENT)
+    side.plot([point[0], s], [point[1], -2.1], color=ACCENT, ls="--", lw=1.2)
+    _arrow(side, (-2.0, -2.1), (2.5, -2.1), "s", at=(2.7, -2.1))
+    side.plot([0, 0], [-2.2, -2.0], color=INK)
+    side.plot(s, -2.1, "o", color=ACCENT)
+    side.text(0.1, -2.3, "detector: s = y cos θ + z sin θ", ha="center", va="top")
+    side.set(xlim=(-3.0, 3.3), ylim=(-2.8, 2.9), aspect="equal", title="seen along the tilt axis x")
+    side.axis("off")
+
+    image.axhline(0, color=INK, ls=":", lw=0.8)
+    image.text(-1.9, 0.08, "tilt axis", ha="left", va="bottom")
+    image.plot(0.5, s, "o", color=ACCENT)
+    image.plot([0.5, 0.5], [0, s], color=ACCENT, ls="--", lw=1.2)
+    image.text(0.62, s / 2, "s", color=ACCENT, va="center")
+    image.set(xlim=(-2, 2), ylim=(-2, 2), aspect="equal", xticks=[], yticks=[])
+    image.set(xlabel="x →", ylabel="row →", title="the image")
+    return figure
+
+
+def _two_dimensional(array):
+    array = np.asarray(array)
+    if array.ndim != 2:
+        raise ValueError(f"image: got shape {array.shape}, expected two axes")
+    return array
+
+
+def _show(ax, image, names, title, voxel_nm, cmap, vmin, vmax):
+    image = _two_dimensional(image)
+    ax = plt.subplots()[1] if ax is None else ax
+    pixel, unit = (1.0, "px") if voxel_nm is None else (voxel_nm, "nm")
+    (n_up, n_right), half = image.shape, 0.5
+    extent = [edge * pixel for edge in (-half, n_right - half, -half, n_up - half)]
+    ax.imshow(image, origin="lower", extent=extent, cmap=cmap, vmin=vmin, vmax=vmax, interpolation="nearest")
+    ax.set(xlabel=f"{names[0]} [{unit}]", ylabel=f"{names[1]} [{unit}]", title=title)
+    return ax
+
+
+def _arrow(ax, start, end, label, *, at):
+    ax.add_patch(
+        FancyArrowPatch(
+            start, end, arrowstyle="-|>", mutation_scale=11, color=INK, lw=1.2, shrinkA=0, shrinkB=0
+        )
+    )
+    ax.text(*at, label, ha="center" if label != "beam" else "left", va="center")
