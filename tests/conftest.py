@@ -12,7 +12,7 @@ from tools.browser import find_browser
 
 ROOT = Path(__file__).resolve().parent.parent
 ELSEWHERE = re.compile(r"^(https?|wss?|ftp)://(?!(127\.0\.0\.1|localhost)[:/])")
-# sphinx-thebe's script is on every page of a Jupyter Book 1 site and declares its constant twice; it does no harm.
+# sphinx-thebe's script, on every page of a Jupyter Book 1 site, declares its constant twice; it does no harm.
 HARMLESS = re.compile(r"Identifier 'THEBE_JS_URL' has already been declared")
 
 
@@ -27,7 +27,7 @@ def book_html() -> Path:
 
 @pytest.fixture(scope="module")
 def browser():
-    """A headless Chromium. Its scope is a module because playwright keeps an event loop running while it lives."""
+    """A headless Chromium; per module, because playwright keeps an event loop running while it lives."""
     from playwright.sync_api import sync_playwright
 
     executable = find_browser()

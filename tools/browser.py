@@ -1,7 +1,7 @@
 """Find a Chromium or Chrome for the browser tests, and with ``--install`` get one where there is none.
 
-The system's browser is preferred, because it is the one readers have. `python tools/browser.py --install` tries the
-distribution's package (root on Debian), then playwright's own download.
+The system's browser is preferred, because it is the one readers have; next comes playwright's own. Where
+there is none, Debian's package is installed if we are root there, playwright's download otherwise.
 """
 
 import os

@@ -1,0 +1,62 @@
+# The course in two commands: `make book` builds the site, `make test` runs every check.
+PYTHON ?= python3
+PORT ?= 8000
+VENV = .venv
+RUN = $(VENV)/bin/python
+PIP = $(RUN) -m pip --disable-pip-version-check --no-input install --quiet
+LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock" --quiet
+
+.PHONY: help book serve test labs lock clean distclean
+
+help: ## list what make can do
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+book: $(VENV)/.book vendored/mathjax ## set up, fetch the data, execute and build the site
+	@$(RUN) -m etlab.data
+	@$(RUN) tools/build_book.py
+
+serve: $(VENV)/.book ## serve the built site to this machine's browser (PORT=8000)
+	@$(RUN) tools/serve.py $(PORT)
+
+test: $(VENV)/.dev ## set up, build the site and run every check
+	@$(RUN) tools/browser.py --install
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(VENV)/bin/lint-imports --no-logo
+	@$(MAKE) book
+	$(RUN) -m pytest
+
+labs: $(VENV)/.dev ## make the students' labs from the instructor's
+	@$(RUN) tools/release_labs.py
+
+lock: ## pin the newest allowed versions of everything (needs uv)
+	$(LOCK) --upgrade --extra book --output-file requirements.txt
+	$(LOCK) --upgrade --extra dev --extra grading --constraint requirements.txt --output-file requirements-dev.txt
+
+clean: ## remove what was built
+	rm -rf _build vendored
+
+distclean: clean ## remove what was built and the environment
+	rm -rf $(VENV) etlab.egg-info
+
+# Stamps: each says that the step before it was done with the files it names.
+$(VENV)/.made: tools/check_python.sh
+	@sh tools/check_python.sh "$(PYTHON)"
+	@test -x $(RUN) || $(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.book: $(VENV)/.made requirements.txt pyproject.toml
+	@echo "installing the pinned packages of the book into $(VENV) (about a minute)"
+	@$(PIP) -r requirements.txt
+	@$(PIP) --no-deps --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.book requirements-dev.txt
+	@echo "installing what the checks and the grading need"
+	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+vendored/mathjax: $(VENV)/.book tools/vendor_mathjax.py
+	@$(RUN) tools/vendor_mathjax.py
+	@touch $@

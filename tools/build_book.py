@@ -1,0 +1,62 @@
+"""Execute and build the site, never from stale results.
+
+Jupyter Book executes a page again when the page changes; it sees neither a change in `etlab` nor in the
+environment, and a second build after a failed one does not repeat the warnings of the first. So two keys are
+kept beside the site: what the pages were computed with, and what the last *successful* build was made of.
+"""
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "_build"
+COMPUTED_WITH = ("etlab", "requirements.txt")
+LOOKS_LIKE = ("_config.yml", "_toc.yml", "assets", "extensions")
+
+
+def digest(*names: str) -> str:
+    """SHA-256 over the names and contents of files, folders taken whole but for Python's caches."""
+    total = hashlib.sha256(platform.python_version().encode())
+    for name in names:
+        top = ROOT / name
+        for path in [top] if top.is_file() else sorted(top.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                total.update(f"{path.relative_to(ROOT).as_posix()} {path.stat().st_size}\n".encode())
+                total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def forget_unless(key_file: Path, key: str, *folders: str) -> None:
+    """Remove folders of the build unless ``key_file`` holds ``key``."""
+    if not key_file.is_file() or key_file.read_text() != key:
+        for folder in folders:
+            shutil.rmtree(BUILD / folder, ignore_errors=True)
+
+
+def main() -> int:
+    """Build; return the exit status of Jupyter Book."""
+    BUILD.mkdir(exist_ok=True)
+    executed, built = BUILD / "executed.key", BUILD / "built.key"
+    computed_with = digest(*COMPUTED_WITH)
+    made_of = computed_with + digest(*LOOKS_LIKE)
+    forget_unless(executed, computed_with, ".jupyter_cache", "jupyter_execute")
+    executed.write_text(computed_with)
+    forget_unless(built, made_of, ".doctrees", "html")
+    built.unlink(missing_ok=True)
+
+    jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    command = [*jupyter_book, "build", ".", "-W", "-n", "--keep-going"]
+    status = subprocess.run(command, cwd=ROOT, env={**os.environ, "ETLAB_STATIC": "1"}).returncode
+    if status == 0:
+        built.write_text(made_of)
+        print(f"\nThe site is built. Open {(BUILD / 'html' / 'index.html').as_uri()} or run `make serve`.")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
