@@ -1,0 +1,72 @@
+"""Calling a student's function: whatever comes back, the student reads one paragraph that says what to do."""
+
+from __future__ import annotations
+
+import io
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
+
+import numpy as np
+
+
+class CheckFailed(AssertionError):
+    """A check that did not hold. In a notebook it shows its message only, without a traceback."""
+
+    def _render_traceback_(
+        self,
+    ) -> list[str]:  # IPython asks an exception that has this method to draw itself
+        return [f"\x1b[31mNot yet.\x1b[0m {self}"]
+
+
+@contextmanager
+def case(seed: int | None, statement: str) -> Iterator[np.random.Generator]:
+    """Random numbers of one check; prints the statement if the check holds, names the seed in both cases."""
+    if seed is None:
+        seed = int(np.random.default_rng().integers(2**32))
+    try:
+        yield np.random.default_rng(seed)
+    except CheckFailed as failure:
+        failure.args = (f"{failure} [seed={seed}]",)
+        raise
+    print(f"✓ {statement} [seed={seed}]")
+
+
+def call(function: Callable, *arguments, shape: tuple[int, ...]) -> np.ndarray:
+    """The function's answer as a finite float64 array of this shape.
+
+    Raises CheckFailed with what came instead. Arrays are passed as copies, since a student may change them.
+    """
+    name = getattr(function, "__name__", "the function")
+    copies = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+    try:
+        # nbgrader gives no points to a cell that writes to stderr, but a warning is not a wrong answer
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            answer = function(*copies)
+    except NotImplementedError:
+        raise CheckFailed(
+            f"`{name}` is not written yet. Replace `raise NotImplementedError()` in its cell above by your "
+            "code, run that cell, then run this one again."
+        ) from None
+    except Exception as error:
+        line = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"line {line.lineno} of `{line.name}`" + (f": `{line.line}`" if line.line else "")
+        raise CheckFailed(f"`{name}` stopped with {type(error).__name__}: {error} ({place}).") from error
+    if answer is None:
+        raise CheckFailed(f"`{name}` returned nothing. Does it end with `return …`?")
+    try:
+        array = np.asarray(answer)
+        if np.iscomplexobj(array):
+            raise TypeError
+        array = array.astype(np.float64)
+    except (TypeError, ValueError):
+        kind = type(answer).__name__
+        raise CheckFailed(f"`{name}` returned a {kind}, expected real numbers of shape {shape}.") from None
+    if array.shape != shape:
+        hint = " It looks transposed." if len(shape) > 1 and array.shape == shape[::-1] else ""
+        raise CheckFailed(f"`{name}` returned shape {array.shape}, expected {shape}.{hint}")
+    if not np.isfinite(array).all():
+        raise CheckFailed(f"`{name}` returned {np.sum(~np.isfinite(array))} NaN or infinite values.")
+    return array
