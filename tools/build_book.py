@@ -8,6 +8,7 @@ kept beside the site: what the pages were computed with, and what the last *succ
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
 COMPUTED_WITH = ("etlab", "requirements.txt")
 LOOKS_LIKE = ("_config.yml", "_toc.yml", "assets", "extensions")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def digest(*names: str) -> str:
@@ -38,6 +40,21 @@ def forget_unless(key_file: Path, key: str, *folders: str) -> None:
             shutil.rmtree(BUILD / folder, ignore_errors=True)
 
 
+def run(command: list[str], log: Path) -> int:
+    """Run the build, showing which page it is at; warnings and errors go to the terminal as they come."""
+    environment = {**os.environ, "ETLAB_STATIC": "1"}
+    with (
+        log.open("w") as copy,
+        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as build,
+    ):
+        for line in build.stdout:
+            plain = COLOUR.sub("", line)
+            copy.write(plain)
+            if plain.startswith("reading sources") or "Executed notebook" in plain:
+                print(plain.rstrip(), flush=True)
+    return build.returncode
+
+
 def main() -> int:
     """Build; return the exit status of Jupyter Book."""
     BUILD.mkdir(exist_ok=True)
@@ -51,8 +68,11 @@ def main() -> int:
 
     jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     command = [*jupyter_book, "build", ".", "-W", "-n", "--keep-going"]
-    status = subprocess.run(command, cwd=ROOT, env={**os.environ, "ETLAB_STATIC": "1"}).returncode
-    if status == 0:
+    log = BUILD / "book.log"
+    status = run(command, log)
+    if status:
+        print(f"the build failed; all it said is in {log}", file=sys.stderr)
+    else:
         built.write_text(made_of)
         print(f"\nThe site is built. Open {(BUILD / 'html' / 'index.html').as_uri()} or run `make serve`.")
     return status

@@ -1,0 +1,200 @@
+"""The built site, opened in a browser that can reach no other machine.
+
+Every page is opened twice: over http, as published, and from the file, as `make book` leaves it.
+"""
+
+import functools
+import hashlib
+import http.server
+import json
+import re
+import threading
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+PHONE = {"width": 390, "height": 844}
+
+pytestmark = pytest.mark.browser
+
+
+def pages() -> list[str]:
+    """The pages that the table of contents names."""
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    files = [chapter["file"] for part in contents["parts"] for chapter in part["chapters"]]
+    return [contents["root"], *files]
+
+
+CHAPTERS = [page for page in pages() if page.startswith("chapters/")]
+EVERY_PAGE = pytest.mark.parametrize("page_name", pages())
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Serves files and says nothing."""
+
+    def log_message(self, *args) -> None:
+        """Drop the line."""
+
+
+@pytest.fixture(scope="module")
+def http_root(book_html) -> str:
+    handler = functools.partial(QuietHandler, directory=book_html)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(params=["http", "file"])
+def address(request, book_html, http_root):
+    """``address(page_name) -> url``, over http and then from the file."""
+    root = http_root if request.param == "http" else book_html.as_uri()
+    return lambda page_name: f"{root}/{page_name}.html"
+
+
+def wait_for_maths(page) -> None:
+    """Wait until MathJax, where the page loads it, has set the page."""
+    page.evaluate("() => window.MathJax?.startup?.promise?.then(() => true) ?? true")
+
+
+def sliders_of(page) -> list:
+    return page.locator("[data-etlab-figure] input[type=range]").all()
+
+
+def picture_of(slider) -> str:
+    """A hash of what the figure around a slider shows: images, canvases and drawings, not the slider itself."""
+    shown = slider.evaluate(
+        """(input) => {
+            const figure = input.closest('[data-etlab-figure]');
+            const images = [...figure.querySelectorAll('img')].map((img) => img.currentSrc || img.src);
+            const canvases = [...figure.querySelectorAll('canvas')].map((canvas) => canvas.toDataURL());
+            const drawings = [...figure.querySelectorAll('svg')].map((svg) => svg.outerHTML);
+            return JSON.stringify([images, canvases, drawings]);
+        }"""
+    )
+    return hashlib.sha256(shown.encode()).hexdigest()
+
+
+def announced_by(slider) -> str:
+    """What a screen reader is told of a slider's value."""
+    return slider.evaluate(
+        """(input) => input.getAttribute('aria-valuetext')
+            || [...input.closest('[data-etlab-figure]').querySelectorAll('output')]
+                .map((output) => output.textContent.trim()).join(' ')"""
+    )
+
+
+def wait_until_changed(page, slider, before: str) -> bool:
+    """Wait up to two seconds for the picture to differ from ``before``."""
+    for _ in range(40):
+        if picture_of(slider) != before:
+            return True
+        page.wait_for_timeout(50)
+    return False
+
+
+def test_contents_name_pages():
+    assert len(CHAPTERS) >= 2, f"_toc.yml names too few chapters: {pages()}"
+
+
+@EVERY_PAGE
+def test_page_asks_no_other_host_and_raises_no_error(visit, address, page_name):
+    seen = visit(address(page_name))
+    wait_for_maths(seen.page)
+    seen.page.mouse.wheel(0, 20000)
+    seen.page.wait_for_load_state("networkidle")
+    assert seen.refused == [], f"{page_name} asks other hosts"
+    assert seen.errors == [], f"{page_name} complains"
+
+
+@EVERY_PAGE
+def test_mathematics_is_set(visit, address, page_name):
+    page = visit(address(page_name)).page
+    wait_for_maths(page)
+    written = page.locator(".math").count()
+    assert page.locator(".math mjx-container").count() >= written
+    assert page.locator("mjx-merror").count() == 0
+    if page_name in CHAPTERS:
+        assert written > 0, f"{page_name} has no mathematics"
+
+
+@EVERY_PAGE
+def test_pictures_load_and_say_what_is_seen(visit, address, page_name):
+    page = visit(address(page_name)).page
+    pictures = page.locator("article img").evaluate_all(
+        """async (images) => Promise.all(images.map(async (img) => {
+            img.loading = 'eager';
+            await img.decode().catch(() => null);
+            return {src: img.src.slice(0, 120), alt: img.getAttribute('alt') ?? '', width: img.naturalWidth};
+        }))"""
+    )
+    broken = [picture["src"] for picture in pictures if picture["width"] == 0]
+    # myst-nb gives a picture without alt text the file name as its alternative: that says nothing.
+    silent = [
+        p["src"] for p in pictures if len(p["alt"].strip()) < 10 or re.search(r"\.(png|svg)$", p["alt"])
+    ]
+    assert broken == [], f"{page_name}: pictures that do not load"
+    assert silent == [], f"{page_name}: pictures without a text that says what is seen"
+    if page_name in CHAPTERS:
+        assert pictures, f"{page_name} has no pictures"
+
+
+@EVERY_PAGE
+def test_page_fits_a_phone(visit, address, page_name):
+    page = visit(address(page_name), viewport=PHONE).page
+    wait_for_maths(page)
+    overflow = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
+    widest = page.evaluate(
+        """() => [...document.querySelectorAll('article *')]
+            .map((e) => [Math.round(e.getBoundingClientRect().right), e.tagName, String(e.className)])
+            .sort((a, b) => b[0] - a[0])[0]"""
+    )
+    assert overflow <= 0, f"{page_name} is {overflow} px wider than the screen; widest element: {widest}"
+
+
+@pytest.mark.parametrize("page_name", CHAPTERS)
+def test_every_slider_moves_its_picture(visit, address, page_name):
+    page = visit(address(page_name)).page
+    sliders = sliders_of(page)
+    assert len(sliders) >= 2, f"{page_name} has {len(sliders)} sliders, each chapter has at least two"
+    assert len(sliders) == page.locator("article input[type=range]").count(), (
+        "a slider stands outside a figure"
+    )
+    for slider in sliders:
+        name = slider.get_attribute("aria-label")
+        assert name, "a slider has no aria-label"
+        slider.scroll_into_view_if_needed()
+        low, high = (
+            float(slider.get_attribute(end) or default) for end, default in (("min", 0), ("max", 100))
+        )
+        away = low if float(slider.input_value()) > (low + high) / 2 else high
+
+        before, said = picture_of(slider), announced_by(slider)
+        slider.evaluate(
+            """(input, value) => {
+                input.value = value;
+                input.dispatchEvent(new Event('input', {bubbles: true}));
+                input.dispatchEvent(new Event('change', {bubbles: true}));
+            }""",
+            str(away),
+        )
+        assert wait_until_changed(page, slider, before), f"{page_name}: dragging '{name}' changes no picture"
+        assert announced_by(slider) not in ("", said), f"{page_name}: '{name}' does not announce its value"
+
+        before, said = picture_of(slider), announced_by(slider)
+        slider.focus()
+        for _ in range(3):
+            page.keyboard.press("ArrowRight" if away == low else "ArrowLeft")
+        assert wait_until_changed(page, slider, before), (
+            f"{page_name}: arrow keys on '{name}' change no picture"
+        )
+        assert announced_by(slider) not in ("", said), f"{page_name}: '{name}' does not announce its value"
+
+
+def test_executed_notebooks_are_kept_beside_the_site(book_html: Path):
+    for chapter in CHAPTERS:
+        notebook = json.loads((book_html.parent / "jupyter_execute" / f"{chapter}.ipynb").read_text())
+        assert any(cell.get("outputs") for cell in notebook["cells"]), f"{chapter} was not executed"
