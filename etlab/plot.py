@@ -1,7 +1,7 @@
 """Figures: one style sheet, and pictures whose axes follow the conventions of `etlab.geometry`.
 
-Rows and z increase upwards, the tilt axis x and the direction y run to the right. Every axis carries its unit:
-pixels, or nanometres where ``voxel_nm`` is given; degrees for tilts.
+Rows and z increase upwards, the tilt axis x and the direction y run to the right. Every axis carries its
+unit: pixels, or nanometres where ``voxel_nm`` is given; degrees for tilts.
 """
 
 from __future__ import annotations
@@ -50,9 +50,10 @@ def show_slice(
     vmin: float | None = None,
     vmax: float | None = None,
 ) -> Axes:
-    """Draw one slice ``volume[:, :, i]``, shape (nz, ny), z upwards, and return its axes (new if ``ax`` is None).
+    """Draw one slice ``volume[:, :, i]``, shape (nz, ny), z upwards, and return its axes.
 
-    ``voxel_nm`` is the edge of a voxel in nm. Raises ValueError if ``slice_`` is not two-dimensional.
+    ``voxel_nm`` is the edge of a voxel in nm. New axes if ``ax`` is None. Raises ValueError
+    if ``slice_`` is not two-dimensional.
     """
     return _show(ax, slice_, ("y", "z"), title, voxel_nm, cmap, vmin, vmax)
 
@@ -68,8 +69,8 @@ def show_sinogram(
 ) -> Axes:
     """Draw ``images[:, :, i]``, shape (n_tilts, n_rows), one line per tilt, and return its axes.
 
-    ``tilts_deg`` increase but need not be evenly spaced. New axes if ``ax`` is None. Raises ValueError if there is
-    not one angle per line.
+    ``tilts_deg`` increase but need not be evenly spaced. New axes if ``ax`` is None. Raises ValueError if
+    there is not one angle per line.
     """
     sinogram = _two_dimensional(sinogram)
     if np.shape(tilts_deg) != sinogram.shape[:1]:

@@ -1,0 +1,123 @@
+// The course's maths in the browser. Same conventions as etlab/geometry.py: a slice is an array [z, y] in rows, voxels
+// are measured from the centre (n - 1) / 2, and at tilt θ a voxel lands at s = y cos θ + z sin θ.
+
+/** Projections [tilt, row] of a slice: Joseph's footprint, the weights of etlab/reference.py. Angles in degrees. */
+export function project(slice, nz, ny, tiltsDeg, nRows) {
+  const images = new Float64Array(tiltsDeg.length * nRows);
+  tiltsDeg.forEach((tiltDeg, tilt) => {
+    const theta = (tiltDeg * Math.PI) / 180;
+    const cos = Math.cos(theta);
+    const sin = Math.sin(theta);
+    const halfWidth = Math.max(Math.abs(cos), Math.abs(sin));
+    const image = images.subarray(tilt * nRows, (tilt + 1) * nRows);
+    for (let z = 0; z < nz; z++) {
+      const offset = (z - (nz - 1) / 2) * sin - ((ny - 1) / 2) * cos + (nRows - 1) / 2;
+      for (let y = 0; y < ny; y++) {
+        const value = slice[z * ny + y];
+        if (value === 0) continue;
+        const position = y * cos + offset;
+        const lower = Math.floor(position);
+        for (let row = lower; row <= lower + 1; row++) {
+          const weight = (1 - Math.abs(row - position) / halfWidth) / halfWidth;
+          if (weight > 0 && row >= 0 && row < nRows) image[row] += weight * value;
+        }
+      }
+    }
+  });
+  return images;
+}
+
+/** Discrete Fourier transform of re + i·im in place, Σ x[n] exp(-2πi k n / N); N a power of two. */
+export function fft(re, im) {
+  const n = re.length;
+  if (n === 0 || (n & (n - 1)) !== 0) throw new RangeError(`fft: got length ${n}, expected a power of two`);
+  for (let i = 1, j = 0; i < n; i++) {
+    let bit = n >> 1;
+    for (; j & bit; bit >>= 1) j ^= bit;
+    j ^= bit;
+    if (i < j) {
+      [re[i], re[j]] = [re[j], re[i]];
+      [im[i], im[j]] = [im[j], im[i]];
+    }
+  }
+  for (let size = 2; size <= n; size *= 2) {
+    const half = size / 2;
+    for (let k = 0; k < half; k++) {
+      const wr = Math.cos((-2 * Math.PI * k) / size);
+      const wi = Math.sin((-2 * Math.PI * k) / size);
+      for (let a = k; a < n; a += size) {
+        const b = a + half;
+        const tr = re[b] * wr - im[b] * wi;
+        const ti = re[b] * wi + im[b] * wr;
+        re[b] = re[a] - tr;
+        im[b] = im[a] - ti;
+        re[a] += tr;
+        im[a] += ti;
+      }
+    }
+  }
+}
+
+/** Magnitude [k_z, k_y] of a slice's transform, padded with zeros to size², k = 0 in element [size/2, size/2]. */
+export function spectrum2d(slice, nz, ny, size) {
+  const re = new Float64Array(size * size);
+  const im = new Float64Array(size * size);
+  for (let z = 0; z < nz; z++) {
+    for (let y = 0; y < ny; y++) re[z * size + y] = slice[z * ny + y];
+  }
+  for (let z = 0; z < nz; z++) fft(re.subarray(z * size, (z + 1) * size), im.subarray(z * size, (z + 1) * size));
+  const columnRe = new Float64Array(size);
+  const columnIm = new Float64Array(size);
+  const magnitude = new Float64Array(size * size);
+  const half = size / 2;
+  for (let y = 0; y < size; y++) {
+    for (let z = 0; z < size; z++) {
+      columnRe[z] = re[z * size + y];
+      columnIm[z] = im[z * size + y];
+    }
+    fft(columnRe, columnIm);
+    for (let z = 0; z < size; z++) {
+      magnitude[((z + half) % size) * size + ((y + half) % size)] = Math.hypot(columnRe[z], columnIm[z]);
+    }
+  }
+  return magnitude;
+}
+
+/** Magnitude of a row's transform at k = 0, 1/size … 1/2 cycles per pixel, padded with zeros to size. */
+export function spectrum1d(row, size) {
+  const re = new Float64Array(size);
+  const im = new Float64Array(size);
+  re.set(row);
+  fft(re, im);
+  return Float64Array.from({ length: size / 2 + 1 }, (_, k) => Math.hypot(re[k], im[k]));
+}
+
+/**
+ * Magnitude of a slice's 2-D transform along the central line (k cos θ, k sin θ), at the same k as spectrum1d.
+ * The sum itself, not interpolated from a grid.
+ */
+export function spectrumOnLine(slice, nz, ny, tiltDeg, size) {
+  const theta = (tiltDeg * Math.PI) / 180;
+  const wave = (n, kPerPixel) => ({
+    re: Float64Array.from({ length: n }, (_, i) => Math.cos(2 * Math.PI * kPerPixel * i)),
+    im: Float64Array.from({ length: n }, (_, i) => -Math.sin(2 * Math.PI * kPerPixel * i)),
+  });
+  return Float64Array.from({ length: size / 2 + 1 }, (_, k) => {
+    const alongY = wave(ny, (k / size) * Math.cos(theta));
+    const alongZ = wave(nz, (k / size) * Math.sin(theta));
+    let re = 0;
+    let im = 0;
+    for (let z = 0; z < nz; z++) {
+      let rowRe = 0;
+      let rowIm = 0;
+      for (let y = 0; y < ny; y++) {
+        const value = slice[z * ny + y];
+        rowRe += value * alongY.re[y];
+        rowIm += value * alongY.im[y];
+      }
+      re += rowRe * alongZ.re[z] - rowIm * alongZ.im[z];
+      im += rowRe * alongZ.im[z] + rowIm * alongZ.re[z];
+    }
+    return Math.hypot(re, im);
+  });
+}

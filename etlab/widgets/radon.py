@@ -1,0 +1,72 @@
+"""Chapter 2's showpiece: the central slice theorem under the reader's hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import traitlets
+
+from etlab.widgets.static import StaticWidget
+
+MAX_SIZE = 128  # the browser projects and transforms a slice of this size in a few milliseconds
+
+
+class RadonExplorer(StaticWidget):
+    """Turn the beam: projection, sinogram line and line of the 2-D Fourier transform move together.
+
+    The browser computes all of it, with the weights of `etlab.reference`.
+
+    Parameters
+    ----------
+    slice_
+        ``volume[:, :, i]``, shape (n, n) with n ≤ 128, not negative. What it holds must lie inside the disc
+        of diameter n, so that every ray of every tilt meets the detector's n rows.
+    alt
+        What is seen.
+    caption
+        Text under the figure; a standing explanation if not given.
+    tilt_deg
+        Tilt at the start.
+
+    Raises
+    ------
+    ValueError
+        The slice is not square, too large, not finite, negative, empty or reaches out of the disc.
+    """
+
+    module = "radon.js"
+    slice = traitlets.Bytes().tag(sync=True)
+    n = traitlets.Int().tag(sync=True)
+    tilt_deg = traitlets.Float().tag(sync=True)
+
+    CAPTION = (
+        "Turn the beam, on the slice or with the slider. The orange curve is the projection; it is one line "
+        "of the sinogram. Its 1-D Fourier transform (orange, lowest panel) is the slice's 2-D transform "
+        "along the orange line (dots): each tilt measures one line, and of the others nothing is known."
+    )
+
+    def __init__(self, slice_: np.ndarray, *, alt: str, caption: str = CAPTION, tilt_deg: float = 25.0):
+        """Check and pack the slice; see the class for the arguments."""
+        slice_ = _checked(slice_)
+        super().__init__(
+            slice=slice_.astype("<f4").tobytes(),
+            n=len(slice_),
+            tilt_deg=float(tilt_deg),
+            alt=alt,
+            caption=caption,
+        )
+
+
+def _checked(slice_: np.ndarray) -> np.ndarray:
+    slice_ = np.asarray(slice_)
+    if slice_.ndim != 2 or slice_.shape[0] != slice_.shape[1] or not 2 <= len(slice_) <= MAX_SIZE:
+        raise ValueError(f"slice_: got shape {slice_.shape}, expected (n, n) with n from 2 to {MAX_SIZE}")
+    if not np.isfinite(slice_).all() or slice_.min() < 0 or slice_.max() == 0:
+        raise ValueError("slice_: got NaN, infinite, negative or only zero values, expected densities ≥ 0")
+    z, y = np.indices(slice_.shape) - (len(slice_) - 1) / 2
+    outside = slice_[np.hypot(z, y) > len(slice_) / 2].sum() / slice_.sum()
+    if outside > 0.01:
+        raise ValueError(
+            f"slice_: {outside:.0%} of its mass lies outside the disc of diameter {len(slice_)}, expected at "
+            "most 1 %: those rays would miss the detector"
+        )
+    return slice_
