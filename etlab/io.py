@@ -27,6 +27,9 @@ __all__ = ["Series", "read_series", "read_tilts", "read_volume", "write_mrc"]
 
 ANGLE_FILES = (".tlt", ".rawtlt", ".mdoc")  # beside the images; refined angles (.tlt) come first
 NM_PER_UNIT = {"pm": 1e-3, "Å": 0.1, "A": 0.1, "angstrom": 0.1, "nm": 1.0, "µm": 1e3, "um": 1e3, "m": 1e9}
+MAX_COMPRESSION = (
+    1100  # zlib cannot shrink by more than 1032; a shape, on the other hand, costs nothing to claim
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +81,8 @@ def read_series(
     values, pixel_nm, recorded = _read(path, dataset)
     images = _as_float32(values, path)
     tilts_deg, tilts_from = _tilts_of(path, tilts, recorded)
+    if not np.isfinite(tilts_deg).all():
+        raise ValueError(f"tilts: {tilts_from} gives {tilts_deg}, expected finite angles")
     if tilts_deg.shape != (len(images),):
         raise ValueError(
             f"tilts: {tilts_from} gives {tilts_deg.size} angles (shape {tilts_deg.shape}), but {path} holds "
@@ -121,11 +126,13 @@ def read_tilts(path: str | os.PathLike) -> np.ndarray:
 def _mdoc_angles(text: str, path: Path) -> list[float]:
     """Angles of the [ZValue = n] paragraphs, sorted by n: a file need not list its sections in order."""
     angles = {}
-    for paragraph in re.split(r"^\s*\[(?=ZValue)", text, flags=re.MULTILINE)[1:]:
-        section = int(re.match(r"ZValue\s*=\s*(\d+)", paragraph)[1])
+    _, *parts = re.split(r"^\s*\[ZValue\s*=\s*(\d+)\s*\]", text, flags=re.MULTILINE)
+    for section, paragraph in zip(map(int, parts[::2]), parts[1::2], strict=True):
         tilt = re.search(r"^\s*TiltAngle\s*=(.*)$", paragraph, flags=re.MULTILINE)
         if tilt is None:
             raise ValueError(f"{path}: section [ZValue = {section}] has no TiltAngle")
+        if section in angles:
+            raise ValueError(f"{path}: section [ZValue = {section}] is there twice")
         angles[section] = _angle(tilt[1], f"{path}, [ZValue = {section}]")
     return [angles[section] for section in sorted(angles)]
 
@@ -145,10 +152,7 @@ def _tilts_of(path: Path, given, recorded: np.ndarray | None) -> tuple[np.ndarra
     if isinstance(given, str | os.PathLike):
         return read_tilts(given), os.fspath(given)
     if given is not None:
-        tilts_deg = np.array(given, dtype=np.float64)
-        if not np.isfinite(tilts_deg).all():
-            raise ValueError(f"tilts: got {tilts_deg}, expected finite angles")
-        return tilts_deg, "the argument"
+        return np.array(given, dtype=np.float64), "the argument"
     beside = [path.with_suffix(suffix) for suffix in ANGLE_FILES] + [path.with_name(path.name + ".mdoc")]
     for file in beside:
         if file.is_file():
@@ -215,22 +219,26 @@ def _find_dataset(file: h5py.File, dataset: str | None, path: Path) -> h5py.Data
         )
     if node.size == 0:
         raise ValueError(f"{path}: data set {dataset!r} is empty: shape {node.shape}")
-    if node.id.get_storage_size() == 0 and not node.is_virtual:  # a shape costs nothing to claim
-        raise ValueError(f"{path}: data set {dataset!r} of shape {node.shape} was created but never filled")
+    stored = node.id.get_storage_size()
+    if node.nbytes > MAX_COMPRESSION * stored and not node.is_virtual:
+        raise ValueError(
+            f"{path}: data set {dataset!r} announces {node.nbytes} bytes (shape {node.shape}), but only "
+            f"{stored} are stored: it was never filled"
+        )
     return node
 
 
 def _hdf5_pixel_nm(group: h5py.Group) -> float | None:
     """Pixel size from HyperSpy's axis description, if the group has one."""
     axis = group["axis-1"].attrs if "axis-1" in group else {}
-    scale, unit = axis.get("scale"), axis.get("units")
-    return float(scale) * NM_PER_UNIT[unit] if unit in NM_PER_UNIT and scale > 0 else None
+    pixel_nm = float(axis.get("scale", 0)) * NM_PER_UNIT.get(str(axis.get("units")), 0)
+    return pixel_nm or None
 
 
 def _hdf5_tilts(node: h5py.Dataset) -> np.ndarray | None:
     """Angles from a data set ``tilts_deg`` beside the images or, in HyperSpy's files, from the first axis."""
     group = node.parent
-    if "tilts_deg" in group:
+    if isinstance(group.get("tilts_deg"), h5py.Dataset):
         return group["tilts_deg"][()]
     axis = group["axis-0"].attrs if "axis-0" in group else {}
     if axis.get("units") in ("degrees", "deg", "°") and "scale" in axis:

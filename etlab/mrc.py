@@ -76,14 +76,15 @@ def write_mrc(
         raise ValueError(f"array: got shape {array.shape}, expected three axes and at least one value")
     if array.dtype.kind not in "biuf":
         raise TypeError(f"array: got values of type {array.dtype}, expected real numbers")
-    if not np.isfinite(array).all():
-        raise ValueError("array: some values are NaN or infinite, expected finite ones")
     if not (np.isfinite(voxel_nm) and voxel_nm > 0):
         raise ValueError(f"voxel_nm: got {voxel_nm}, expected a positive length in nm")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
     if array.dtype not in (np.int8, np.int16, np.uint16, np.float32):
-        array = array.astype(np.float32)
+        with np.errstate(over="ignore"):  # becomes infinite, which is refused below
+            array = array.astype(np.float32)
+    if not np.isfinite(array).all():
+        raise ValueError("array: some values are NaN, infinite or beyond float32; expected finite ones")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with mrcfile.new(temporary, overwrite=True) as file:
@@ -121,8 +122,8 @@ def _read_header(path: Path) -> tuple[np.void, str]:
     if complaints:
         raise ValueError(f"{path}: truncated, or not an MRC file: {complaints[0]}")
     raise ValueError(
-        f"{path}: not an MRC file of real numbers: it begins with {head[:8]!r} and as a header would announce "
-        f"{announced}; expected positive sizes and mode 0, 1, 2, 6 or 12"
+        f"{path}: not an MRC file of real numbers: it begins with {head[:8]!r}, which as a header would "
+        f"announce {announced}; expected positive sizes and mode 0, 1, 2, 6 or 12"
     )
 
 
@@ -140,17 +141,16 @@ def _dtype(header: np.void, order: str) -> np.dtype | None:
 
 
 def _read_extended(header: np.void, extended: bytes, order: str) -> tuple[np.ndarray | None, float | None]:
-    """Return (tilts in degrees, pixel in nm) as the microscope's software recorded them; None if it did not."""
+    """Return (tilts in degrees, pixel in nm) from the microscope's own records, None where there are none."""
     kind = bytes(header["exttyp"])
     pair = np.frombuffer(header["extra2"].tobytes(), dtype=order + "i2", offset=16, count=2)
     size, flags = (int(n) for n in pair)  # so SerialEM; to FEI numbers of ints and floats
-    serialem = flags & 1 and size == sum(n for bit, n in enumerate(SERIALEM_BYTES) if flags >> bit & 1)
     if kind in (b"FEI1", b"FEI2"):
         block = get_ext_header_dtype(kind, order)
     elif (size, flags) == OLD_FEI:
         fields = {"names": [TILT, PIXEL], "formats": 2 * [order + "f4"], "offsets": OLD_FEI_OFFSETS}
         block = np.dtype(fields | {"itemsize": 4 * flags})
-    elif serialem:
+    elif flags & 1 and size == sum(n for bit, n in enumerate(SERIALEM_BYTES) if flags >> bit & 1):
         block = np.dtype({"names": [TILT], "formats": [order + "i2"], "itemsize": size})
     else:
         return None, None
@@ -158,8 +158,8 @@ def _read_extended(header: np.void, extended: bytes, order: str) -> tuple[np.nda
     if len(extended) < n_sections * block.itemsize:
         return None, None
     blocks = np.frombuffer(extended, block, count=n_sections)
-    if serialem:
-        return blocks[TILT] / 100, None  # hundredths of a degree
+    if PIXEL not in block.names:
+        return blocks[TILT] / 100, None  # SerialEM stores hundredths of a degree
     return blocks[TILT].astype(np.float64), _positive(1e9 * float(blocks[PIXEL][0]))
 
 
