@@ -1,7 +1,8 @@
 """The real tilt series of the course: a needle-shaped specimen in HAADF-STEM.
 
 77 images of 256 × 256 pixels, −76° to +76° in steps of 2°, 300 kV, 3.36 nm a pixel, recorded in 2011. With it
-comes an independent answer key: the aligned stack, the shift of every image and the tilt axis, found by others.
+comes an independent answer key: the aligned stack, the shift of every image and the tilt axis, as others
+found them.
 
 The series is part of the test data of ETSpy 1.3.0, a work of employees of the US National Institute of
 Standards and Technology, free to use, copy and redistribute with its notice, which is kept beside the data
