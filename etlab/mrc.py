@@ -112,18 +112,18 @@ def _read_header(path: Path) -> tuple[np.void, str]:
     for order in (stamped, "<" if stamped == ">" else ">"):
         header = np.frombuffer(head, HEADER_DTYPE.newbyteorder(order))[0]
         dtype, shape = _dtype(header, order), _shape(header)
-        announced = f"{shape} sections × rows × columns of mode {header['mode']}"
         if dtype is None or min(shape) <= 0 or header["nsymbt"] < 0:
             continue
         expected = HEADER_BYTES + int(header["nsymbt"]) + math.prod(shape) * dtype.itemsize
         if expected <= size:
             return header, order
-        complaints.append(f"its header announces {announced}, {expected} bytes in all, but it has {size}")
+        complaints.append(f"its header announces {shape} values in {expected} bytes, but it has {size}")
     if complaints:
         raise ValueError(f"{path}: truncated, or not an MRC file: {complaints[0]}")
+    header = np.frombuffer(head, HEADER_DTYPE.newbyteorder(stamped))[0]
     raise ValueError(
-        f"{path}: not an MRC file of real numbers: it begins with {head[:8]!r}, which as a header would "
-        f"announce {announced}; expected positive sizes and mode 0, 1, 2, 6 or 12"
+        f"{path}: not an MRC file of real numbers: it begins with {head[:8]!r}, which announces "
+        f"{_shape(header)} values of mode {header['mode']}; expected positive sizes and mode 0, 1, 2, 6 or 12"
     )
 
 

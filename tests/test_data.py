@@ -28,7 +28,7 @@ WHEEL = "etspy-1.3.0-py3-none-any.whl"
 
 
 def make_wheel(folder):
-    """Make a wheel that pip accepts, with a few bytes in place of each file that we keep, and one more file."""
+    """Make a wheel that pip accepts: a few bytes in place of each file that we keep, and one more file."""
     contents = {name: f"content of {name}".encode() for name in data.FILES}
     info = "etspy-1.3.0.dist-info"
     with zipfile.ZipFile(folder / WHEEL, "w") as archive:
