@@ -65,7 +65,7 @@ def sliders_of(page) -> list:
 
 
 def picture_of(slider) -> str:
-    """A hash of what the figure around a slider shows: images, canvases and drawings, not the slider itself."""
+    """A hash of what the figure around a slider shows: its images, canvases and drawings."""
     shown = slider.evaluate(
         """(input) => {
             const figure = input.closest('[data-etlab-figure]');
