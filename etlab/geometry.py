@@ -47,13 +47,19 @@ class TiltGeometry:
     def __post_init__(self):
         tilts = np.array(self.tilts_deg, dtype=np.float64)
         if tilts.ndim != 1 or tilts.size == 0:
-            raise ValueError(f"tilts_deg: got shape {tilts.shape}, expected a non-empty list of angles in degrees")
+            raise ValueError(
+                f"tilts_deg: got shape {tilts.shape}, expected a non-empty list of angles in degrees"
+            )
         if not np.isfinite(tilts).all():
-            raise ValueError(f"tilts_deg: got {np.sum(~np.isfinite(tilts))} NaN or infinite angles, expected finite ones")
+            raise ValueError(
+                f"tilts_deg: got {np.sum(~np.isfinite(tilts))} NaN or infinite angles, expected finite ones"
+            )
         tilts.flags.writeable = False
         shape = tuple(int(n) for n in self.volume_shape)
         if len(shape) != 3 or min(shape) < 1:
-            raise ValueError(f"volume_shape: got {self.volume_shape}, expected three positive sizes (nz, ny, nx)")
+            raise ValueError(
+                f"volume_shape: got {self.volume_shape}, expected three positive sizes (nz, ny, nx)"
+            )
         n_rows = int(self.n_rows) or shape[1]
         if n_rows < 1:
             raise ValueError(f"n_rows: got {self.n_rows}, expected a positive number of detector rows")
@@ -80,7 +86,9 @@ def linear_tilts(max_tilt: float, step: float) -> np.ndarray:
     Raises ValueError if the step is not positive or does not divide the range.
     """
     if not (step > 0 and max_tilt >= 0):
-        raise ValueError(f"linear_tilts: got max_tilt={max_tilt}, step={step}; expected max_tilt ≥ 0 and step > 0")
+        raise ValueError(
+            f"linear_tilts: got max_tilt={max_tilt}, step={step}; expected max_tilt ≥ 0 and step > 0"
+        )
     n_steps = round(2 * max_tilt / step)
     if abs(n_steps * step - 2 * max_tilt) > 1e-6 * step:
         raise ValueError(f"step: {step}° does not divide the range −{max_tilt}° … {max_tilt}°")

@@ -1,26 +1,150 @@
-"""The matched pair A (projection) and Aᵀ (back-projection)."""
+"""The matched pair A (projection) and Aᵀ (back-projection) of a single-axis tilt series.
+
+    (A x)[t, s, i] = Σ_{z,y} a(s; y, z) x[z, y, i],      a from ``etlab.reference``, angle θ_t,
+
+and ``T`` applies the same weights transposed, so ⟨A x, y⟩ = ⟨x, Aᵀ y⟩ to rounding. Volumes and images are float32;
+weights are worked out in float64. Without numba the explicit matrix of ``etlab.reference`` does the work, slowly.
+"""
 
 from __future__ import annotations
+
+import warnings
 
 import numpy as np
 
 from etlab.geometry import TiltGeometry
 from etlab.reference import sparse_matrix
 
+try:
+    from etlab import kernels
+except ImportError:  # e.g. in a browser: Pyodide has no numba
+    kernels = None
+    warnings.warn(
+        "numba is not installed: projections use the sparse matrix, same numbers but slower", stacklevel=2
+    )
+
+FEW_SLICES = 8  # below this many slices, running along rows beats running along x
+
 
 class Projector:
-    """Parallel projection of a volume at every tilt, and its exact adjoint."""
+    """Parallel projection of a volume at every tilt, and its exact adjoint.
+
+    ``A(volume)`` gives images, ``A.T(images)`` gives a volume, for the shapes and angles of ``A.geometry``.
+    """
 
     def __init__(self, geometry: TiltGeometry):
         self.geometry = geometry
-        self._matrix = sparse_matrix(geometry)
+        theta = np.deg2rad(geometry.tilts_deg)
+        self._cos, self._sin = np.cos(theta), np.sin(theta)
+        self._matrix = None if kernels else sparse_matrix(geometry)
 
     def __call__(self, volume: np.ndarray) -> np.ndarray:
-        """Project: volume (nz, ny, nx) -> images (n_tilts, n_rows, nx), float32."""
-        flat = volume.reshape(-1, volume.shape[2])
-        return (self._matrix @ flat).reshape(self.geometry.images_shape).astype(np.float32)
+        """Project: volume (nz, ny, nx) -> images (n_tilts, n_rows, nx), float32, line integrals in voxels.
+
+        Raises TypeError for a dtype that is not floating, ValueError for a wrong shape, NaN or infinity.
+        """
+        volume = checked("volume", volume, self.geometry.volume_shape)
+        images = aligned_empty(self.geometry.images_shape)
+        if kernels is None:
+            images[:] = (self._matrix @ volume.reshape(-1, volume.shape[2])).reshape(images.shape)
+        elif volume.shape[2] >= FEW_SLICES:
+            kernels.project(volume, self._cos, self._sin, images)
+        else:
+            for i in range(volume.shape[2]):
+                lone = np.empty(images.shape[:2], np.float32)
+                kernels.project_slice(np.ascontiguousarray(volume[:, :, i]), self._cos, self._sin, lone)
+                images[:, :, i] = lone
+        return images
 
     def T(self, images: np.ndarray) -> np.ndarray:
-        """Back-project: images (n_tilts, n_rows, nx) -> volume (nz, ny, nx), float32."""
-        flat = images.reshape(-1, images.shape[2])
-        return (self._matrix.T @ flat).reshape(self.geometry.volume_shape).astype(np.float32)
+        """Back-project (the adjoint): images (n_tilts, n_rows, nx) -> volume (nz, ny, nx), float32.
+
+        Raises TypeError for a dtype that is not floating, ValueError for a wrong shape, NaN or infinity.
+        """
+        images = checked("images", images, self.geometry.images_shape)
+        volume = aligned_empty(self.geometry.volume_shape)
+        self._backproject(images, volume, np.ones(volume.shape[:2], np.float32), add=False, floor=-np.inf)
+        return volume
+
+    def step(
+        self, volume: np.ndarray, images: np.ndarray, scale: np.ndarray, *, nonnegative: bool = False
+    ) -> None:
+        """In place: volume ← volume + scale·Aᵀ images, then clipped at 0 if ``nonnegative``.
+
+        The update of gradient methods without a second volume in memory. ``volume`` must be contiguous float32;
+        ``scale`` has shape (nz, ny) or (nz, ny, 1).
+        """
+        images = checked("images", images, self.geometry.images_shape)
+        if volume.dtype != np.float32 or not volume.flags.c_contiguous:
+            raise TypeError(
+                f"volume: got {volume.dtype}, expected a contiguous float32 array, because it is updated in place"
+            )
+        checked("volume", volume, self.geometry.volume_shape)
+        scale = np.ascontiguousarray(scale, dtype=np.float32).reshape(volume.shape[:2])
+        self._backproject(images, volume, scale, add=True, floor=0.0 if nonnegative else -np.inf)
+
+    def sums(self) -> tuple[np.ndarray, np.ndarray]:
+        """A 1 and Aᵀ 1, the sums of the matrix's rows and columns: shapes (n_tilts, n_rows, 1) and (nz, ny, 1).
+
+        They do not depend on x, so one slice is enough.
+        """
+        lone = Projector(
+            TiltGeometry(self.geometry.tilts_deg, (*self.geometry.volume_shape[:2], 1), self.geometry.n_rows)
+        )
+        ones = (
+            np.ones(lone.geometry.volume_shape, np.float32),
+            np.ones(lone.geometry.images_shape, np.float32),
+        )
+        return lone(ones[0]), lone.T(ones[1])
+
+    def dot_test(self, seed: int = 0) -> float:
+        """Print ⟨A x, y⟩ and ⟨x, Aᵀ y⟩ for random signed x, y; return |difference| / (‖A x‖·‖y‖).
+
+        Signed, because all-positive data hide a mismatch behind their large mean.
+        """
+        rng = np.random.default_rng(seed)
+        x = rng.standard_normal(self.geometry.volume_shape, dtype=np.float32)
+        y = rng.standard_normal(self.geometry.images_shape, dtype=np.float32)
+        ax = self(x)
+        forward = np.vdot(ax.astype(np.float64), y)
+        adjoint = np.vdot(x, self.T(y).astype(np.float64))
+        difference = abs(forward - adjoint) / (np.linalg.norm(ax) * np.linalg.norm(y))
+        print(f"⟨A x, y⟩ = {forward:.6f}   ⟨x, Aᵀ y⟩ = {adjoint:.6f}   relative difference {difference:.1e}")
+        return float(difference)
+
+    def _backproject(self, images, volume, scale, *, add, floor):
+        if kernels is not None and volume.shape[2] >= FEW_SLICES:
+            kernels.backproject(images, self._cos, self._sin, volume, scale, add, np.float32(floor))
+            return
+        for i in range(volume.shape[2]):
+            lone = np.empty(volume.shape[:2], np.float32)
+            if kernels is None:
+                lone[:] = (self._matrix.T @ images[:, :, i].ravel()).reshape(lone.shape)
+            else:
+                kernels.backproject_slice(np.ascontiguousarray(images[:, :, i]), self._cos, self._sin, lone)
+            lone *= scale
+            if add:
+                lone += volume[:, :, i]
+            volume[:, :, i] = np.maximum(lone, np.float32(floor))
+
+
+def aligned_empty(shape: tuple[int, ...]) -> np.ndarray:
+    """Uninitialised float32 array that starts on a cache line (64 bytes), where vector loads are fastest."""
+    buffer = np.empty(4 * int(np.prod(shape)) + 64, np.uint8)
+    start = -buffer.ctypes.data % 64
+    return buffer[start : start + 4 * int(np.prod(shape))].view(np.float32).reshape(shape)
+
+
+def checked(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """``array`` as contiguous float32, or an error that says what came and what was expected."""
+    array = np.asarray(array)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise TypeError(
+            f"{name}: got dtype {array.dtype}, expected a floating one; use {name}.astype(np.float32)"
+        )
+    if array.shape != shape:
+        raise ValueError(f"{name}: got shape {array.shape}, expected {shape}")
+    array = np.ascontiguousarray(array, dtype=np.float32)
+    if not np.isfinite(array.sum(dtype=np.float32)):  # one pass without a temporary array
+        raise ValueError(f"{name}: got NaN or infinite values, expected finite ones")
+    return array
