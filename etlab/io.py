@@ -178,7 +178,7 @@ def _read(path: Path, dataset: str | None) -> tuple[np.ndarray, float | None, np
 
 def _as_float32(values: np.ndarray, path: Path) -> np.ndarray:
     with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is reported as such
-        array = values.astype(np.float32)
+        array = values.astype(np.float32, copy=False)
     n_bad = array.size - np.count_nonzero(np.isfinite(array))
     if n_bad:
         raise ValueError(f"{path}: {n_bad} of {array.size} values are NaN or infinite, expected finite ones")
