@@ -1,8 +1,8 @@
 """Keep the outputs in the executed notebooks beside the site.
 
 When a page's execution is taken from the cache, myst-nb 1.4 shows its outputs but writes the notebook to
-``_build/jupyter_execute`` without them. The tests read those notebooks and readers download them, so after all
-pages have been read the outputs are merged into them from the cache.
+``_build/jupyter_execute`` without them. The tests read those notebooks and readers download them, so after
+all pages have been read the outputs are merged into them from the cache.
 """
 
 from contextlib import suppress
