@@ -11,7 +11,7 @@ from PIL import Image
 
 from etlab.widgets.static import StaticWidget
 
-MAX_SIZE = 128  # pixels along a frame's edge; a series of 77 then weighs about 200 KB
+MAX_SIZE = 256  # pixels along a frame's edge
 QUALITY = 80  # of the WebP sprite
 SHOWN_PERCENTILES = (0.5, 99.8)  # grey values of the whole series that become black and white
 

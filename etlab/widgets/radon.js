@@ -4,10 +4,11 @@ import { degrees, element, greyPicture, onDrag, slider, turned } from "./stage.j
 
 const TILTS = Array.from({ length: 181 }, (_, i) => i - 90); // degrees, of the sinogram
 const PADDED = 256; // length of the transforms
-const DECADES = 4; // of Fourier magnitude shown
+const [PICTURE_DECADES, CURVE_DECADES] = [4, 3]; // of Fourier magnitude shown
+const K_SHOWN = 0.25; // cycles per pixel; above, the interpolation between rows damps the projection's transform
 // the stage in its own units: the slice's disc has radius 100
 const [RADIUS, DETECTOR, PROFILE, HALF] = [100, 112, 46, 166];
-const CURVES = { width: 340, height: 120, left: 12, right: 12, top: 6, bottom: 20 };
+const CURVES = { width: 340, height: 104, left: 12, right: 12, top: 6, bottom: 20 };
 
 function stage(slice, n) {
   const arrow = "M 0 -128 V -108 M -4 -115 L 0 -107 L 4 -115";
@@ -16,7 +17,7 @@ function stage(slice, n) {
   const beam = element(
     "g",
     {},
-    element("path", { d: rays.join(" "), class: "etlab-thin" }),
+    element("path", { d: rays.join(" "), class: "etlab-ray" }),
     ...[-60, -20, 20, 60].map((s) => element("path", { d: arrow, class: "etlab-line", transform: `translate(${s} 0)` })),
     profile,
     element("path", { d: `M ${-RADIUS} ${DETECTOR} H ${RADIUS}`, class: "etlab-line" }),
@@ -61,7 +62,7 @@ function sinogramPanel(sinogram, n, highest) {
 
 function fourierPanel(magnitude) {
   const peak = magnitude[(PADDED / 2) * PADDED + PADDED / 2];
-  const href = greyPicture(magnitude.map((m) => Math.log10(m / peak + 1e-12)), PADDED, PADDED, -DECADES, 0);
+  const href = greyPicture(magnitude.map((m) => Math.log10(m / peak + 1e-12)), PADDED, PADDED, -PICTURE_DECADES, 0);
   const line = element("line", { x1: -50, x2: 50, class: "etlab-accent" });
   const image = element("image", { href, x: -50, y: -50, width: 100, height: 100 });
   return {
@@ -72,21 +73,22 @@ function fourierPanel(magnitude) {
 
 function curvesPanel() {
   const { width, height, left, right, top, bottom } = CURVES;
-  const x = (k) => left + (width - left - right) * 2 * k; // k in cycles per pixel
-  const y = (ratio) => top + (height - top - bottom) * Math.min(1, -Math.log10(ratio + 1e-12) / DECADES);
+  const x = (k) => left + ((width - left - right) * k) / K_SHOWN;
+  const y = (ratio) => top + (height - top - bottom) * Math.min(1, -Math.log10(ratio + 1e-12) / CURVE_DECADES);
   const ofProjection = element("path", { class: "etlab-accent" });
   const ofSlice = element("path", { class: "etlab-dots" });
-  const ticks = [0, 0.1, 0.2, 0.3, 0.4, 0.5].map((k) =>
+  const ticks = [0, 0.05, 0.1, 0.15, 0.2, 0.25].map((k) =>
     element("text", { x: x(k), y: height - 4, "text-anchor": "middle" }, String(k)),
   );
   const frame = element("path", { d: `M ${left} ${top} V ${height - bottom} H ${width - right}`, class: "etlab-thin" });
-  const trace = (values) => values.map((v, i) => `L ${x(i / PADDED).toFixed(1)} ${y(v).toFixed(1)}`);
+  const nShown = K_SHOWN * PADDED + 1;
+  const trace = (values) => values.slice(0, nShown).map((v, i) => `L ${x(i / PADDED).toFixed(1)} ${y(v).toFixed(1)}`);
   return {
     picture: element("svg", { viewBox: `0 0 ${width} ${height}` }, frame, ...ticks, ofProjection, ofSlice),
     show(fromProjection, fromSlice) {
       const ratio = (values) => Array.from(values, (value) => value / fromSlice[0]);
       ofProjection.setAttribute("d", trace(ratio(fromProjection)).join(" ").replace("L", "M"));
-      const dots = trace(ratio(fromSlice)).filter((_, i) => i % 3 === 0);
+      const dots = trace(ratio(fromSlice)).filter((_, i) => i % 2 === 0);
       ofSlice.setAttribute("d", dots.map((dot) => `${dot.replace("L", "M")} h 0`).join(" "));
     },
   };
@@ -135,7 +137,7 @@ function render({ model, el }) {
       panel("sinogram", lines.picture, "Sinogram: row s →, tilt ↑"),
       panel("fourier", fourier.picture, "2-D transform (log): k", element("sub", {}, "y"), " →, k", element("sub", {}, "z"), " ↑"),
       panel("curves", curves.picture, key("line"), " |F| of the projection   ", key("dots"),
-        ` |F| of the slice along the line, ${DECADES} decades; k [1/px] →`),
+        ` |F| of the slice along the line, ${CURVE_DECADES} decades; k [1/px] →`),
     ),
     element("div", { class: "etlab-controls" }, control.row),
   );

@@ -41,7 +41,8 @@ class RadonExplorer(StaticWidget):
     CAPTION = (
         "Turn the beam, on the slice or with the slider. The orange curve is the projection; it is one line "
         "of the sinogram. Its 1-D Fourier transform (orange, lowest panel) is the slice's 2-D transform "
-        "along the orange line (dots): each tilt measures one line, and of the others nothing is known."
+        "along the orange line (dots): each tilt measures one line, and of the others nothing is known. "
+        "(Shown to k = 0.25; finer detail is damped by the interpolation between rows.)"
     )
 
     def __init__(self, slice_: np.ndarray, *, alt: str, caption: str = CAPTION, tilt_deg: float = 25.0):
