@@ -12,6 +12,7 @@ import warnings
 
 import numpy as np
 
+from etlab.arrays import aligned_empty, checked
 from etlab.geometry import TiltGeometry
 from etlab.reference import sparse_matrix
 
@@ -126,25 +127,3 @@ class Projector:
             if add:
                 lone += volume[:, :, i]
             volume[:, :, i] = np.maximum(lone, np.float32(floor))
-
-
-def aligned_empty(shape: tuple[int, ...]) -> np.ndarray:
-    """Uninitialised float32 array that starts on a cache line (64 bytes), where vector loads are fastest."""
-    buffer = np.empty(4 * int(np.prod(shape)) + 64, np.uint8)
-    start = -buffer.ctypes.data % 64
-    return buffer[start : start + 4 * int(np.prod(shape))].view(np.float32).reshape(shape)
-
-
-def checked(name: str, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """``array`` as contiguous float32, or an error that says what came and what was expected."""
-    array = np.asarray(array)
-    if not np.issubdtype(array.dtype, np.floating):
-        raise TypeError(
-            f"{name}: got dtype {array.dtype}, expected a floating one; use {name}.astype(np.float32)"
-        )
-    if array.shape != shape:
-        raise ValueError(f"{name}: got shape {array.shape}, expected {shape}")
-    array = np.ascontiguousarray(array, dtype=np.float32)
-    if not np.isfinite(array.sum(dtype=np.float32)):  # one pass without a temporary array
-        raise ValueError(f"{name}: got NaN or infinite values, expected finite ones")
-    return array

@@ -1,0 +1,7 @@
+"""Reconstruction methods, one file per family; each is a plain function ``(operator, images, *, options) -> volume``."""
+
+from etlab.solvers.common import Status
+from etlab.solvers.sirt import sirt
+from etlab.solvers.wbp import wbp
+
+__all__ = ["Status", "sirt", "wbp"]

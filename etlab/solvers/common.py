@@ -1,0 +1,62 @@
+"""What every solver shares: checks of its input, the status it reports, a progress bar.
+
+A solver is a plain function ``(operator, images, *, options) -> volume``. It needs ``operator(volume)`` and
+``operator.T(images)`` and never looks inside; where an operator offers ``sums`` or ``step`` (see ``Projector``) they
+save memory and give the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from etlab.arrays import aligned_empty, checked
+
+
+@dataclass(frozen=True)
+class Status:
+    """What an iterative solver reports after each iteration.
+
+    ``residual`` is ‖A x − y‖ / ‖y‖ of the volume *before* this iteration's update, which costs nothing extra.
+    ``volume`` is the current estimate itself, not a copy: read it, do not keep it.
+    """
+
+    iteration: int
+    residual: float
+    volume: np.ndarray
+
+
+Callback = Callable[[Status], bool | None]
+
+
+def iterations(n_iter: int, name: str, progress: bool):
+    """Iterate over 1 … n_iter, with a progress bar if asked. Raises ValueError unless n_iter ≥ 1."""
+    if n_iter < 1:
+        raise ValueError(f"n_iter: got {n_iter}, expected at least 1")
+    return tqdm(range(1, n_iter + 1), desc=name, unit="iteration", disable=not progress)
+
+
+def checked_images(operator, images: np.ndarray) -> np.ndarray:
+    """``images`` as float32, or an error naming what is wrong: a solver's data are checked once, before the work."""
+    return checked("images", images, operator.geometry.images_shape)
+
+
+def starting_volume(operator, x0: np.ndarray | None) -> np.ndarray:
+    """A float32 volume that the solver may change: zeros, or a copy of ``x0``."""
+    shape = operator.geometry.volume_shape
+    volume = aligned_empty(shape)
+    volume[:] = 0 if x0 is None else checked("x0", x0, shape)
+    return volume
+
+
+def row_and_column_sums(operator) -> tuple[np.ndarray, np.ndarray]:
+    """A 1 and Aᵀ 1, in any shapes that broadcast against images and volume."""
+    if hasattr(operator, "sums"):
+        return operator.sums()
+    geometry = operator.geometry
+    return operator(np.ones(geometry.volume_shape, np.float32)), operator.T(
+        np.ones(geometry.images_shape, np.float32)
+    )

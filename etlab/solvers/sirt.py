@@ -1,0 +1,68 @@
+"""SIRT: simultaneous iterative reconstruction, gradient descent on a weighted least-squares misfit.
+
+    x ← x + C·Aᵀ·R·(y − A x),     R = 1 / (A 1),  C = 1 / (Aᵀ 1),
+
+with R and C diagonal: the inverse sums of the rows and columns of A. Every image corrects every voxel by the mean of
+its residuals. Source: Gilbert, J. Theor. Biol. 36 (1972) 105.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from etlab.solvers.common import (
+    Callback,
+    Status,
+    checked_images,
+    iterations,
+    row_and_column_sums,
+    starting_volume,
+)
+
+
+def sirt(
+    operator,
+    images: np.ndarray,
+    *,
+    n_iter: int = 50,
+    x0: np.ndarray | None = None,
+    nonnegative: bool = True,
+    callback: Callback | None = None,
+    progress: bool = False,
+) -> np.ndarray:
+    """Reconstruct images (n_tilts, n_rows, nx) -> volume (nz, ny, nx), float32.
+
+    Starts from ``x0`` (default: zeros), which is not changed. With ``nonnegative`` the volume is clipped at zero after
+    each iteration. ``callback(status)`` is called after each iteration and stops the solver by returning True.
+
+    Memory: the volume, the images and one residual. Raises ValueError or TypeError for input that does not fit.
+    """
+    images = checked_images(operator, images)
+    volume = starting_volume(operator, x0)
+    row_weights, column_weights = (inverse(sums) for sums in row_and_column_sums(operator))
+    scale = float(np.linalg.norm(images)) or 1.0
+    for iteration in iterations(n_iter, "SIRT", progress):
+        residual = operator(volume)
+        np.subtract(images, residual, out=residual)
+        misfit = float(np.linalg.norm(residual)) / scale
+        residual *= row_weights
+        ascend(operator, volume, residual, column_weights, nonnegative)
+        del residual  # before the next one is made, so that only one is ever held
+        if callback and callback(Status(iteration, misfit, volume)):
+            break
+    return volume
+
+
+def inverse(sums: np.ndarray) -> np.ndarray:
+    """1 / sums, and 0 where nothing was summed: a detector row no voxel reaches, a voxel no ray meets."""
+    return np.divide(1, sums, out=np.zeros_like(sums), where=sums > 1e-6)
+
+
+def ascend(operator, volume: np.ndarray, residual: np.ndarray, scale: np.ndarray, nonnegative: bool) -> None:
+    """volume ← volume + scale·Aᵀ residual, in place; clipped at zero if asked."""
+    if hasattr(operator, "step"):
+        operator.step(volume, residual, scale, nonnegative=nonnegative)
+        return
+    volume += scale * operator.T(residual)
+    if nonnegative:
+        np.maximum(volume, 0, out=volume)
