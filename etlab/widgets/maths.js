@@ -83,26 +83,26 @@ export function spectrum2d(slice, nz, ny, size) {
   return magnitude;
 }
 
-/** Magnitude of a row's transform at k = 0, 1/size … 1/2 cycles per pixel, padded with zeros to size. */
-export function spectrum1d(row, size) {
+/** Magnitude of a row's transform at the first nK of k = 0, 1/size … cycles per pixel, padded with zeros to size. */
+export function spectrum1d(row, size, nK) {
   const re = new Float64Array(size);
   const im = new Float64Array(size);
   re.set(row);
   fft(re, im);
-  return Float64Array.from({ length: size / 2 + 1 }, (_, k) => Math.hypot(re[k], im[k]));
+  return Float64Array.from({ length: nK }, (_, k) => Math.hypot(re[k], im[k]));
 }
 
 /**
  * Magnitude of a slice's 2-D transform along the central line (k cos θ, k sin θ), at the same k as spectrum1d.
  * The sum itself, not interpolated from a grid.
  */
-export function spectrumOnLine(slice, nz, ny, tiltDeg, size) {
+export function spectrumOnLine(slice, nz, ny, tiltDeg, size, nK) {
   const theta = (tiltDeg * Math.PI) / 180;
   const wave = (n, kPerPixel) => ({
     re: Float64Array.from({ length: n }, (_, i) => Math.cos(2 * Math.PI * kPerPixel * i)),
     im: Float64Array.from({ length: n }, (_, i) => -Math.sin(2 * Math.PI * kPerPixel * i)),
   });
-  return Float64Array.from({ length: size / 2 + 1 }, (_, k) => {
+  return Float64Array.from({ length: nK }, (_, k) => {
     const alongY = wave(ny, (k / size) * Math.cos(theta));
     const alongZ = wave(nz, (k / size) * Math.sin(theta));
     let re = 0;

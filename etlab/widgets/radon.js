@@ -6,6 +6,7 @@ const TILTS = Array.from({ length: 181 }, (_, i) => i - 90); // degrees, of the 
 const PADDED = 256; // length of the transforms
 const [PICTURE_DECADES, CURVE_DECADES] = [4, 3]; // of Fourier magnitude shown
 const K_SHOWN = 0.25; // cycles per pixel; above, the interpolation between rows damps the projection's transform
+const N_K = K_SHOWN * PADDED + 1;
 // the stage in its own units: the slice's disc has radius 100
 const [RADIUS, DETECTOR, PROFILE, HALF] = [100, 112, 46, 166];
 const CURVES = { width: 340, height: 104, left: 12, right: 12, top: 6, bottom: 20 };
@@ -81,8 +82,7 @@ function curvesPanel() {
     element("text", { x: x(k), y: height - 4, "text-anchor": "middle" }, String(k)),
   );
   const frame = element("path", { d: `M ${left} ${top} V ${height - bottom} H ${width - right}`, class: "etlab-thin" });
-  const nShown = K_SHOWN * PADDED + 1;
-  const trace = (values) => values.slice(0, nShown).map((v, i) => `L ${x(i / PADDED).toFixed(1)} ${y(v).toFixed(1)}`);
+  const trace = (values) => values.map((v, i) => `L ${x(i / PADDED).toFixed(1)} ${y(v).toFixed(1)}`);
   return {
     picture: element("svg", { viewBox: `0 0 ${width} ${height}` }, frame, ...ticks, ofProjection, ofSlice),
     show(fromProjection, fromSlice) {
@@ -115,7 +115,7 @@ function render({ model, el }) {
     specimen.show(tiltDeg, projection, highest);
     lines.show(tiltDeg);
     fourier.show(tiltDeg);
-    curves.show(spectrum1d(projection, PADDED), spectrumOnLine(slice, n, n, tiltDeg, PADDED));
+    curves.show(spectrum1d(projection, PADDED, N_K), spectrumOnLine(slice, n, n, tiltDeg, PADDED, N_K));
     control.show(tiltDeg, degrees(tiltDeg));
   }
   for (const { picture } of [specimen, fourier]) {
