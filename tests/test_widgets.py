@@ -125,6 +125,17 @@ def test_draw_must_return_a_figure():
         explore(lambda power: None, power=[1], alt="")
 
 
+def test_one_figure_may_be_updated_for_every_frame(static):
+    figure, ax = plt.subplots(figsize=(3, 2))
+    (line,) = ax.plot([0, 1], [0, 1])
+
+    def update(height):
+        line.set_ydata([0, height])
+        return figure
+
+    assert embedded(explore(update, height=[0.2, 0.9], alt="a line").data)["frames"] == [0, 1]
+
+
 def test_no_figure_is_left_to_show_a_second_time(static):
     explore(curve, power=[1, 2], alt="a curve")
     assert plt.get_fignums() == []
