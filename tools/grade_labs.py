@@ -64,17 +64,37 @@ def find_submissions(lab: str, submitted: Path) -> dict[str, Path]:
 def grade(api, lab: str, notebooks: dict[str, Path]) -> list[str]:
     """Run every submission and write its feedback; returns the students whose notebook could not be run."""
     finish(api.generate_assignment(lab), f"reading {lab}")
+    root = Path(api.coursedir.root)
+    released = nbformat.read(root / "release" / lab / f"{lab}.ipynb", as_version=4)
     failed = []
-    for student, notebook in notebooks.items():
-        folder = Path(api.coursedir.root) / "submitted" / student / lab
-        folder.mkdir(parents=True)
-        shutil.copyfile(notebook, folder / f"{lab}.ipynb")
+    for student, path in notebooks.items():
         print(f"running {student}", flush=True)
+        try:
+            notebook = with_all_checks(nbformat.read(path, as_version=4), released)
+        except (ValueError, AttributeError, KeyError):  # not JSON, not a notebook
+            failed.append(student)
+            continue
+        folder = root / "submitted" / student / lab
+        folder.mkdir(parents=True)
+        nbformat.write(notebook, folder / f"{lab}.ipynb")
         if not api.autograde(lab, student)["success"]:
             failed.append(student)
     if len(failed) < len(notebooks):
         finish(api.generate_feedback(lab), "writing feedback")
     return failed
+
+
+def with_all_checks(
+    notebook: nbformat.NotebookNode, released: nbformat.NotebookNode
+) -> nbformat.NotebookNode:
+    """The submission with the checks that its author deleted put back, at the end, where all functions stand.
+
+    nbgrader restores the text of a check that was edited, and gives no points to one that is missing.
+    """
+    present = {cell.metadata.get("nbgrader", {}).get("grade_id") for cell in notebook.cells}
+    checks = [cell for cell in released.cells if cell.metadata.get("nbgrader", {}).get("grade")]
+    notebook.cells += [check for check in checks if check.metadata.nbgrader.grade_id not in present]
+    return notebook
 
 
 def write_grades(api, lab: str, folder: Path) -> None:

@@ -65,7 +65,8 @@ def course() -> Iterator:
     with tempfile.TemporaryDirectory(prefix="etlab-course-") as scratch:
         root = Path(scratch).resolve()
         for home in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
-            os.environ[home] = str(root / "home" / home.lower())
+            (root / "home" / home).mkdir(parents=True)
+            os.environ[home] = str(root / "home" / home)
         # nbgrader calls `alembic` by name, which is on the PATH only if the environment is activated
         os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
         for lab in labs():
