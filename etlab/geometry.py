@@ -45,7 +45,10 @@ class TiltGeometry:
     voxel_nm: float = field(default=1.0, kw_only=True)
 
     def __post_init__(self):
-        tilts = np.array(self.tilts_deg, dtype=np.float64)
+        try:
+            tilts = np.array(self.tilts_deg, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"tilts_deg: got {self.tilts_deg!r}, expected angles in degrees") from error
         if tilts.ndim != 1 or tilts.size == 0:
             raise ValueError(
                 f"tilts_deg: got shape {tilts.shape}, expected a non-empty list of angles in degrees"
@@ -137,7 +140,7 @@ def dose_symmetric_order(tilts_deg: np.ndarray) -> np.ndarray:
 
 
 def bidirectional_order(tilts_deg: np.ndarray, start_deg: float = 0.0) -> np.ndarray:
-    """Indices of ``tilts_deg``: from ``start_deg`` up to the highest tilt, then from ``start_deg`` down to the lowest."""
+    """Indices of ``tilts_deg`` from ``start_deg`` up to the highest, then from ``start_deg`` down to the lowest."""
     tilts = np.asarray(tilts_deg)
     ascending = np.argsort(tilts)
     up = ascending[tilts[ascending] >= start_deg]

@@ -18,7 +18,7 @@ from etlab.geometry import TiltGeometry
 
 
 def sparse_matrix(geometry: TiltGeometry) -> scipy.sparse.csr_array:
-    """Matrix of one slice, float64, shape ``(n_tilts·n_rows, nz·ny)``; ``A @ volume[:, :, i].ravel()`` is the slice's images."""
+    """Matrix of one slice, float64, shape (n_tilts·n_rows, nz·ny): ``A @ volume[:, :, i].ravel()`` projects slice i."""
     nz, ny, _ = geometry.volume_shape
     n_rows = geometry.n_rows
     z, y = np.meshgrid(np.arange(nz) - (nz - 1) / 2, np.arange(ny) - (ny - 1) / 2, indexing="ij")

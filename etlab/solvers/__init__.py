@@ -1,4 +1,4 @@
-"""Reconstruction methods, one file per family; each is a plain function ``(operator, images, *, options) -> volume``."""
+"""Reconstruction methods, one file per family, each a plain function ``(operator, images, *, options) -> volume``."""
 
 from etlab.solvers.common import Status
 from etlab.solvers.sirt import sirt
