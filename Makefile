@@ -47,7 +47,7 @@ $(VENV)/.made: tools/check_python.sh
 	@touch $@
 
 $(VENV)/.book: $(VENV)/.made requirements.txt pyproject.toml
-	@echo "installing the pinned packages of the book into $(VENV) (about a minute)"
+	@echo "installing the pinned packages of the book into $(VENV) (a minute or two)"
 	@$(PIP) -r requirements.txt
 	@$(PIP) --no-deps --editable .
 	@touch $@

@@ -25,7 +25,7 @@ COLUMN = 128
 def main() -> None:
     """Reconstruct one slice and draw the three steps beside each other."""
     series = needle()
-    n_tilts, n_rows, nx = series.aligned.shape
+    n_tilts, n_rows, _ = series.aligned.shape
     column = series.aligned[:, :, COLUMN : COLUMN + 1]
     geometry = TiltGeometry(
         tilts_deg=series.tilts_deg,
@@ -39,7 +39,7 @@ def main() -> None:
     plt.rcParams["savefig.transparent"] = False  # the file is looked at where nobody knows the page's colour
     figure, axes = plt.subplots(1, 3, figsize=(10, 3.6), facecolor="white")
     plot.show_image(axes[0], series.aligned[n_tilts // 2], title="The needle at 0°", voxel_nm=series.pixel_nm)
-    axes[0].axvline((COLUMN - (nx - 1) / 2) * series.pixel_nm, color="C0", linewidth=1)
+    axes[0].axvline(COLUMN * series.pixel_nm, color="C0", linewidth=1)
     plot.show_sinogram(
         axes[1],
         column[:, :, 0],
