@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 
 from etlab import plot
 
-WHITE, DARK = "#ffffff", "#14181e"  # page backgrounds of pydata-sphinx-theme
+WHITE, DARK = "#ffffff", "#121212"  # page backgrounds of sphinx-book-theme
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def contrast(one, other):
 
 def test_ink_reads_on_white_and_on_dark_pages():
     assert contrast(plt.rcParams["text.color"], WHITE) >= 4.5
-    assert contrast(plt.rcParams["text.color"], DARK) >= 3.8
+    assert contrast(plt.rcParams["text.color"], DARK) >= 4.1
 
 
 def test_lines_read_on_white_and_on_dark_pages():
