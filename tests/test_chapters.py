@@ -1,4 +1,4 @@
-"""Every chapter has the parts that a chapter has, and its code and figures keep to the rules of the course."""
+"""Every chapter has its parts, and its code and figures keep to the rules of the course."""
 
 import importlib
 import io
@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted((ROOT / "chapters").glob("*.md"))
 NOTATION = ROOT / "appendices" / "notation.md"
 LONGEST_CELL = 15  # lines
+WIDEST_LINE = 76  # characters, the text column at 1280 px
+HIDDEN = {"hide-input", "remove-input", "remove-cell"}
 SHOWPIECES = ("TiltSeriesFilm(", "RadonExplorer(")
 QUANTITY = re.compile(
     r"(?<![\w.{])(\d+(?:\.\d+)?)\s*(%|°|nm\b|px\b|pixels?\b|voxels?\b|rows?\b|dB\b|[kMG]B\b|s\b)"
@@ -43,7 +45,7 @@ def executed_cells(book_html: Path, page: Path) -> list:
 
 
 def unglued_quantities(prose: str, code: str) -> list[str]:
-    """Numbers with a unit that stand in the text as typed, and are no setting that the page's own code uses."""
+    """Numbers with a unit that are typed into the text and are no setting in the page's own code."""
     for markup in (
         r"```\{math\}.*?```",
         r"\$\$.*?\$\$",
@@ -54,7 +56,7 @@ def unglued_quantities(prose: str, code: str) -> list[str]:
     ):
         prose = re.sub(markup, " ", prose, flags=re.DOTALL if markup.startswith((r"\$\$", "```")) else 0)
     settings = {
-        float(token.string)
+        float(token.string.rstrip("j"))
         for token in tokenize.generate_tokens(io.StringIO(code).readline)
         if token.type == tokenize.NUMBER
     }
@@ -70,7 +72,7 @@ def test_opens_with_objectives_prerequisites_time_and_cost(page):
     opening = prose_of(page).split("\n## ")[0]
     assert ":class: objectives" in opening
     assert "**Prerequisites:**" in opening
-    assert "{runtime}`this page`" in opening
+    assert "{runtime}`This page`" in opening
     assert 15 <= int(re.search(r"\*\*Time:\*\* (\d+) minutes", opening)[1]) <= 30
 
 
@@ -122,6 +124,13 @@ def test_cells_are_short(page):
         c.source.splitlines()[0] for c in cells_of(page, "code") if len(c.source.splitlines()) > LONGEST_CELL
     ]
     assert not long
+
+
+@chapter
+def test_code_that_is_shown_fits_the_text_column(page):
+    shown = [c.source for c in cells_of(page, "code") if not HIDDEN & set(c.metadata.get("tags", []))]
+    assert shown
+    assert not [line for source in shown for line in source.splitlines() if len(line) > WIDEST_LINE]
 
 
 @chapter

@@ -1,7 +1,7 @@
 """Numbers in the text are computed by the page that states them, and asserted here.
 
-A page glues a number in a code cell and inserts it in a sentence. The same cell lists what the number must be, under
-the key ``claims`` of its metadata, in one of these forms (a bound may be another glued number of the page):
+A page glues a number in a code cell and inserts it in a sentence. The same cell lists what the number must
+be, under the key ``claims`` of its metadata, in one of these forms (a bound may be another number of the page):
 
     name: 38.9 ± 0.1
     name: between 1.5 and 2
