@@ -20,6 +20,10 @@ class CheckFailed(AssertionError):
         return [f"\x1b[31mNot yet.\x1b[0m {self}"]
 
 
+class NotWritten(CheckFailed):
+    """The function still is the stub that was handed out."""
+
+
 @contextmanager
 def case(seed: int | None, statement: str) -> Iterator[np.random.Generator]:
     """Random numbers of one check; prints the statement if the check holds, names the seed in both cases."""
@@ -27,6 +31,8 @@ def case(seed: int | None, statement: str) -> Iterator[np.random.Generator]:
         seed = int(np.random.default_rng().integers(2**32))
     try:
         yield np.random.default_rng(seed)
+    except NotWritten:
+        raise
     except CheckFailed as failure:
         failure.args = (f"{failure} [seed={seed}]",)
         raise
@@ -46,7 +52,7 @@ def call(function: Callable, *arguments, shape: tuple[int, ...]) -> np.ndarray:
             warnings.simplefilter("ignore")
             answer = function(*copies)
     except NotImplementedError:
-        raise CheckFailed(
+        raise NotWritten(
             f"`{name}` is not written yet. Replace `raise NotImplementedError()` in its cell above by your "
             "code, run that cell, then run this one again."
         ) from None
