@@ -24,7 +24,7 @@ test: $(VENV)/.dev ## set up, build the site and run every check
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(VENV)/bin/lint-imports --no-logo
-	@$(MAKE) book
+	@$(MAKE) --no-print-directory book
 	$(RUN) -m pytest
 
 labs: $(VENV)/.dev ## make the students' labs from the instructor's
