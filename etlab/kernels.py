@@ -14,10 +14,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-RUN = 64  # neighbours along x handled together: 256 bytes, four cache lines
+from etlab.simd import BLOCK, RUN, gather_run
+
 TILE = 64  # detector rows (A) or voxels along y (Aᵀ) whose weights are worked out together
-BLOCK = 8  # steps along the ray (A), or tilts (Aᵀ), gathered together
-GROUP = 4  # tilts for which one thread keeps a block of the volume in its cache
+GROUP = 8  # tilts for which one thread keeps a tile of the images in its cache
 
 RAMP = np.arange(
     TILE, dtype=np.float64
@@ -34,8 +34,8 @@ def footprint(start, step, n, width, height, first, stride, line, near, far):
     """
     top = max(n - 2.0, 0.0)
     slope = height / width
-    far_height = height if n > 1 else 0.0
-    far_slope = slope if n > 1 else 0.0
+    far_height, far_slope = (height, slope) if n > 1 else (0.0, 0.0)
+    first, stride = np.int32(first), np.int32(stride)
     for i in range(TILE):
         position = start + step * RAMP[i]
         lower = min(max(np.floor(position), 0.0), top)
@@ -45,26 +45,48 @@ def footprint(start, step, n, width, height, first, stride, line, near, far):
 
 
 @njit(cache=True, fastmath=FAST)
-def ray_steps(cos, sin, nz, ny):
-    """How rays of one tilt cross the volume: steps along the ray, lines across it, and both strides in lines.
+def ray_footprint(cos, sin, k, row0, n_rows, nz, ny, line, near, far):
+    """Voxels that the rays of rows row0 … row0 + TILE − 1 meet at step k; a step outside the volume meets none.
 
-    A ray advances through z where |cos| ≥ |sin|, through y elsewhere. Returns also cos and sin in those roles.
+    A ray advances through z where |cos| ≥ |sin|, through y elsewhere. Returns the stride from the near to the far line.
     """
     if abs(cos) >= abs(sin):
-        return nz, ny, ny, min(1, ny - 1), cos, sin
-    return ny, nz, 1, min(ny, (nz - 1) * ny), sin, cos
+        steps, across, along, stride, major, minor = nz, ny, ny, min(1, ny - 1), cos, sin
+    else:
+        steps, across, along, stride, major, minor = ny, nz, 1, min(ny, (nz - 1) * ny), sin, cos
+    if k < steps:
+        s = row0 - (n_rows - 1) / 2 - (k - (steps - 1) / 2) * minor
+        start = s / major + (across - 1) / 2
+        footprint(start, 1 / major, across, 1.0, 1 / abs(major), k * along, stride, line, near, far)
+    else:
+        line[:], near[:], far[:] = 0, 0, 0
+    return stride
 
 
 @njit(cache=True, fastmath=FAST)
-def gather(lines, stride, line, near, far, i, x0, total):
-    """Add to ``total`` the ``BLOCK`` pairs of lines that entry i of the weights names, from column x0 on."""
-    for j in range(0, BLOCK, 2):  # two pairs at a time: half the traffic through ``total``
-        a, b = line[j, i], line[j + 1, i]
-        a0, a1 = lines[a, x0:], lines[a + stride, x0:]
-        b0, b1 = lines[b, x0:], lines[b + stride, x0:]
-        wa0, wa1, wb0, wb1 = near[j, i], far[j, i], near[j + 1, i], far[j + 1, i]
-        for x in range(total.size):
-            total[x] += wa0 * a0[x] + wa1 * a1[x] + wb0 * b0[x] + wb1 * b1[x]
+def voxel_footprint(cos, sin, t, z, y0, n_tilts, n_rows, nz, ny, line, near, far):
+    """Detector rows that the voxels y0 … y0 + TILE − 1 of plane z meet in image t; an image beyond the last, none."""
+    if t < n_tilts:
+        s = (y0 - (ny - 1) / 2) * cos[t] + (z - (nz - 1) / 2) * sin[t]
+        width = max(abs(cos[t]), abs(sin[t]))
+        start, stride = s + (n_rows - 1) / 2, min(1, n_rows - 1)
+        footprint(start, cos[t], n_rows, width, 1 / width, t * n_rows, stride, line, near, far)
+    else:
+        line[:], near[:], far[:] = 0, 0, 0
+
+
+@njit(cache=True, fastmath=FAST)
+def gather(lines, stride, line, near, far, n, x0, run, total):
+    """Add to total[i, :run], i < n, the ``BLOCK`` pairs of lines that the weights name, from column x0 on."""
+    if run == RUN:
+        for i in range(n):
+            gather_run(lines, stride, line, near, far, i, x0, total[i])
+    else:
+        for i in range(n):
+            for j in range(BLOCK):
+                near_line, far_line = lines[line[j, i], x0:], lines[line[j, i] + stride, x0:]
+                for x in range(run):
+                    total[i, x] += near[j, i] * near_line[x] + far[j, i] * far_line[x]
 
 
 @njit(cache=True, parallel=True, fastmath=FAST)
@@ -73,41 +95,27 @@ def project(volume, cos, sin, images):
     nz, ny, nx = volume.shape
     n_tilts, n_rows, _ = images.shape
     lines = volume.reshape(nz * ny, nx)
-    for group in prange((n_tilts + GROUP - 1) // GROUP):
-        line = np.zeros((BLOCK, TILE), np.int64)
-        near = np.zeros((BLOCK, TILE), np.float32)
-        far = np.zeros((BLOCK, TILE), np.float32)
-        tilts = range(group * GROUP, min((group + 1) * GROUP, n_tilts))
-        for t in tilts:
-            images[t] = 0
+    n_tiles = (n_rows + TILE - 1) // TILE
+    for item in prange((n_tilts + GROUP - 1) // GROUP * n_tiles):
+        line = np.empty((BLOCK, TILE), np.int32)
+        near, far = np.empty((BLOCK, TILE), np.float32), np.empty((BLOCK, TILE), np.float32)
+        total = np.empty((GROUP, TILE, RUN), np.float32)
+        t0, row0 = item // n_tiles * GROUP, item % n_tiles * TILE
+        tilts, n_here = range(min(GROUP, n_tilts - t0)), min(TILE, n_rows - row0)
         for x0 in range(0, nx, RUN):
-            x1 = min(x0 + RUN, nx)
+            run = min(RUN, nx - x0)
+            total[:] = 0
             for k0 in range(0, max(nz, ny), BLOCK):
                 for t in tilts:
-                    steps, across, along, stride, major, minor = ray_steps(cos[t], sin[t], nz, ny)
-                    for row0 in range(0, n_rows if k0 < steps else 0, TILE):
-                        for j in range(BLOCK):
-                            k = k0 + j
-                            if k < steps:
-                                s = row0 - (n_rows - 1) / 2 - (k - (steps - 1) / 2) * minor
-                                start = s / major + (across - 1) / 2
-                                height = 1 / abs(major)
-                                footprint(
-                                    start,
-                                    1 / major,
-                                    across,
-                                    1.0,
-                                    height,
-                                    k * along,
-                                    stride,
-                                    line[j],
-                                    near[j],
-                                    far[j],
-                                )
-                            else:
-                                line[j], near[j], far[j] = 0, 0, 0
-                        for i in range(min(TILE, n_rows - row0)):
-                            gather(lines, stride, line, near, far, i, x0, images[t, row0 + i, x0:x1])
+                    stride = 0
+                    for j in range(BLOCK):
+                        stride = ray_footprint(
+                            cos[t0 + t], sin[t0 + t], k0 + j, row0, n_rows, nz, ny, line[j], near[j], far[j]
+                        )
+                    gather(lines, stride, line, near, far, n_here, x0, run, total[t])
+            for t in tilts:
+                for i in range(n_here):
+                    images[t0 + t, row0 + i, x0 : x0 + run] = total[t, i, :run]
 
 
 @njit(cache=True, parallel=True, fastmath=FAST)
@@ -121,48 +129,41 @@ def backproject(images, cos, sin, volume, scale, add, floor):
     lines = images.reshape(n_tilts * n_rows, nx)
     stride = min(1, n_rows - 1)
     for slab in prange((nz + BLOCK - 1) // BLOCK):
-        line = np.zeros((BLOCK, TILE), np.int64)
-        near = np.zeros((BLOCK, TILE), np.float32)
-        far = np.zeros((BLOCK, TILE), np.float32)
+        line = np.empty((BLOCK, TILE), np.int32)
+        near, far = np.empty((BLOCK, TILE), np.float32), np.empty((BLOCK, TILE), np.float32)
         total = np.empty((BLOCK, TILE, RUN), np.float32)
         z0 = slab * BLOCK
-        planes = range(z0, min(z0 + BLOCK, nz))
+        planes = range(min(BLOCK, nz - z0))
         for x0 in range(0, nx, RUN):
-            x1 = min(x0 + RUN, nx)
+            run = min(RUN, nx - x0)
             for y0 in range(0, ny, TILE):
-                voxels = range(min(TILE, ny - y0))
+                n_here = min(TILE, ny - y0)
                 total[:] = 0
                 for t0 in range(0, n_tilts, BLOCK):
                     for z in planes:
                         for j in range(BLOCK):
-                            t = t0 + j
-                            if t < n_tilts:
-                                s = (y0 - (ny - 1) / 2) * cos[t] + (z - (nz - 1) / 2) * sin[t]
-                                width = max(abs(cos[t]), abs(sin[t]))
-                                start = s + (n_rows - 1) / 2
-                                footprint(
-                                    start,
-                                    cos[t],
-                                    n_rows,
-                                    width,
-                                    1 / width,
-                                    t * n_rows,
-                                    stride,
-                                    line[j],
-                                    near[j],
-                                    far[j],
-                                )
-                            else:
-                                line[j], near[j], far[j] = 0, 0, 0
-                        for i in voxels:
-                            gather(lines, stride, line, near, far, i, x0, total[z - z0, i, : x1 - x0])
+                            voxel_footprint(
+                                cos,
+                                sin,
+                                t0 + j,
+                                z0 + z,
+                                y0,
+                                n_tilts,
+                                n_rows,
+                                nz,
+                                ny,
+                                line[j],
+                                near[j],
+                                far[j],
+                            )
+                        gather(lines, stride, line, near, far, n_here, x0, run, total[z])
                 for z in planes:
-                    for i in voxels:
-                        for x in range(x0, x1):
-                            value = scale[z, y0 + i] * total[z - z0, i, x - x0]
+                    for i in range(n_here):
+                        for x in range(run):
+                            value = scale[z0 + z, y0 + i] * total[z, i, x]
                             if add:
-                                value += volume[z, y0 + i, x]
-                            volume[z, y0 + i, x] = max(floor, value)
+                                value += volume[z0 + z, y0 + i, x0 + x]
+                            volume[z0 + z, y0 + i, x0 + x] = max(floor, value)
 
 
 @njit(cache=True, parallel=True, fastmath=FAST)
@@ -172,16 +173,12 @@ def project_slice(slice_, cos, sin, images):
     n_tilts, n_rows = images.shape
     voxels = slice_.reshape(nz * ny)
     for t in prange(n_tilts):
-        line, near, far = np.empty(TILE, np.int64), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
+        line, near, far = np.empty(TILE, np.int32), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
         total = np.empty(TILE, np.float32)
-        steps, across, along, stride, major, minor = ray_steps(cos[t], sin[t], nz, ny)
-        height = 1 / abs(major)
         for row0 in range(0, n_rows, TILE):
             total[:] = 0
-            for k in range(steps):
-                s = row0 - (n_rows - 1) / 2 - (k - (steps - 1) / 2) * minor
-                start = s / major + (across - 1) / 2
-                footprint(start, 1 / major, across, 1.0, height, k * along, stride, line, near, far)
+            for k in range(nz if abs(cos[t]) >= abs(sin[t]) else ny):
+                stride = np.int32(ray_footprint(cos[t], sin[t], k, row0, n_rows, nz, ny, line, near, far))
                 for i in range(TILE):
                     total[i] += near[i] * voxels[line[i]] + far[i] * voxels[line[i] + stride]
             for i in range(min(TILE, n_rows - row0)):
@@ -194,17 +191,14 @@ def backproject_slice(images, cos, sin, slice_):
     nz, ny = slice_.shape
     n_tilts, n_rows = images.shape
     bins = images.reshape(n_tilts * n_rows)
-    stride = min(1, n_rows - 1)
+    stride = np.int32(min(1, n_rows - 1))
     for z in prange(nz):
-        line, near, far = np.empty(TILE, np.int64), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
+        line, near, far = np.empty(TILE, np.int32), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
         total = np.empty(TILE, np.float32)
         for y0 in range(0, ny, TILE):
             total[:] = 0
             for t in range(n_tilts):
-                s = (y0 - (ny - 1) / 2) * cos[t] + (z - (nz - 1) / 2) * sin[t]
-                width = max(abs(cos[t]), abs(sin[t]))
-                start = s + (n_rows - 1) / 2
-                footprint(start, cos[t], n_rows, width, 1 / width, t * n_rows, stride, line, near, far)
+                voxel_footprint(cos, sin, t, z, y0, n_tilts, n_rows, nz, ny, line, near, far)
                 for i in range(TILE):
                     total[i] += near[i] * bins[line[i]] + far[i] * bins[line[i] + stride]
             for i in range(min(TILE, ny - y0)):
