@@ -5,6 +5,7 @@ All submissions go through nbgrader in one run of ``tools/grade_labs.py``, as a 
 
 import contextlib
 import csv
+import importlib
 import io
 import re
 import subprocess
@@ -36,6 +37,7 @@ LOSES = {  # submission -> the checks that it must lose, all others being kept
     "reference": set(),
     "untouched": set(POINTS),
     "untouched-tests-edited": set(POINTS),
+    "kernel-dies": set(POINTS),
     "wrong-sign": {"check-landing", "check-sign"},
     "wrong-sign-tests-deleted": {"check-landing", "check-sign"},
     "half-pixel": {"check-landing", "check-centre"},
@@ -120,6 +122,7 @@ def submissions() -> dict[str, nbformat.NotebookNode]:
             changed("backproject", "slice_[seen] += weight[seen] * image", "slice_[seen] += 0.5 * image")
         ),
         "hard-coded": submission(hard_coded()),
+        "kernel-dies": submission(solutions() | {"linear-weights": "import os\nos._exit(1)"}),
     }
     deleted = made["wrong-sign-tests-deleted"]
     deleted.cells = [cell for cell in deleted.cells if grade_id(cell) not in POINTS]
@@ -133,9 +136,13 @@ def results(tmp_path_factory) -> Path:
     for student, notebook in submissions().items():
         (folder / "submitted" / student).mkdir(parents=True)
         nbformat.write(notebook, folder / "submitted" / student / f"{LAB}.ipynb")
+    (folder / "submitted" / "no-notebook").mkdir()
+    (folder / "submitted" / "no-notebook" / f"{LAB}.ipynb").write_text("Dear teacher,")
     command = [sys.executable, ROOT / "tools" / "grade_labs.py", LAB, "submitted", "results"]
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
-    assert run.returncode == 0, run.stdout + run.stderr
+    assert (folder / "results").is_dir(), run.stdout + run.stderr
+    assert run.returncode == 1
+    assert "look at them by hand: kernel-dies, no-notebook" in run.stderr
     return folder / "results"
 
 
@@ -165,6 +172,29 @@ def test_feedback_names_the_mistake(results):
     assert "the angle has the wrong sign" in page
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("lab-9", "submitted", "results"), "lab: got lab-9, expected one of"),
+        ((LAB, "nowhere", "results"), "submitted: nowhere is not a folder"),
+        ((LAB, "empty", "results"), "submitted: empty holds no student's folder"),
+        ((LAB, "submitted", "results"), "ada holds 2 files"),
+        ((LAB, "submitted", "empty"), "results: empty exists; name a new folder"),
+    ],
+)
+def test_grading_says_what_is_wrong_with_its_arguments(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    for attempt in ("first", "second"):
+        Path("submitted", "ada", attempt).mkdir(parents=True)
+        Path("submitted", "ada", attempt, f"{LAB}.ipynb").touch()
+    grade_labs = importlib.import_module("grade_labs")
+    with pytest.raises(SystemExit, match=re.escape(words)):
+        grade_labs.main(arguments[0], *map(Path, arguments[1:]))
+    assert not Path("results").exists()
+
+
 def test_released_lab_is_what_its_source_gives():
     command = [sys.executable, ROOT / "tools" / "release_labs.py", "--check"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -177,7 +207,8 @@ def test_released_lab_holds_no_solution_and_no_hidden_test():
     assert text.count("raise NotImplementedError()") == len(solutions())
 
 
-def test_untouched_lab_says_at_every_check_what_to_do():
+def test_untouched_lab_says_at_every_check_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     notebook = release()
     NotebookClient(notebook, timeout=120, allow_errors=True).execute()
     checks = [cell for cell in notebook.cells if grade_id(cell) in POINTS]

@@ -41,7 +41,9 @@ def main(lab: str, submitted: Path, results: Path) -> None:
             if page.is_file():
                 shutil.copyfile(page, made / "feedback" / f"{student}.html")
         os.replace(made, results)
-    print(f"{len(notebooks)} graded: {results}/grades.csv, points.csv, feedback/")
+    print(
+        f"{len(notebooks) - len(failed)} of {len(notebooks)} graded: {results}/grades.csv, points.csv, feedback/"
+    )
     if failed:
         sys.exit(f"could not be run, no points given, look at them by hand: {', '.join(failed)}")
 

@@ -14,6 +14,7 @@ import shutil
 import sys
 import sysconfig
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,6 +70,7 @@ def course() -> Iterator:
             os.environ[home] = str(root / "home" / home)
         # nbgrader calls `alembic` by name, which is on the PATH only if the environment is activated
         os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
+        warnings.filterwarnings("ignore", module="nbgrader")  # its own quarrels with SQLAlchemy
         for lab in labs():
             _write_source(lab, root / "source" / lab)
         yield _api(root)
