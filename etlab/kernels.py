@@ -26,53 +26,49 @@ FAST = {"contract", "nsz", "reassoc"}  # lets the compiler fuse multiply and add
 
 
 @njit(cache=True, fastmath=FAST)
-def footprint(start, step, n, width, height, first, stride, line, near, far):
-    """Weights of a triangle of half-``width`` and ``height`` at the positions start + i·step among n lines.
+def footprint(start, step, n, height, slope, first, stride, line, near, far):
+    """Weights max(0, height − slope·distance) at the positions start + i·step among n lines.
 
     Writes for each i the index of the lower line met, its weight (near) and that of the next line up (far). Clamping
     the lower line to 0 … n − 2 gives positions beyond the border the weight that still falls on it, or none.
     """
     top = max(n - 2.0, 0.0)
-    slope = height / width
     far_height, far_slope = (height, slope) if n > 1 else (0.0, 0.0)
-    first, stride = np.int32(first), np.int32(stride)
+    first, stride = np.uint32(first), np.uint32(stride)
     for i in range(TILE):
         position = start + step * RAMP[i]
         lower = min(max(np.floor(position), 0.0), top)
-        line[i] = first + stride * np.int32(lower)
+        line[i] = first + stride * np.uint32(np.int32(lower))
         near[i] = max(0.0, height - slope * abs(position - lower))
         far[i] = max(0.0, far_height - far_slope * abs(position - lower - 1))
 
 
 @njit(cache=True, fastmath=FAST)
-def ray_footprint(cos, sin, k, row0, n_rows, nz, ny, line, near, far):
-    """Voxels that the rays of rows row0 … row0 + TILE − 1 meet at step k; a step outside the volume meets none.
+def ray(cos, sin, n_rows, nz, ny):
+    """Course of the rays of one tilt: where the ray of a row is, among the lines across it, after k steps along it.
 
-    A ray advances through z where |cos| ≥ |sin|, through y elsewhere. Returns the stride from the near to the far line.
+    A ray advances through z where |cos| ≥ |sin|, through y elsewhere. Returns the number of steps and of lines across;
+    the strides, in lines of the volume, of either; and the position's value at row 0, step 0, its change per row and
+    per step. The change per row is also the length of a step.
     """
     if abs(cos) >= abs(sin):
         steps, across, along, stride, major, minor = nz, ny, ny, min(1, ny - 1), cos, sin
     else:
         steps, across, along, stride, major, minor = ny, nz, 1, min(ny, (nz - 1) * ny), sin, cos
-    if k < steps:
-        s = row0 - (n_rows - 1) / 2 - (k - (steps - 1) / 2) * minor
-        start = s / major + (across - 1) / 2
-        footprint(start, 1 / major, across, 1.0, 1 / abs(major), k * along, stride, line, near, far)
-    else:
-        line[:], near[:], far[:] = 0, 0, 0
-    return stride
+    per_row = 1 / major
+    per_step = -minor * per_row
+    origin = (across - 1) / 2 - per_row * (n_rows - 1) / 2 - per_step * (steps - 1) / 2
+    return steps, across, along, stride, origin, per_row, per_step
 
 
 @njit(cache=True, fastmath=FAST)
-def voxel_footprint(cos, sin, t, z, y0, n_tilts, n_rows, nz, ny, line, near, far):
-    """Detector rows that the voxels y0 … y0 + TILE − 1 of plane z meet in image t; an image beyond the last, none."""
-    if t < n_tilts:
-        s = (y0 - (ny - 1) / 2) * cos[t] + (z - (nz - 1) / 2) * sin[t]
-        width = max(abs(cos[t]), abs(sin[t]))
-        start, stride = s + (n_rows - 1) / 2, min(1, n_rows - 1)
-        footprint(start, cos[t], n_rows, width, 1 / width, t * n_rows, stride, line, near, far)
-    else:
-        line[:], near[:], far[:] = 0, 0, 0
+def shadow(cos, sin, t, z, y0, n_rows, nz, ny, line, near, far):
+    """Detector rows that the voxels y0 … y0 + TILE − 1 of plane z meet in image t."""
+    s = (y0 - (ny - 1) / 2) * cos + (z - (nz - 1) / 2) * sin
+    height = 1 / max(abs(cos), abs(sin))
+    footprint(
+        s + (n_rows - 1) / 2, cos, n_rows, height, height**2, t * n_rows, min(1, n_rows - 1), line, near, far
+    )
 
 
 @njit(cache=True, fastmath=FAST)
@@ -97,7 +93,7 @@ def project(volume, cos, sin, images):
     lines = volume.reshape(nz * ny, nx)
     n_tiles = (n_rows + TILE - 1) // TILE
     for item in prange((n_tilts + GROUP - 1) // GROUP * n_tiles):
-        line = np.empty((BLOCK, TILE), np.int32)
+        line = np.empty((BLOCK, TILE), np.uint32)
         near, far = np.empty((BLOCK, TILE), np.float32), np.empty((BLOCK, TILE), np.float32)
         total = np.empty((GROUP, TILE, RUN), np.float32)
         t0, row0 = item // n_tiles * GROUP, item % n_tiles * TILE
@@ -107,11 +103,28 @@ def project(volume, cos, sin, images):
             total[:] = 0
             for k0 in range(0, max(nz, ny), BLOCK):
                 for t in tilts:
-                    stride = 0
+                    steps, across, along, stride, origin, per_row, per_step = ray(
+                        cos[t0 + t], sin[t0 + t], n_rows, nz, ny
+                    )
                     for j in range(BLOCK):
-                        stride = ray_footprint(
-                            cos[t0 + t], sin[t0 + t], k0 + j, row0, n_rows, nz, ny, line[j], near[j], far[j]
-                        )
+                        k = k0 + j
+                        if k < steps:
+                            start = origin + row0 * per_row + k * per_step
+                            height = abs(per_row)
+                            footprint(
+                                start,
+                                per_row,
+                                across,
+                                height,
+                                height,
+                                k * along,
+                                stride,
+                                line[j],
+                                near[j],
+                                far[j],
+                            )
+                        else:
+                            line[j], near[j], far[j] = 0, 0, 0
                     gather(lines, stride, line, near, far, n_here, x0, run, total[t])
             for t in tilts:
                 for i in range(n_here):
@@ -129,7 +142,7 @@ def backproject(images, cos, sin, volume, scale, add, floor):
     lines = images.reshape(n_tilts * n_rows, nx)
     stride = min(1, n_rows - 1)
     for slab in prange((nz + BLOCK - 1) // BLOCK):
-        line = np.empty((BLOCK, TILE), np.int32)
+        line = np.empty((BLOCK, TILE), np.uint32)
         near, far = np.empty((BLOCK, TILE), np.float32), np.empty((BLOCK, TILE), np.float32)
         total = np.empty((BLOCK, TILE, RUN), np.float32)
         z0 = slab * BLOCK
@@ -142,20 +155,13 @@ def backproject(images, cos, sin, volume, scale, add, floor):
                 for t0 in range(0, n_tilts, BLOCK):
                     for z in planes:
                         for j in range(BLOCK):
-                            voxel_footprint(
-                                cos,
-                                sin,
-                                t0 + j,
-                                z0 + z,
-                                y0,
-                                n_tilts,
-                                n_rows,
-                                nz,
-                                ny,
-                                line[j],
-                                near[j],
-                                far[j],
-                            )
+                            t = t0 + j
+                            if t < n_tilts:
+                                shadow(
+                                    cos[t], sin[t], t, z0 + z, y0, n_rows, nz, ny, line[j], near[j], far[j]
+                                )
+                            else:
+                                line[j], near[j], far[j] = 0, 0, 0
                         gather(lines, stride, line, near, far, n_here, x0, run, total[z])
                 for z in planes:
                     for i in range(n_here):
@@ -173,12 +179,15 @@ def project_slice(slice_, cos, sin, images):
     n_tilts, n_rows = images.shape
     voxels = slice_.reshape(nz * ny)
     for t in prange(n_tilts):
-        line, near, far = np.empty(TILE, np.int32), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
+        line, near, far = np.empty(TILE, np.uint32), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
         total = np.empty(TILE, np.float32)
+        steps, across, along, stride, origin, per_row, per_step = ray(cos[t], sin[t], n_rows, nz, ny)
+        height, stride = abs(per_row), np.uint32(stride)
         for row0 in range(0, n_rows, TILE):
             total[:] = 0
-            for k in range(nz if abs(cos[t]) >= abs(sin[t]) else ny):
-                stride = np.int32(ray_footprint(cos[t], sin[t], k, row0, n_rows, nz, ny, line, near, far))
+            for k in range(steps):
+                start = origin + row0 * per_row + k * per_step
+                footprint(start, per_row, across, height, height, k * along, stride, line, near, far)
                 for i in range(TILE):
                     total[i] += near[i] * voxels[line[i]] + far[i] * voxels[line[i] + stride]
             for i in range(min(TILE, n_rows - row0)):
@@ -191,14 +200,14 @@ def backproject_slice(images, cos, sin, slice_):
     nz, ny = slice_.shape
     n_tilts, n_rows = images.shape
     bins = images.reshape(n_tilts * n_rows)
-    stride = np.int32(min(1, n_rows - 1))
+    stride = np.uint32(min(1, n_rows - 1))
     for z in prange(nz):
-        line, near, far = np.empty(TILE, np.int32), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
+        line, near, far = np.empty(TILE, np.uint32), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
         total = np.empty(TILE, np.float32)
         for y0 in range(0, ny, TILE):
             total[:] = 0
             for t in range(n_tilts):
-                voxel_footprint(cos, sin, t, z, y0, n_tilts, n_rows, nz, ny, line, near, far)
+                shadow(cos[t], sin[t], t, z, y0, n_rows, nz, ny, line, near, far)
                 for i in range(TILE):
                     total[i] += near[i] * bins[line[i]] + far[i] * bins[line[i] + stride]
             for i in range(min(TILE, ny - y0)):

@@ -20,7 +20,7 @@ def gather_run(typingctx, lines, stride, line, near, far, i, x0, total):
     """total[:RUN] += Σ_j near[j, i]·lines[line[j, i], x0:x0+RUN] + far[j, i]·lines[line[j, i] + stride, x0:x0+RUN].
 
     j runs over ``BLOCK`` entries. lines (n, nx), near and far (BLOCK, tile) and total are contiguous float32, line
-    (BLOCK, tile) contiguous int32, the rest int64. Nothing is checked: the caller keeps indices inside.
+    (BLOCK, tile) contiguous uint32, the rest int64. Nothing is checked: the caller keeps indices inside.
     """
 
     def codegen(context, builder, signature, args):
@@ -50,7 +50,7 @@ def gather_run(typingctx, lines, stride, line, near, far, i, x0, total):
         running = builder.load(out, align=4)
         for j in range(BLOCK):
             entry = builder.add(builder.mul(tile, ir.Constant(ir.IntType(64), j)), i)
-            index = builder.sext(builder.load(builder.gep(line.data, [entry])), ir.IntType(64))
+            index = builder.zext(builder.load(builder.gep(line.data, [entry])), ir.IntType(64))
             running = add_line(running, index, builder.gep(near.data, [entry]))
             running = add_line(running, builder.add(index, stride), builder.gep(far.data, [entry]))
         builder.store(running, out, align=4)
