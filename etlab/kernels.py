@@ -11,12 +11,17 @@ A lone slice has no runs along x; it has kernels of its own that run along rows 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
 import numpy as np
-from numba import njit, prange
+from numba import config, njit
 
 from etlab.simd import BLOCK, RUN, gather_run
 
 TILE = 64  # detector rows (A) or voxels along y (Aᵀ) whose weights are worked out together
+N_THREADS = config.NUMBA_NUM_THREADS  # processor cores this process may use, or the variable of that name
 GROUP = 8  # tilts for which one thread keeps a tile of the images in its cache
 
 RAMP = np.arange(
@@ -62,13 +67,12 @@ def ray(cos, sin, n_rows, nz, ny):
 
 
 @njit(cache=True, fastmath=FAST)
-def shadow(cos, sin, t, z, y0, n_rows, nz, ny, line, near, far):
-    """Detector rows that the voxels y0 … y0 + TILE − 1 of plane z meet in image t."""
-    s = (y0 - (ny - 1) / 2) * cos + (z - (nz - 1) / 2) * sin
-    height = 1 / max(abs(cos), abs(sin))
-    footprint(
-        s + (n_rows - 1) / 2, cos, n_rows, height, height**2, t * n_rows, min(1, n_rows - 1), line, near, far
-    )
+def shadow(cos, sin, t, z, y0, n_rows, nz, ny, weight, line, near, far):
+    """Detector rows that the voxels y0 … y0 + TILE − 1 of plane z meet in image t, and how much, times ``weight``."""
+    start = (y0 - (ny - 1) / 2) * cos + (z - (nz - 1) / 2) * sin + (n_rows - 1) / 2
+    inverse = 1 / max(abs(cos), abs(sin))
+    height, slope = weight * inverse, weight * inverse**2
+    footprint(start, cos, n_rows, height, slope, t * n_rows, min(1, n_rows - 1), line, near, far)
 
 
 @njit(cache=True, fastmath=FAST)
@@ -80,23 +84,26 @@ def gather(lines, stride, line, near, far, n, x0, run, total):
     else:
         for i in range(n):
             for j in range(BLOCK):
-                near_line, far_line = lines[line[j, i], x0:], lines[line[j, i] + stride, x0:]
+                lower, upper = line[j, i], line[j, i] + stride
                 for x in range(run):
-                    total[i, x] += near[j, i] * near_line[x] + far[j, i] * far_line[x]
+                    total[i, x] += near[j, i] * lines[lower, x0 + x] + far[j, i] * lines[upper, x0 + x]
 
 
-@njit(cache=True, parallel=True, fastmath=FAST)
-def project(volume, cos, sin, images):
-    """A: images[t, row, x] ← Σ over the ray's steps. Shapes (nz, ny, nx) and (n_tilts, n_rows, nx), float32."""
+@njit(cache=True, fastmath=FAST, nogil=True)
+def project(begin, end, volume, cos, sin, images):
+    """A: images[t, row, x] ← Σ over the ray's steps, for the work items begin … end − 1 of ``project_items``.
+
+    Shapes (nz, ny, nx) and (n_tilts, n_rows, nx), float32. An item is ``GROUP`` tilts by ``TILE`` rows.
+    """
     nz, ny, nx = volume.shape
     n_tilts, n_rows, _ = images.shape
     lines = volume.reshape(nz * ny, nx)
-    n_tiles = (n_rows + TILE - 1) // TILE
-    for item in prange((n_tilts + GROUP - 1) // GROUP * n_tiles):
-        line = np.empty((BLOCK, TILE), np.uint32)
-        near, far = np.empty((BLOCK, TILE), np.float32), np.empty((BLOCK, TILE), np.float32)
-        total = np.empty((GROUP, TILE, RUN), np.float32)
-        t0, row0 = item // n_tiles * GROUP, item % n_tiles * TILE
+    line = np.zeros((BLOCK, TILE), np.uint32)
+    near, far = np.zeros((BLOCK, TILE), np.float32), np.zeros((BLOCK, TILE), np.float32)
+    total = np.empty((GROUP, TILE, RUN), np.float32)
+    tiles = (n_rows + TILE - 1) // TILE
+    for item in range(begin, end):
+        t0, row0 = item // tiles * GROUP, item % tiles * TILE
         tilts, n_here = range(min(GROUP, n_tilts - t0)), min(TILE, n_rows - row0)
         for x0 in range(0, nx, RUN):
             run = min(RUN, nx - x0)
@@ -107,80 +114,87 @@ def project(volume, cos, sin, images):
                         cos[t0 + t], sin[t0 + t], n_rows, nz, ny
                     )
                     for j in range(BLOCK):
-                        k = k0 + j
-                        if k < steps:
-                            start = origin + row0 * per_row + k * per_step
-                            height = abs(per_row)
-                            footprint(
-                                start,
-                                per_row,
-                                across,
-                                height,
-                                height,
-                                k * along,
-                                stride,
-                                line[j],
-                                near[j],
-                                far[j],
-                            )
-                        else:
-                            line[j], near[j], far[j] = 0, 0, 0
+                        k = min(k0 + j, steps - 1)
+                        start = origin + row0 * per_row + k * per_step
+                        height = (
+                            abs(per_row) if k0 + j < steps else 0.0
+                        )  # a step beyond the volume weighs nothing
+                        footprint(
+                            start,
+                            per_row,
+                            across,
+                            height,
+                            height,
+                            k * along,
+                            stride,
+                            line[j],
+                            near[j],
+                            far[j],
+                        )
                     gather(lines, stride, line, near, far, n_here, x0, run, total[t])
             for t in tilts:
                 for i in range(n_here):
-                    images[t0 + t, row0 + i, x0 : x0 + run] = total[t, i, :run]
+                    for x in range(run):
+                        images[t0 + t, row0 + i, x0 + x] = total[t, i, x]
 
 
-@njit(cache=True, parallel=True, fastmath=FAST)
-def backproject(images, cos, sin, volume, scale, add, floor):
-    """Aᵀ and what follows it: volume ← max(floor, [volume if add] + scale·Aᵀ images).
+def project_items(images_shape: tuple[int, int, int]) -> int:
+    """Number of independent work items of ``project``."""
+    return -(-images_shape[0] // GROUP) * -(-images_shape[1] // TILE)
+
+
+@njit(cache=True, fastmath=FAST, nogil=True)
+def backproject(begin, end, images, cos, sin, volume, scale, add, floor):
+    """Aᵀ and what follows it: volume ← max(floor, [volume if add] + scale·Aᵀ images), for some work items.
 
     ``scale`` is (nz, ny). Doing the update here saves a second volume: that is all the memory SIRT would need.
+    An item of ``backproject_items`` is ``BLOCK`` planes by ``TILE`` voxels along y.
     """
     nz, ny, nx = volume.shape
     n_tilts, n_rows, _ = images.shape
     lines = images.reshape(n_tilts * n_rows, nx)
-    stride = min(1, n_rows - 1)
-    for slab in prange((nz + BLOCK - 1) // BLOCK):
-        line = np.empty((BLOCK, TILE), np.uint32)
-        near, far = np.empty((BLOCK, TILE), np.float32), np.empty((BLOCK, TILE), np.float32)
-        total = np.empty((BLOCK, TILE, RUN), np.float32)
-        z0 = slab * BLOCK
-        planes = range(min(BLOCK, nz - z0))
+    line = np.zeros((BLOCK, TILE), np.uint32)
+    near, far = np.zeros((BLOCK, TILE), np.float32), np.zeros((BLOCK, TILE), np.float32)
+    total = np.empty((BLOCK, TILE, RUN), np.float32)
+    stride, tiles = min(1, n_rows - 1), (ny + TILE - 1) // TILE
+    for item in range(begin, end):
+        z0, y0 = item // tiles * BLOCK, item % tiles * TILE
+        planes, n_here = range(min(BLOCK, nz - z0)), min(TILE, ny - y0)
         for x0 in range(0, nx, RUN):
             run = min(RUN, nx - x0)
-            for y0 in range(0, ny, TILE):
-                n_here = min(TILE, ny - y0)
-                total[:] = 0
-                for t0 in range(0, n_tilts, BLOCK):
-                    for z in planes:
-                        for j in range(BLOCK):
-                            t = t0 + j
-                            if t < n_tilts:
-                                shadow(
-                                    cos[t], sin[t], t, z0 + z, y0, n_rows, nz, ny, line[j], near[j], far[j]
-                                )
-                            else:
-                                line[j], near[j], far[j] = 0, 0, 0
-                        gather(lines, stride, line, near, far, n_here, x0, run, total[z])
+            total[:] = 0
+            for t0 in range(0, n_tilts, BLOCK):
                 for z in planes:
-                    for i in range(n_here):
-                        for x in range(run):
-                            value = scale[z0 + z, y0 + i] * total[z, i, x]
-                            if add:
-                                value += volume[z0 + z, y0 + i, x0 + x]
-                            volume[z0 + z, y0 + i, x0 + x] = max(floor, value)
+                    for j in range(BLOCK):
+                        t = min(t0 + j, n_tilts - 1)
+                        weight = 1.0 if t0 + j < n_tilts else 0.0  # an image beyond the last weighs nothing
+                        shadow(
+                            cos[t], sin[t], t, z0 + z, y0, n_rows, nz, ny, weight, line[j], near[j], far[j]
+                        )
+                    gather(lines, stride, line, near, far, n_here, x0, run, total[z])
+            for z in planes:
+                for i in range(n_here):
+                    for x in range(run):
+                        value = scale[z0 + z, y0 + i] * total[z, i, x]
+                        if add:
+                            value += volume[z0 + z, y0 + i, x0 + x]
+                        volume[z0 + z, y0 + i, x0 + x] = max(floor, value)
 
 
-@njit(cache=True, parallel=True, fastmath=FAST)
-def project_slice(slice_, cos, sin, images):
-    """A for one slice: shapes (nz, ny) and (n_tilts, n_rows), float32."""
+def backproject_items(volume_shape: tuple[int, int, int]) -> int:
+    """Number of independent work items of ``backproject``."""
+    return -(-volume_shape[0] // BLOCK) * -(-volume_shape[1] // TILE)
+
+
+@njit(cache=True, fastmath=FAST, nogil=True)
+def project_slice(begin, end, slice_, cos, sin, images):
+    """A for one slice, for the tilts begin … end − 1: shapes (nz, ny) and (n_tilts, n_rows), float32."""
     nz, ny = slice_.shape
-    n_tilts, n_rows = images.shape
+    n_rows = images.shape[1]
     voxels = slice_.reshape(nz * ny)
-    for t in prange(n_tilts):
-        line, near, far = np.empty(TILE, np.uint32), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
-        total = np.empty(TILE, np.float32)
+    line, near, far = np.empty(TILE, np.uint32), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
+    total = np.empty(TILE, np.float32)
+    for t in range(begin, end):
         steps, across, along, stride, origin, per_row, per_step = ray(cos[t], sin[t], n_rows, nz, ny)
         height, stride = abs(per_row), np.uint32(stride)
         for row0 in range(0, n_rows, TILE):
@@ -194,21 +208,36 @@ def project_slice(slice_, cos, sin, images):
                 images[t, row0 + i] = total[i]
 
 
-@njit(cache=True, parallel=True, fastmath=FAST)
-def backproject_slice(images, cos, sin, slice_):
-    """Aᵀ for one slice: shapes (n_tilts, n_rows) and (nz, ny), float32."""
+@njit(cache=True, fastmath=FAST, nogil=True)
+def backproject_slice(begin, end, images, cos, sin, slice_):
+    """Aᵀ for one slice, for the planes begin … end − 1: shapes (n_tilts, n_rows) and (nz, ny), float32."""
     nz, ny = slice_.shape
     n_tilts, n_rows = images.shape
     bins = images.reshape(n_tilts * n_rows)
+    line, near, far = np.empty(TILE, np.uint32), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
+    total = np.empty(TILE, np.float32)
     stride = np.uint32(min(1, n_rows - 1))
-    for z in prange(nz):
-        line, near, far = np.empty(TILE, np.uint32), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
-        total = np.empty(TILE, np.float32)
+    for z in range(begin, end):
         for y0 in range(0, ny, TILE):
             total[:] = 0
             for t in range(n_tilts):
-                shadow(cos[t], sin[t], t, z, y0, n_rows, nz, ny, line, near, far)
+                shadow(cos[t], sin[t], t, z, y0, n_rows, nz, ny, 1.0, line, near, far)
                 for i in range(TILE):
                     total[i] += near[i] * bins[line[i]] + far[i] * bins[line[i] + stride]
             for i in range(min(TILE, ny - y0)):
                 slice_[z, y0 + i] = total[i]
+
+
+def spread(kernel: Callable, n_items: int, n_threads: int, *arrays) -> None:
+    """Run ``kernel(begin, end, *arrays)`` over all items, a few ranges for each thread so that none waits long.
+
+    Threads are made for each call: a pool that is kept would be lost in a forked process.
+    """
+    n_ranges = min(n_items, 4 * n_threads if n_threads > 1 else 1)
+    bounds = [n_items * i // n_ranges for i in range(n_ranges + 1)]
+    if n_ranges == 1:
+        kernel(0, n_items, *arrays)
+        return
+    with ThreadPoolExecutor(n_threads) as pool:
+        for done in [pool.submit(kernel, *pair, *arrays) for pair in pairwise(bounds)]:
+            done.result()

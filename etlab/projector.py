@@ -30,14 +30,18 @@ FEW_SLICES = 8  # below this many slices, running along rows beats running along
 class Projector:
     """Parallel projection of a volume at every tilt, and its exact adjoint.
 
-    ``A(volume)`` gives images, ``A.T(images)`` gives a volume, for the shapes and angles of ``A.geometry``.
+    ``A(volume)`` gives images, ``A.T(images)`` gives a volume, for the shapes and angles of ``A.geometry``. Uses
+    ``n_threads`` threads, by default one for each processor core; their number does not change the result.
     """
 
-    def __init__(self, geometry: TiltGeometry):
+    def __init__(self, geometry: TiltGeometry, *, n_threads: int | None = None):
         self.geometry = geometry
         theta = np.deg2rad(geometry.tilts_deg)
         self._cos, self._sin = np.cos(theta), np.sin(theta)
-        self._matrix = None if kernels else sparse_matrix(geometry)
+        if kernels is None:
+            self._matrix = sparse_matrix(geometry)
+        else:
+            self._n_threads = n_threads or kernels.N_THREADS
 
     def __call__(self, volume: np.ndarray) -> np.ndarray:
         """Project: volume (nz, ny, nx) -> images (n_tilts, n_rows, nx), float32, line integrals in voxels.
@@ -49,11 +53,11 @@ class Projector:
         if kernels is None:
             images[:] = (self._matrix @ volume.reshape(-1, volume.shape[2])).reshape(images.shape)
         elif volume.shape[2] >= FEW_SLICES:
-            kernels.project(volume, self._cos, self._sin, images)
+            self._spread(kernels.project, kernels.project_items(images.shape), volume, images)
         else:
             for i in range(volume.shape[2]):
                 lone = np.empty(images.shape[:2], np.float32)
-                kernels.project_slice(np.ascontiguousarray(volume[:, :, i]), self._cos, self._sin, lone)
+                self._spread(kernels.project_slice, len(lone), np.ascontiguousarray(volume[:, :, i]), lone)
                 images[:, :, i] = lone
         return images
 
@@ -115,15 +119,21 @@ class Projector:
 
     def _backproject(self, images, volume, scale, *, add, floor):
         if kernels is not None and volume.shape[2] >= FEW_SLICES:
-            kernels.backproject(images, self._cos, self._sin, volume, scale, add, np.float32(floor))
+            n_items = kernels.backproject_items(volume.shape)
+            self._spread(kernels.backproject, n_items, images, volume, scale, add, np.float32(floor))
             return
         for i in range(volume.shape[2]):
             lone = np.empty(volume.shape[:2], np.float32)
             if kernels is None:
                 lone[:] = (self._matrix.T @ images[:, :, i].ravel()).reshape(lone.shape)
             else:
-                kernels.backproject_slice(np.ascontiguousarray(images[:, :, i]), self._cos, self._sin, lone)
+                self._spread(
+                    kernels.backproject_slice, len(lone), np.ascontiguousarray(images[:, :, i]), lone
+                )
             lone *= scale
             if add:
                 lone += volume[:, :, i]
             volume[:, :, i] = np.maximum(lone, np.float32(floor))
+
+    def _spread(self, kernel, n_items, source, target, *options):
+        kernels.spread(kernel, n_items, self._n_threads, source, self._cos, self._sin, target, *options)

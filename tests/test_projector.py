@@ -89,6 +89,15 @@ def test_step_equals_adding_the_scaled_backprojection(nx, nonnegative):
     assert relative(volume, expected) < 1e-6
 
 
+@pytest.mark.parametrize("nx", [1, 70])
+def test_the_number_of_threads_does_not_change_a_bit(nx):
+    geometry = TiltGeometry(linear_tilts(70, 5), (30, 70, nx), 90)
+    volume, images = signed(geometry.volume_shape), signed(geometry.images_shape)
+    one, three = Projector(geometry, n_threads=1), Projector(geometry, n_threads=3)
+    np.testing.assert_array_equal(one(volume), three(volume))
+    np.testing.assert_array_equal(one.T(images), three.T(images))
+
+
 def test_without_numba_the_numbers_are_the_same(monkeypatch):
     geometry = TiltGeometry(linear_tilts(60, 15), (13, 14, 10), 17)
     volume, images = signed(geometry.volume_shape, 1), signed(geometry.images_shape, 2)
