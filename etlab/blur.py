@@ -1,0 +1,88 @@
+"""B_g: the blur of an image whose focus changes across the tilt axis.
+
+A defocus gradient g puts image row u, measured from the detector's centre, out of focus by D₀ + g·u/(W/2), W the
+detector's width. Each row of the *output* is then what a Gaussian of its own width sees,
+
+    σ(u) = κ·|D₀ + g·u / (W/2)| pixels,     transfer exp(−2π²·f²·σ(u)²),   f² = f_row² + f_x²,
+
+band-limited: the transfer is applied to the frequencies that the pixels can hold, not a sampled Gaussian to the
+pixels, which for σ < 1 would be a different blur.
+
+The image is continued beyond its border by its mirror image. Then cosines take the place of Fourier waves, a constant
+image stays constant in every row, nothing comes in from the opposite side, and no margin is needed. Along x the width
+is the same for the whole row, so the transfer multiplies the cosine coefficients of the row; across rows it is a
+matrix, K[u, u′] = Σ_k c_k(u)·exp(−2π²·f_k²·σ(u)²)·c_k(u′), made once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.fft
+
+
+class DefocusBlur:
+    """B for images of shape (…, n_rows, nx), float32, blurred in row u by ``sigma[u]`` pixels; ``T`` its transpose.
+
+    ``variance_rate`` is ∂σ(u)²/∂g, which `rate` needs. With σ = 0 everywhere it is the identity and costs nothing.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        sigma: np.ndarray,
+        *,
+        variance_rate: np.ndarray,
+        n_threads: int | None = None,
+    ):
+        n_rows, nx = shape
+        self.sigma, self._workers = np.asarray(sigma, np.float64), n_threads or -1
+        self._variance_rate = np.asarray(variance_rate, np.float64)[:, None]
+        waves = scipy.fft.dct(np.eye(n_rows), axis=0, norm="ortho")  # waves[k, u] = c_k(u)
+        self._waves = waves
+        self._decay_rows, self._decay_x = decay(n_rows), decay(nx)
+        variance = self.sigma[:, None] ** 2
+        self._rows = ((waves.T * np.exp(-variance * self._decay_rows)) @ waves).astype(np.float32)
+        self._rows_transposed = np.ascontiguousarray(self._rows.T)
+        self._along_x = np.exp(-variance * self._decay_x).astype(np.float32)
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether nothing is blurred."""
+        return not self.sigma.any()
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Blur images."""
+        if self.is_identity:
+            return images
+        spectrum = self._rows @ self._cosines(images)
+        spectrum *= self._along_x
+        return self._pixels(spectrum)
+
+    def T(self, images: np.ndarray) -> np.ndarray:
+        """The transpose: each row spreads with the width that it was seen with."""
+        if self.is_identity:
+            return images
+        spectrum = self._cosines(images)
+        spectrum *= self._along_x
+        return self._pixels(self._rows_transposed @ spectrum)
+
+    def rate(self, images: np.ndarray) -> np.ndarray:
+        """∂(B images)/∂g: blurring is diffusion, so ∂B/∂σ² = ½∇²B, exact, times ∂σ(u)²/∂g."""
+        variance = self.sigma[:, None] ** 2
+        transfer = np.exp(-variance * self._decay_rows)
+        curved = ((self._waves.T * (-self._decay_rows * transfer)) @ self._waves).astype(np.float32)
+        spectrum = self._cosines(images)
+        rate = curved @ spectrum - self._decay_x.astype(np.float32) * (self._rows @ spectrum)
+        rate *= self._along_x * self._variance_rate.astype(np.float32)
+        return self._pixels(rate)
+
+    def _cosines(self, images):
+        return scipy.fft.dct(images, axis=-1, norm="ortho", workers=self._workers)
+
+    def _pixels(self, spectrum):
+        return scipy.fft.idct(spectrum, axis=-1, norm="ortho", overwrite_x=True, workers=self._workers)
+
+
+def decay(n: int) -> np.ndarray:
+    """2π²f² of the n cosines of a line of n pixels: f = k / 2n cycles a pixel."""
+    return 2 * (np.pi * np.arange(n) / (2 * n)) ** 2

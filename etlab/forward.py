@@ -1,0 +1,278 @@
+"""The forward model: what a microscope makes of a specimen, R(θ) → P(e⁻) → Π(proj) → D(g, η₁).
+
+    images_t = Detector( B_g · R_φ · Project_{θ_t + δ} · volume )
+
+Four small operators in a row. `Projector` turns the specimen to its tilt (R), sends electrons through it and adds up
+what they meet (P, Π): the high-angle dark-field signal, linear in mass-thickness, which fails for crystals in
+diffraction contrast and for thick specimens. `InPlaneRotation` is the direction of the tilt axis, the other half of
+R. `DefocusBlur` and `Detector` are D. The first three are linear and make up `TiltSeriesModel`, which has an exact
+adjoint and goes wherever a `Projector` goes; the detector adds noise.
+
+Three numbers say how the microscope differs from its nominal geometry (`Mismatch`): δ, the tilts all off by the same
+angle; φ, the tilt axis turned in the image plane; g, the focus changing across the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from etlab.arrays import checked
+from etlab.blur import DefocusBlur
+from etlab.geometry import TiltGeometry
+from etlab.projector import Projector
+from etlab.rotation import MAX_ANGLE, InPlaneRotation
+
+MAX_GRADIENT = 1000.0  # nm/µm, a slope of 45°: beyond it, the unit is probably not nm/µm
+ANGLE_STEP = 0.05  # degrees either side of a tilt, over which its derivative is taken; see `jacobian`
+LEAST_SUM = 0.05  # of the largest sum of a row or column; see `sums`
+GROUP = 8  # images turned and blurred at a time, so that they stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """How the microscope differs from its nominal geometry. All zero: not at all.
+
+    Parameters
+    ----------
+    tilt_angle
+        δ in degrees, added to every tilt.
+    tilt_axis
+        φ in degrees, direction of the tilt axis in the images, from +x towards +row (counter-clockwise as displayed).
+    defocus_gradient
+        g in nm/µm: defocus at the upper edge of the detector less defocus at its centre.
+
+    Raises
+    ------
+    ValueError
+        If an angle is outside ±10°, the gradient outside ±1000 nm/µm, or one of them is not a number.
+    """
+
+    tilt_angle: float = 0.0
+    tilt_axis: float = 0.0
+    defocus_gradient: float = 0.0
+
+    def __post_init__(self):
+        limits = dict(tilt_angle=MAX_ANGLE, tilt_axis=MAX_ANGLE, defocus_gradient=MAX_GRADIENT)
+        units = dict(tilt_angle="°", tilt_axis="°", defocus_gradient=" nm/µm")
+        for name, limit in limits.items():
+            value = getattr(self, name)
+            if not abs(value) <= limit:  # false for NaN too
+                raise ValueError(f"{name}: got {value}, expected within ±{limit:g}{units[name]}")
+
+
+@dataclass(frozen=True)
+class Optics:
+    """How defocus becomes blur: σ(u) = κ·|D₀ + g·u/(W/2)| pixels at row u from the centre of W rows.
+
+    Parameters
+    ----------
+    kappa
+        κ in pixels per nm/µm. 0 switches the blur off.
+    d0
+        D₀ in nm/µm. Not zero, because with D₀ = 0 the sign of g could not be known.
+
+    Raises
+    ------
+    ValueError
+        If κ is negative or either is not finite.
+    """
+
+    kappa: float = 0.10
+    d0: float = 6.0
+
+    def __post_init__(self):
+        if not 0 <= self.kappa < np.inf:
+            raise ValueError(f"kappa: got {self.kappa}, expected κ ≥ 0 in pixels per nm/µm")
+        if not np.isfinite(self.d0):
+            raise ValueError(f"d0: got {self.d0}, expected a finite number in nm/µm")
+
+    def refined(self, factor: float) -> Optics:
+        """The same optics on a grid ``factor`` times finer, where a blur is ``factor`` times as many pixels wide."""
+        return replace(self, kappa=self.kappa * factor)
+
+    def variance(self, n_rows: int, defocus_gradient: float) -> tuple[np.ndarray, np.ndarray]:
+        """σ(u)² in pixels² and its derivative per nm/µm, for each of ``n_rows`` rows."""
+        u = (np.arange(n_rows) - (n_rows - 1) / 2) / (n_rows / 2)
+        defocus = self.d0 + defocus_gradient * u
+        return (self.kappa * defocus) ** 2, 2 * self.kappa**2 * defocus * u
+
+
+class TiltSeriesModel:
+    """H = B_g · R_φ · Project_{θ+δ}, a linear operator with an exact adjoint, for the shapes of ``geometry``.
+
+    ``H(volume)`` gives images, ``H.T(images)`` a volume, `jacobian` the change of the images with the mismatch.
+    ``geometry`` is and stays the nominal one. Without mismatch and blur H is the projector and costs no more.
+    ``optics=None`` means no blur.
+    """
+
+    def __init__(
+        self,
+        geometry: TiltGeometry,
+        *,
+        mismatch: Mismatch | None = None,
+        optics: Optics | None = Optics(),
+        n_threads: int | None = None,
+    ):
+        self.geometry = geometry
+        self.mismatch = mismatch or Mismatch()
+        self.optics = optics or Optics(kappa=0)
+        self.n_threads = n_threads
+        shape = geometry.images_shape[1:]
+        variance, variance_rate = self.optics.variance(geometry.n_rows, self.mismatch.defocus_gradient)
+        self.projector = self._projector_at(self.mismatch.tilt_angle)
+        self.rotation = InPlaneRotation(shape, self.mismatch.tilt_axis, n_threads=n_threads)
+        self.blur = DefocusBlur(shape, np.sqrt(variance), variance_rate=variance_rate, n_threads=n_threads)
+
+    def __call__(self, volume: np.ndarray) -> np.ndarray:
+        """Images (n_tilts, n_rows, nx), float32, of a volume (nz, ny, nx), noise-free, line integrals in voxels.
+
+        Raises TypeError for a dtype that is not floating, ValueError for a wrong shape, NaN or infinity.
+        """
+        return self._each(lambda images: self.blur(self.rotation(images)), self.projector(volume))
+
+    def T(self, images: np.ndarray) -> np.ndarray:
+        """The adjoint: images (n_tilts, n_rows, nx) -> volume (nz, ny, nx), float32.
+
+        Raises TypeError for a dtype that is not floating, ValueError for a wrong shape, NaN or infinity.
+        """
+        images = checked("images", images, self.geometry.images_shape)
+        if not (self.blur.is_identity and self.rotation.is_identity):
+            images = self._each(lambda images: self.rotation.T(self.blur.T(images)), images.copy())
+        return self.projector.T(images)
+
+    def jacobian(self, volume: np.ndarray) -> np.ndarray:
+        """∂H(volume)/∂(δ, φ, g), per degree, per degree, per nm/µm: shape (3, n_tilts, n_rows, nx), float32.
+
+        φ and g are exact derivatives of the discrete operators. δ is a difference over ±``ANGLE_STEP``: the weights
+        of the projector are piecewise linear in the angle, so their exact derivative jumps whenever a voxel passes
+        from one detector row to the next. The difference averages the slope over a twentieth of a degree, less than
+        a calibration can resolve, and is smooth.
+        """
+        rates = np.empty((3, *self.geometry.images_shape), np.float32)
+        ahead, behind = (
+            self._projector_at(self.mismatch.tilt_angle + step)(volume) for step in (ANGLE_STEP, -ANGLE_STEP)
+        )
+        np.subtract(ahead, behind, out=rates[0])
+        rates[0] /= 2 * ANGLE_STEP
+        del ahead, behind
+        rates[1] = rates[2] = self.projector(volume)
+        self._each(lambda images: self.blur(self.rotation(images)), rates[0])
+        self._each(lambda images: self.blur(self.rotation.rate(images)), rates[1])
+        self._each(lambda images: self.blur.rate(self.rotation(images)), rates[2])
+        return rates
+
+    def with_mismatch(self, mismatch: Mismatch) -> TiltSeriesModel:
+        """The same microscope with another mismatch."""
+        return TiltSeriesModel(self.geometry, mismatch=mismatch, optics=self.optics, n_threads=self.n_threads)
+
+    def subset(self, tilts: np.ndarray | slice) -> TiltSeriesModel:
+        """The same model for some of the tilts only: indices, a slice or a mask into ``geometry.tilts_deg``."""
+        chosen = copy(self)  # turns and blurs are the same for all tilts, and shared
+        chosen.geometry = replace(self.geometry, tilts_deg=self.geometry.tilts_deg[tilts])
+        chosen.projector = chosen._projector_at(self.mismatch.tilt_angle)
+        return chosen
+
+    def sums(self) -> tuple[np.ndarray, np.ndarray]:
+        """H 1 and Hᵀ 1 as images and volume, but nowhere less than ``LEAST_SUM`` of the largest.
+
+        SIRT divides by them. Band-limited turns and blurs ring a little, so beside the specimen the sums of a row
+        can be zero or negative while its entries are not, and such a row would outweigh all others.
+        """
+        ones = (
+            np.ones(self.geometry.volume_shape, np.float32),
+            np.ones(self.geometry.images_shape, np.float32),
+        )
+        return tuple(np.maximum(total, LEAST_SUM * total.max()) for total in (self(ones[0]), self.T(ones[1])))
+
+    dot_test = Projector.dot_test
+
+    def _projector_at(self, tilt_angle: float) -> Projector:
+        turned = replace(self.geometry, tilts_deg=self.geometry.tilts_deg + tilt_angle)
+        return Projector(turned, n_threads=self.n_threads)
+
+    @staticmethod
+    def _each(operation: Callable[[np.ndarray], np.ndarray], images: np.ndarray) -> np.ndarray:
+        """Apply ``operation`` to all images, in place: no second stack is ever held."""
+        for first in range(0, len(images), GROUP):
+            group = images[first : first + GROUP]
+            group[:] = operation(group)
+        return images
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What is recorded: gain·Poisson(dose·(p + background)) / dose + N(0, read_noise), then calibrated.
+
+    Parameters
+    ----------
+    gain
+        Recorded units per unit line integral.
+    dose
+        Expected counts per unit line integral, in each image. None or infinity: no counting noise.
+    background
+        Signal of an empty specimen, in line integrals.
+    read_noise
+        Standard deviation of the electronics in recorded units.
+
+    Raises
+    ------
+    ValueError
+        If gain or dose is not positive, or background or read noise is negative.
+    """
+
+    gain: float = 1.0
+    dose: float | None = 5.0
+    background: float = 0.0
+    read_noise: float = 0.0
+
+    def __post_init__(self):
+        for name in ("gain", "dose"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name}: got {value}, expected a positive number")
+        for name in ("background", "read_noise"):
+            value = getattr(self, name)
+            if not 0 <= value < np.inf:
+                raise ValueError(f"{name}: got {value}, expected a finite number ≥ 0")
+        if self.gain == np.inf:
+            raise ValueError("gain: got inf, expected a finite number")
+
+    def expose(
+        self,
+        images: np.ndarray,
+        rng: np.random.Generator | int,
+        *,
+        dose_weights: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Noisy images in calibrated units (gain and background removed): the mean is ``images``, dtype float32.
+
+        ``images`` (n_tilts, n_rows, nx) are line integrals; ``dose_weights`` (n_tilts,), default 1, multiply the
+        dose of each image. The variance is (p + background) / (dose·weight) + (read_noise / gain)². Where
+        p + background is negative, no electrons are counted.
+
+        Raises ValueError for images that are not a stack of finite numbers, or weights that are not positive.
+        """
+        rng = np.random.default_rng(rng)
+        images = np.asarray(images)
+        if images.ndim != 3:
+            raise ValueError(f"images: got shape {images.shape}, expected (n_tilts, n_rows, nx)")
+        images = checked("images", images, images.shape)
+        weights = np.ones(len(images)) if dose_weights is None else np.asarray(dose_weights, np.float64)
+        if weights.shape != (len(images),) or not ((weights > 0) & np.isfinite(weights)).all():
+            raise ValueError(
+                f"dose_weights: got shape {weights.shape}, expected {len(images)} positive numbers, one per image"
+            )
+        recorded = np.empty_like(images)
+        for image, weight, out in zip(images, weights, recorded, strict=True):
+            signal = image.astype(np.float64) + self.background
+            if self.dose is not None and np.isfinite(self.dose):
+                counts = rng.poisson(np.maximum(signal, 0) * (self.dose * weight))
+                signal = counts / (self.dose * weight)
+            if self.read_noise:
+                signal += rng.normal(0, self.read_noise / self.gain, image.shape)
+            out[:] = signal - self.background
+        return recorded
