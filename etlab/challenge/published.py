@@ -1,0 +1,32 @@
+"""The published leaderboard: four small tables, kept apart from everything that was measured here.
+
+They describe a protocol. How far they can be read as measurements is an exercise of the course; the facts it uses
+are checked in ``tests/test_published.py``.
+"""
+
+from __future__ import annotations
+
+import csv
+from importlib.resources import files
+
+TABLES = ("standard", "blind", "gallery", "spec_ranges")
+
+
+def published(table: str) -> list[dict[str, str | float]]:
+    """Rows of one of ``TABLES``, numbers as floats, in the published order.
+
+    "standard": rank, method, psnr_db, ssim, score, source. "blind": rank, method, overall and, for each tier,
+    score, psnr_db, ssim. "gallery": scene and PSNR [dB] and SSIM of scenarios I, II, III. "spec_ranges": tier,
+    parameter, min, max, unit. Raises ValueError for any other name.
+    """
+    if table not in TABLES:
+        raise ValueError(f"table: got {table!r}, expected one of {', '.join(TABLES)}")
+    text = (files("etlab") / "tables" / f"published_{table}.csv").read_text(encoding="utf-8")
+    return [{key: _number(value) for key, value in row.items()} for row in csv.DictReader(text.splitlines())]
+
+
+def _number(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
