@@ -1,0 +1,194 @@
+"""The standard benchmark: every method on every scene, measured, resumable, with its provenance.
+
+A cell is one method on one sample in one of three scenarios:
+
+    I    the data were recorded with the nominal operator, and reconstructed with it;
+    II   they were recorded with a mismatch, and reconstructed with the nominal operator;
+    III  they were recorded with that mismatch, and reconstructed with the operator that made them.
+
+The standard board is scenario I. The gallery sets the three side by side: II shows what a mismatch costs, III what
+knowing it would give back. The truth is used for scores only, and for the mismatch of III, which is its point.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from etlab.challenge.simulate import DOSE, PUBLIC_SEEDS, simulate
+from etlab.forward import Mismatch, TiltSeriesModel
+from etlab.metrics import consistency, psnr, ssim, standard_score
+from etlab.phantoms import SCENES
+from etlab.solvers import METHODS
+
+SCENARIOS = ("I", "II", "III")
+TEST_SEEDS = (101, 102, 103)  # each draws a scene and its noise anew; none is among PUBLIC_SEEDS
+MEASURED = Path(str(files("etlab") / "tables" / "measured_standard.json"))  # what `etlab leaderboard` shows
+MISMATCH = Mismatch(tilt_angle=1.0, tilt_axis=0.6, defocus_gradient=20.0)  # of scenarios II and III
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One reconstruction to be made and scored."""
+
+    method: str
+    scene: str
+    seed: int
+    scenario: str = "I"
+    preset: str = "standard"
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one cell gave: PSNR in dB, SSIM, standard score, data consistency, seconds by the clock and of processor."""
+
+    psnr_db: float
+    ssim: float
+    score: float
+    consistency: float
+    seconds: float
+    cpu_seconds: float
+
+
+Results = dict[Cell, Score]
+
+
+def cells(
+    *,
+    methods: tuple[str, ...] | None = None,
+    scenes: tuple[str, ...] = SCENES,
+    seeds: tuple[int, ...] = TEST_SEEDS,
+    scenarios: tuple[str, ...] = ("I",),
+    preset: str = "standard",
+) -> list[Cell]:
+    """All combinations, sample by sample. Raises ValueError for an unknown method or scenario or a public seed."""
+    methods = tuple(METHODS) if methods is None else methods
+    for name, given, known in (("methods", methods, METHODS), ("scenarios", scenarios, SCENARIOS)):
+        if unknown := [one for one in given if one not in known]:
+            raise ValueError(f"{name}: got {', '.join(unknown)}, expected some of {', '.join(known)}")
+    if tuned := set(seeds) & set(PUBLIC_SEEDS):
+        raise ValueError(f"seeds: got {sorted(tuned)}, on which parameters were chosen; expected others")
+    return [
+        Cell(method, scene, seed, scenario, preset)
+        for scene in scenes
+        for seed in seeds
+        for scenario in scenarios
+        for method in methods
+    ]
+
+
+def measure(todo: list[Cell]) -> Iterator[tuple[Cell, Score]]:
+    """Reconstruct and score one cell after the other; neighbours on the same sample share its simulation."""
+    made, sample = None, None
+    for cell in todo:
+        mismatch = Mismatch() if cell.scenario == "I" else MISMATCH
+        wanted = (cell.scene, cell.preset, cell.seed, mismatch)
+        if made != wanted:
+            made, sample = wanted, simulate(cell.scene, cell.preset, cell.seed, mismatch)
+        known = sample.mismatch if cell.scenario == "III" else Mismatch()
+        H = TiltSeriesModel(sample.geometry, mismatch=known, optics=sample.optics)
+        clock, processor = time.perf_counter(), time.process_time()
+        volume = METHODS[cell.method](H, sample.y)
+        seconds, cpu_seconds = time.perf_counter() - clock, time.process_time() - processor
+        quality, similarity = psnr(volume, sample.x_true), ssim(volume, sample.x_true)
+        score = standard_score(quality, similarity)
+        yield cell, Score(quality, similarity, score, consistency(H, sample.y, volume), seconds, cpu_seconds)
+
+
+def run(path: Path, todo: list[Cell], *, restart: bool = False, progress: bool = True) -> Results:
+    """Measure what ``path`` (JSON) does not hold yet, saving after every cell; returns all that was asked for.
+
+    A run that was interrupted goes on where it stopped. Raises ValueError if the file holds results of other code;
+    ``restart`` throws those away.
+    """
+    results: Results = {}
+    if path.exists() and not restart:
+        provenance, results = load(path)
+        if provenance["code"] != code_hash():
+            raise ValueError(
+                f"{path}: holds results of other code; use --restart to replace them, or another file"
+            )
+    missing = [cell for cell in todo if cell not in results]
+    bar = tqdm(measure(missing), total=len(missing), unit="cell", disable=not progress or not missing)
+    for cell, score in bar:
+        results[cell] = score
+        save(path, results)
+        bar.set_postfix_str(f"{cell.method} {cell.scene} {score.psnr_db:.1f} dB")
+    return {cell: results[cell] for cell in todo}
+
+
+def provenance() -> dict[str, object]:
+    """With what, when and where results were made; enough to make them again, nothing that names a person or host."""
+    packages = ("numpy", "scipy", "numba", "scikit-image")
+    return {
+        "etlab": version("etlab"),
+        "code": code_hash(),
+        "dose": DOSE,
+        "mismatch of II and III": asdict(MISMATCH),
+        "packages": {name: version(name) for name in packages},
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+def code_hash() -> str:
+    """SHA-256, shortened, of the source of everything that decides a result: model, scenes, solvers, scores."""
+    root = files("etlab")
+    names = ("arrays", "geometry", "kernels", "simd", "projector", "rotation", "blur", "forward", "metrics")
+    sources = [root / f"{name}.py" for name in names]
+    for package in ("phantoms", "solvers"):
+        sources += sorted(
+            (one for one in (root / package).iterdir() if one.name.endswith(".py")), key=lambda f: f.name
+        )
+    sources.append(root / "challenge" / "simulate.py")
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
+
+
+def save(path: Path, results: Results) -> None:
+    """Write results as JSON, whole or not at all."""
+    rows = [asdict(cell) | asdict(score) for cell, score in results.items()]
+    text = json.dumps({"provenance": provenance(), "cells": rows}, indent=1)
+    partial = path.with_suffix(path.suffix + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def load(path: Path) -> tuple[dict, Results]:
+    """Provenance and results of a file that `save` wrote. Raises ValueError if it is anything else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        keys = tuple(Cell.__dataclass_fields__)
+        results = {
+            Cell(**{key: row[key] for key in keys}): Score(**{k: v for k, v in row.items() if k not in keys})
+            for row in content["cells"]
+        }
+        return content["provenance"], results
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: expected results written by `etlab benchmark`, got something else ({error})"
+        ) from error
+
+
+def write_csv(path: Path, results: Results) -> None:
+    """The same results as a table, a row for each cell, whole or not at all."""
+    rows = [asdict(cell) | asdict(score) for cell, score in results.items()]
+    partial = path.with_suffix(path.suffix + ".part")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    partial.replace(path)
