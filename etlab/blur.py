@@ -83,6 +83,14 @@ class DefocusBlur:
         return scipy.fft.idct(spectrum, axis=-1, norm="ortho", overwrite_x=True, workers=self._workers)
 
 
+def gaussian_blur(images: np.ndarray, sigma: float) -> np.ndarray:
+    """The same blur with one σ in pixels for the whole image: shape (…, n_rows, nx), float32."""
+    n_rows, nx = images.shape[-2:]
+    spectrum = scipy.fft.dctn(images, axes=(-2, -1), norm="ortho")
+    spectrum *= np.exp(-(sigma**2) * (decay(n_rows)[:, None] + decay(nx))).astype(np.float32)
+    return scipy.fft.idctn(spectrum, axes=(-2, -1), norm="ortho", overwrite_x=True)
+
+
 def decay(n: int) -> np.ndarray:
     """2π²f² of the n cosines of a line of n pixels: f = k / 2n cycles a pixel."""
     return 2 * (np.pi * np.arange(n) / (2 * n)) ** 2

@@ -140,7 +140,7 @@ class TiltSeriesModel:
         Raises TypeError for a dtype that is not floating, ValueError for a wrong shape, NaN or infinity.
         """
         images = checked("images", images, self.geometry.images_shape)
-        if not (self.blur.is_identity and self.rotation.is_identity):
+        if not self._is_projector:
             images = self._each(lambda images: self.rotation.T(self.blur.T(images)), images.copy())
         return self.projector.T(images)
 
@@ -182,6 +182,8 @@ class TiltSeriesModel:
         SIRT divides by them. Band-limited turns and blurs ring a little, so beside the specimen the sums of a row
         can be zero or negative while its entries are not, and such a row would outweigh all others.
         """
+        if self._is_projector:
+            return self.projector.sums()
         ones = (
             np.ones(self.geometry.volume_shape, np.float32),
             np.ones(self.geometry.images_shape, np.float32),
@@ -189,6 +191,10 @@ class TiltSeriesModel:
         return tuple(np.maximum(total, LEAST_SUM * total.max()) for total in (self(ones[0]), self.T(ones[1])))
 
     dot_test = Projector.dot_test
+
+    @property
+    def _is_projector(self) -> bool:
+        return self.rotation.is_identity and self.blur.is_identity
 
     def _projector_at(self, tilt_angle: float) -> Projector:
         turned = replace(self.geometry, tilts_deg=self.geometry.tilts_deg + tilt_angle)

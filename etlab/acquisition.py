@@ -1,0 +1,256 @@
+"""How a tilt series is taken, beyond its angles: dose, two tilt axes, and what goes wrong on the way.
+
+The angles and their order are in `etlab.geometry`. Here: how the dose is shared over the tilts; a second series about
+an axis at right angles to the first; and three faults that real series have and the forward model knows nothing of:
+images that drift, a stage with play, and a specimen that the beam eats. Each fault is a function of its own that
+changes the angles or the noise-free images of a simulation, so that it can be switched on alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import scipy.fft
+
+from etlab.arrays import checked
+from etlab.blur import gaussian_blur
+from etlab.projector import Projector
+from etlab.rotation import odd_length
+
+
+def dose_weights(tilts_deg: np.ndarray, *, law: str = "even") -> np.ndarray:
+    """Dose of each image relative to the mean, so that the total is the same for every ``law``: shape (n_tilts,).
+
+    ``"even"``: all alike. ``"1/cos"``: in proportion to the path through a flat specimen, which at high tilts is long
+    and, in bright field, lets few electrons through. Goes to `Detector.expose` of the same name.
+
+    Raises ValueError for another law, or for 1/cos at tilts of 90° or more.
+    """
+    tilts = np.asarray(tilts_deg, np.float64)
+    if law == "even":
+        return np.ones(tilts.shape)
+    if law != "1/cos":
+        raise ValueError(f"law: got {law!r}, expected 'even' or '1/cos'")
+    if not (np.abs(tilts) < 89).all():
+        raise ValueError(f"tilts_deg: got {np.abs(tilts).max()}°, expected less than 89° for the law 1/cos")
+    path = 1 / np.cos(np.deg2rad(tilts))
+    return path / path.mean()
+
+
+class Turned:
+    """``operator`` for a specimen turned by 90° about z before it is put in: a second tilt axis, at right angles.
+
+    The turn is counter-clockwise as displayed (x right, y up): it takes +x to +y. Adjoint, sums and subsets follow.
+    Raises ValueError unless the volume has as many voxels along y as along x.
+    """
+
+    def __init__(self, operator):
+        _, ny, nx = operator.geometry.volume_shape
+        if ny != nx:
+            raise ValueError(
+                f"operator: got volume_shape {operator.geometry.volume_shape}, expected as many voxels along y "
+                "as along x, so that images of both axes have one shape"
+            )
+        self.operator, self.geometry = operator, operator.geometry
+
+    def __call__(self, volume: np.ndarray) -> np.ndarray:
+        """Images (n_tilts, n_rows, nx) of a volume (nz, ny, nx), float32."""
+        return self.operator(np.rot90(checked("volume", volume, self.geometry.volume_shape), -1, axes=(1, 2)))
+
+    def T(self, images: np.ndarray) -> np.ndarray:
+        """The adjoint: images (n_tilts, n_rows, nx) -> volume (nz, ny, nx), float32."""
+        return np.rot90(self.operator.T(images), 1, axes=(1, 2))
+
+    def sums(self) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of the rows and columns of the matrix; see `TiltSeriesModel.sums`."""
+        rows, columns = self.operator.sums()
+        return rows, np.rot90(np.broadcast_to(columns, self.geometry.volume_shape), 1, axes=(1, 2))
+
+    def subset(self, tilts: np.ndarray | slice) -> Turned:
+        """The same for some of the tilts only: indices, a slice or a mask into ``geometry.tilts_deg``."""
+        return Turned(self.operator.subset(tilts))
+
+
+class DualAxis:
+    """Two tilt series of one specimen, the second after turning it by 90° about z, as one operator.
+
+    ``A(volume)`` is the images of ``first`` followed by those of ``second``; ``A.T`` adds their back-projections.
+    Each of the two is a `Projector` or `TiltSeriesModel`, with a mismatch of its own; see `Turned` for the turn.
+
+    ``geometry`` has the shapes and the tilts of both, in order, and iterative solvers need no more. Methods that take
+    a few tilts at a time, like SART, use `subset`. `wbp` takes its weights from all tilts together and so returns
+    the mean of the two single reconstructions: what both series have measured has the right amplitude, what only one
+    has measured counts half. A method that reads the directions of projection from ``geometry``, like Fourier
+    gridding, cannot be used: it would take both axes for one.
+
+    Raises ValueError if the two do not see the same specimen on the same detector.
+    """
+
+    def __init__(self, first, second):
+        for name, operator in (("first", first), ("second", second)):
+            if operator.geometry.volume_shape != first.geometry.volume_shape:
+                raise ValueError(
+                    f"{name}: got volume_shape {operator.geometry.volume_shape}, expected that of first, "
+                    f"{first.geometry.volume_shape}"
+                )
+            if operator.geometry.images_shape[1:] != first.geometry.images_shape[1:]:
+                raise ValueError(
+                    f"{name}: got images of {operator.geometry.images_shape[1:]} pixels, expected "
+                    f"{first.geometry.images_shape[1:]}, those of first"
+                )
+        self.parts = (first, Turned(second))
+        tilts = np.concatenate([part.geometry.tilts_deg for part in self.parts])
+        self.geometry = replace(first.geometry, tilts_deg=tilts)
+
+    def __call__(self, volume: np.ndarray) -> np.ndarray:
+        """Images (n_first + n_second, n_rows, nx) of a volume (nz, ny, nx), float32."""
+        return np.concatenate([part(volume) for part in self.parts])
+
+    def T(self, images: np.ndarray) -> np.ndarray:
+        """The adjoint: images (n_first + n_second, n_rows, nx) -> volume (nz, ny, nx), float32."""
+        images = checked("images", images, self.geometry.images_shape)
+        n_first = self.parts[0].geometry.n_tilts
+        volume = self.parts[0].T(images[:n_first])
+        volume += self.parts[1].T(images[n_first:])
+        return volume
+
+    def sums(self) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of the rows and columns of the matrix, as images and volume; see `TiltSeriesModel.sums`."""
+        (rows, columns), (more_rows, more_columns) = (part.sums() for part in self.parts)
+        images_shape = self.geometry.images_shape[1:]
+        rows = [np.broadcast_to(some, (len(some), *images_shape)) for some in (rows, more_rows)]
+        return np.concatenate(rows), columns + more_columns
+
+    def subset(self, tilts: np.ndarray | slice):
+        """The operator for some of the tilts: indices, a slice or a mask into ``geometry.tilts_deg``.
+
+        Raises ValueError if a tilt of the second series comes before one of the first.
+        """
+        n_first = self.parts[0].geometry.n_tilts
+        chosen = np.atleast_1d(np.arange(self.geometry.n_tilts)[tilts])
+        of_second = chosen >= n_first
+        if (of_second[:-1] & ~of_second[1:]).any():
+            raise ValueError(
+                "tilts: got one of the second series before one of the first, expected first, second"
+            )
+        first, second = (
+            part.subset(own) if own.size else None
+            for part, own in zip(self.parts, (chosen[~of_second], chosen[of_second] - n_first), strict=True)
+        )
+        if first is None or second is None:
+            return first or second
+        return DualAxis(first, second.operator)
+
+    dot_test = Projector.dot_test
+
+
+def drift(order: np.ndarray, rng: np.random.Generator | int, *, step_px: float = 1.0) -> np.ndarray:
+    """Shift of each image in pixels, shape (n_tilts, 2) as (rows, x): a random walk in the order of acquisition.
+
+    ``order`` are the indices of the images as they are taken, e.g. from `dose_symmetric_order`; from one to the next
+    the specimen moves by a normal step of standard deviation ``step_px`` along each direction. The first does not
+    move. Raises ValueError for a negative step or an order that does not take each image once.
+    """
+    order = _checked_order(order, len(order))
+    if not step_px >= 0:
+        raise ValueError(f"step_px: got {step_px}, expected a length in pixels ≥ 0")
+    steps = np.random.default_rng(rng).normal(0, step_px, (order.size, 2))
+    steps[0] = 0
+    shifts = np.empty_like(steps)
+    shifts[order] = np.cumsum(steps, axis=0)
+    return shifts
+
+
+def shifted(images: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Images with their content moved by ``shifts[t]`` = (rows, x) pixels, up and to the right; zeros follow in.
+
+    Band-limited, so that a fraction of a pixel costs no sharpness. What leaves the field is lost. Raises ValueError
+    if there is not one pair of finite shifts per image.
+    """
+    images = checked("images", np.asarray(images), np.shape(images))
+    shifts = np.asarray(shifts, np.float64)
+    if shifts.shape != (len(images), 2) or not np.isfinite(shifts).all():
+        raise ValueError(
+            f"shifts: got shape {shifts.shape}, expected finite {(len(images), 2)}, (rows, x) each"
+        )
+    moved = np.empty_like(images)
+    margin = int(np.ceil(np.abs(shifts).max())) + 1  # so that nothing comes in again on the other side
+    shape = tuple(odd_length(n + margin) for n in images.shape[1:])
+    rows, x = scipy.fft.fftfreq(shape[0])[:, None], scipy.fft.rfftfreq(shape[1])
+    for image, (up, right), out in zip(images, shifts, moved, strict=True):
+        spectrum = scipy.fft.rfft2(image, shape)
+        spectrum *= np.exp(-2j * np.pi * (rows * up + x * right)).astype(np.complex64)
+        out[:] = scipy.fft.irfft2(spectrum, shape)[: out.shape[0], : out.shape[1]]
+    return moved
+
+
+def backlash(tilts_deg: np.ndarray, order: np.ndarray, *, play_deg: float) -> np.ndarray:
+    """Angles that a stage with play really takes, in degrees, in the order of ``tilts_deg``.
+
+    The stage is calibrated in the direction of its first move. Whenever it is driven the other way it stops short by
+    ``play_deg``, so the images taken on a way back are at θ + play (or θ − play if the first move was downwards).
+    A series taken in one sweep is not affected, a dose-symmetric one is at every other image.
+
+    Raises ValueError for an order that does not take each image once, or a negative play.
+    """
+    tilts = np.array(tilts_deg, np.float64)
+    order = _checked_order(order, tilts.size)
+    if not 0 <= play_deg < np.inf:
+        raise ValueError(f"play_deg: got {play_deg}, expected an angle in degrees ≥ 0")
+    directions = np.sign(np.diff(tilts[order]))
+    moves = directions[directions != 0]
+    forwards = moves[0] if moves.size else 1.0
+    direction = forwards
+    for index, move in zip(order[1:], directions, strict=True):
+        direction = move or direction  # the same angle again: the stage does not move
+        if direction != forwards:
+            tilts[index] += forwards * play_deg
+    return tilts
+
+
+def accumulated_dose(weights: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Share of the total dose that the specimen has had half-way through each image, in 0 … 1: shape (n_tilts,).
+
+    ``weights`` are relative doses as from `dose_weights`, in the order of the images; ``order`` is that of acquisition.
+    """
+    weights = np.asarray(weights, np.float64)
+    order = _checked_order(order, weights.size)
+    share = np.empty_like(weights)
+    share[order] = np.cumsum(weights[order]) - weights[order] / 2
+    return share / weights.sum()
+
+
+def damaged(
+    images: np.ndarray, accumulated: np.ndarray, *, mass_loss: float = 0.1, blur_px: float = 0.5
+) -> np.ndarray:
+    """Noise-free images of a specimen that the beam eats and that moves as it goes, dtype float32.
+
+    After a share a of the total dose (see `accumulated_dose`) a fraction (1 − mass_loss)ᵃ of the mass is left, and
+    features have spread as by diffusion, σ² = blur_px²·a. Both depend on the dose, not on the tilt: so the same
+    images come out differently for another order of acquisition.
+
+    Raises ValueError unless 0 ≤ mass_loss < 1, blur_px ≥ 0 and there is one share in 0 … 1 per image.
+    """
+    images = checked("images", np.asarray(images), np.shape(images))
+    accumulated = np.asarray(accumulated, np.float64)
+    if accumulated.shape != (len(images),) or not ((accumulated >= 0) & (accumulated <= 1)).all():
+        raise ValueError(
+            f"accumulated: got shape {accumulated.shape}, expected {len(images)} shares in 0 … 1, one per image"
+        )
+    if not 0 <= mass_loss < 1:
+        raise ValueError(f"mass_loss: got {mass_loss}, expected a fraction in [0, 1)")
+    if not 0 <= blur_px < np.inf:
+        raise ValueError(f"blur_px: got {blur_px}, expected a length in pixels ≥ 0")
+    left = np.empty_like(images)
+    for image, share, out in zip(images, accumulated, left, strict=True):
+        out[:] = gaussian_blur(image, blur_px * np.sqrt(share))
+        out *= (1 - mass_loss) ** share
+    return left
+
+
+def _checked_order(order, n_tilts):
+    order = np.asarray(order)
+    if sorted(order.tolist()) != list(range(n_tilts)):
+        raise ValueError(f"order: got {order.tolist()}, expected each of 0 … {n_tilts - 1} once")
+    return order
