@@ -71,6 +71,8 @@ class Turned:
         """The same for some of the tilts only: indices, a slice or a mask into ``geometry.tilts_deg``."""
         return Turned(self.operator.subset(tilts))
 
+    dot_test = Projector.dot_test
+
 
 class DualAxis:
     """Two tilt series of one specimen, the second after turning it by 90° about z, as one operator.

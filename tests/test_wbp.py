@@ -54,6 +54,9 @@ def test_a_tilt_seen_twice_counts_once():
     assert tilt_weights([-90, 0, 90]) == pytest.approx(np.deg2rad([45, 90, 45]))
     once, twice = tilt_weights([0, 40, 80, 120]), tilt_weights([0, 40, 40, 80, 120])
     assert twice[1] + twice[2] == pytest.approx(once[1])
+    series = linear_tilts(60, 3)  # the last before the wedge, too
+    np.testing.assert_allclose(tilt_weights(np.concatenate([series, series])), np.deg2rad(1.5))
+    np.testing.assert_allclose(tilt_weights([20, 20]), np.pi / 2)
 
 
 def test_wide_steps_weigh_more_than_narrow_ones():

@@ -72,16 +72,16 @@ def tilt_weights(tilts_deg: np.ndarray) -> np.ndarray:
     Half the distance to either neighbour, round the half circle: a tilt and the same tilt turned by 180° see the same
     projection. The missing wedge is nobody's: across it, a border tilt gets what it gets on its other side.
     """
-    tilts = np.asarray(tilts_deg, dtype=np.float64) % 180
+    tilts, which, times = np.unique(
+        np.asarray(tilts_deg, dtype=np.float64) % 180, return_inverse=True, return_counts=True
+    )  # a tilt seen twice counts once
     if tilts.size == 1:
-        return np.array([np.pi])
-    order = np.argsort(tilts)
-    gaps = np.diff(tilts[order], append=tilts[order[0]] + 180)
-    widest = int(np.argmax(gaps))
-    order, gaps = np.roll(order, -1 - widest), np.roll(gaps, -1 - widest)  # now the widest gap is the last
+        return np.full(which.size, np.pi / which.size)
+    gaps = np.diff(tilts, append=tilts[0] + 180)
+    first = int(np.argmax(gaps)) + 1
+    gaps = np.roll(gaps, -first)  # now the widest gap is the last
     before, after = np.roll(gaps, 1), gaps.copy()
     if gaps[-1] > 1.5 * gaps[:-1].max():  # a wedge, not one of several equal steps
         before[0], after[-1] = min(gaps[-1], gaps[0]), min(gaps[-1], gaps[-2])
-    weights = np.empty(tilts.size)
-    weights[order] = np.deg2rad((before + after) / 2)
-    return weights
+    weights = np.deg2rad(np.roll(before + after, first) / 2)
+    return (weights / times)[which]
