@@ -173,7 +173,7 @@ class TiltSeriesModel:
         """The same model for some of the tilts only: indices, a slice or a mask into ``geometry.tilts_deg``."""
         chosen = copy(self)  # turns and blurs are the same for all tilts, and shared
         chosen.geometry = replace(self.geometry, tilts_deg=self.geometry.tilts_deg[tilts])
-        chosen.projector = chosen._projector_at(self.mismatch.tilt_angle)
+        chosen.projector = self.projector.subset(tilts)
         return chosen
 
     def sums(self) -> tuple[np.ndarray, np.ndarray]:

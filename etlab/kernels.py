@@ -107,12 +107,14 @@ def project(begin, end, volume, cos, sin, images):
         tilts, n_here = range(min(GROUP, n_tilts - t0)), min(TILE, n_rows - row0)
         for x0 in range(0, nx, RUN):
             run = min(RUN, nx - x0)
-            total[:] = 0
+            total[: len(tilts)] = 0
             for k0 in range(0, max(nz, ny), BLOCK):
                 for t in tilts:
                     steps, across, along, stride, origin, per_row, per_step = ray(
                         cos[t0 + t], sin[t0 + t], n_rows, nz, ny
                     )
+                    if k0 >= steps:
+                        continue
                     for j in range(BLOCK):
                         k = min(k0 + j, steps - 1)
                         start = origin + row0 * per_row + k * per_step
@@ -179,6 +181,30 @@ def backproject(begin, end, images, cos, sin, volume, scale, add, floor):
                         if add:
                             value += volume[z0 + z, y0 + i, x0 + x]
                         volume[z0 + z, y0 + i, x0 + x] = max(floor, value)
+
+
+@njit(cache=True, fastmath=FAST, nogil=True)
+def backproject_tilt(begin, end, images, cos, sin, volume, scale, add, floor):
+    """``backproject`` for a single image, for the planes begin … end − 1.
+
+    Eight images at a time, as above, would be seven too many; with one there is no sum to keep in registers.
+    """
+    nz, ny, nx = volume.shape
+    n_rows = images.shape[1]
+    lines = images.reshape(n_rows, nx)
+    line, near, far = np.empty(TILE, np.uint32), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
+    stride = min(1, n_rows - 1)
+    for z in range(begin, end):
+        for y0 in range(0, ny, TILE):
+            shadow(cos[0], sin[0], 0, z, y0, n_rows, nz, ny, 1.0, line, near, far)
+            for i in range(min(TILE, ny - y0)):
+                y, lower, upper = y0 + i, line[i], line[i] + stride
+                lower_weight, upper_weight = scale[z, y] * near[i], scale[z, y] * far[i]
+                if not add:
+                    volume[z, y] = 0
+                for x in range(nx):
+                    value = volume[z, y, x] + lower_weight * lines[lower, x] + upper_weight * lines[upper, x]
+                    volume[z, y, x] = max(floor, value)
 
 
 def backproject_items(volume_shape: tuple[int, int, int]) -> int:

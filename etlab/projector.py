@@ -9,6 +9,7 @@ weights are worked out in float64. Without numba the explicit matrix of ``etlab.
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 
@@ -25,6 +26,7 @@ except ImportError:  # e.g. in a browser: Pyodide has no numba
     )
 
 FEW_SLICES = 8  # below this many slices, running along rows beats running along x
+FEW_UPDATES = 4_000_000  # voxels times tilts below which starting threads takes longer than they save
 
 
 class Projector:
@@ -36,6 +38,7 @@ class Projector:
 
     def __init__(self, geometry: TiltGeometry, *, n_threads: int | None = None):
         self.geometry = geometry
+        self._check_finite = True
         theta = np.deg2rad(geometry.tilts_deg)
         self._cos, self._sin = np.cos(theta), np.sin(theta)
         if kernels is None:
@@ -48,7 +51,7 @@ class Projector:
 
         Raises TypeError for a dtype that is not floating, ValueError for a wrong shape, NaN or infinity.
         """
-        volume = checked("volume", volume, self.geometry.volume_shape)
+        volume = checked("volume", volume, self.geometry.volume_shape, finite=self._check_finite)
         images = aligned_empty(self.geometry.images_shape)
         if kernels is None:
             images[:] = (self._matrix @ volume.reshape(-1, volume.shape[2])).reshape(images.shape)
@@ -66,7 +69,7 @@ class Projector:
 
         Raises TypeError for a dtype that is not floating, ValueError for a wrong shape, NaN or infinity.
         """
-        images = checked("images", images, self.geometry.images_shape)
+        images = checked("images", images, self.geometry.images_shape, finite=self._check_finite)
         volume = aligned_empty(self.geometry.volume_shape)
         self._backproject(images, volume, np.ones(volume.shape[:2], np.float32), add=False, floor=-np.inf)
         return volume
@@ -79,12 +82,12 @@ class Projector:
         The update of gradient methods without a second volume in memory. ``volume`` must be contiguous float32;
         ``scale`` has shape (nz, ny) or (nz, ny, 1).
         """
-        images = checked("images", images, self.geometry.images_shape)
+        images = checked("images", images, self.geometry.images_shape, finite=self._check_finite)
         if volume.dtype != np.float32 or not volume.flags.c_contiguous:
             raise TypeError(
                 f"volume: got {volume.dtype}, expected a contiguous float32 array, because it is updated in place"
             )
-        checked("volume", volume, self.geometry.volume_shape)
+        checked("volume", volume, self.geometry.volume_shape, finite=self._check_finite)
         scale = np.ascontiguousarray(scale, dtype=np.float32).reshape(volume.shape[:2])
         self._backproject(images, volume, scale, add=True, floor=0.0 if nonnegative else -np.inf)
 
@@ -93,14 +96,28 @@ class Projector:
 
         They do not depend on x, so one slice is enough.
         """
+        geometry = self.geometry
         lone = Projector(
-            TiltGeometry(self.geometry.tilts_deg, (*self.geometry.volume_shape[:2], 1), self.geometry.n_rows)
+            TiltGeometry(geometry.tilts_deg, (*geometry.volume_shape[:2], 1), geometry.n_rows),
+            n_threads=None if kernels is None else self._n_threads,
         )
         ones = (
             np.ones(lone.geometry.volume_shape, np.float32),
             np.ones(lone.geometry.images_shape, np.float32),
         )
         return lone(ones[0]), lone.T(ones[1])
+
+    def subset(self, tilts) -> Projector:
+        """The same projector for some of the tilts: indices, a slice or a mask into ``geometry.tilts_deg``.
+
+        For the inner loops of solvers that take a few tilts at a time and have checked their data: it does not look
+        for NaN and infinity, which with a single tilt would take as long as projecting.
+        """
+        chosen = replace(self.geometry, tilts_deg=self.geometry.tilts_deg[tilts])
+        few = chosen.n_tilts * np.prod(chosen.volume_shape) < FEW_UPDATES
+        subset = Projector(chosen, n_threads=1 if few or kernels is None else self._n_threads)
+        subset._check_finite = False
+        return subset
 
     def dot_test(self, seed: int = 0) -> float:
         """Print ⟨A x, y⟩ and ⟨x, Aᵀ y⟩ for random signed x, y; return |difference| / (‖A x‖·‖y‖).
@@ -119,8 +136,10 @@ class Projector:
 
     def _backproject(self, images, volume, scale, *, add, floor):
         if kernels is not None and volume.shape[2] >= FEW_SLICES:
-            n_items = kernels.backproject_items(volume.shape)
-            self._spread(kernels.backproject, n_items, images, volume, scale, add, np.float32(floor))
+            kernel, n_items = kernels.backproject, kernels.backproject_items(volume.shape)
+            if len(images) == 1:
+                kernel, n_items = kernels.backproject_tilt, len(volume)
+            self._spread(kernel, n_items, images, volume, scale, add, np.float32(floor))
             return
         for i in range(volume.shape[2]):
             lone = np.empty(volume.shape[:2], np.float32)

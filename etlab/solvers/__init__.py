@@ -1,7 +1,8 @@
 """Reconstruction methods, one file per family, each a plain function ``(operator, images, *, options) -> volume``."""
 
 from etlab.solvers.common import Status
+from etlab.solvers.sart import sart
 from etlab.solvers.sirt import sirt
 from etlab.solvers.wbp import wbp
 
-__all__ = ["Status", "sirt", "wbp"]
+__all__ = ["Status", "sart", "sirt", "wbp"]
