@@ -7,12 +7,17 @@ unit: pixels, or nanometres where ``voxel_nm`` is given; degrees for tilts.
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Arc, FancyArrowPatch, Polygon
+from matplotlib.transforms import Affine2D
+
+if TYPE_CHECKING:  # drawing must not wait for numba
+    from etlab.forward import Detector, TiltSeriesModel
 
 INK = "#767676"  # as in plot.mplstyle
 ACCENT = "#D55E00"
@@ -131,6 +136,56 @@ def conventions(tilt_deg: float = 30.0) -> Figure:
     image.text(0.62, s / 2, "s", color=ACCENT, va="center")
     image.set(xlim=(-2, 2), ylim=(-2, 2), aspect="equal", xticks=[], yticks=[])
     image.set(xlabel="x →", ylabel="row →", title="the image")
+    return figure
+
+
+def signal_chain(
+    volume: np.ndarray,
+    model: TiltSeriesModel,
+    detector: Detector,
+    rng: np.random.Generator | int,
+    *,
+    tilt: int = 0,
+) -> Figure:
+    """Draw what becomes of a volume (nz, ny, nx) on its way to image ``tilt``, one panel for each operator.
+
+    The last panel is what ``model.mismatch`` changes in the noise-free image: all that a calibration has to go by.
+    """
+    one = model.subset([tilt])
+    projected = one.projector(volume)
+    turned = one.rotation(projected)
+    blurred = one.blur(turned)
+    recorded = detector.expose(blurred, rng)
+    missed = blurred - one.with_mismatch(None)(volume)
+    nominal, error = float(one.geometry.tilts_deg[0]), model.mismatch
+
+    figure, axes = plt.subplots(2, 3, figsize=(6.8, 5.2))
+    specimen, *images, difference = axes.flat
+    slice_ = volume[:, :, volume.shape[2] // 2]
+    (nz, ny), half = slice_.shape, max(model.geometry.images_shape[1:]) / 2
+    specimen.imshow(
+        slice_,
+        extent=(-ny / 2, ny / 2, -nz / 2, nz / 2),
+        transform=Affine2D().rotate_deg(-nominal - error.tilt_angle) + specimen.transData,
+    )
+    for s in (-0.5 * half, 0, 0.5 * half):
+        specimen.annotate("", (s, 0.66 * half), (s, half), arrowprops={"arrowstyle": "-|>", "color": INK})
+    specimen.set(xlim=(-half, half), ylim=(-half, half), aspect="equal", xticks=[], yticks=[])
+    specimen.spines["left"].set_visible(False)
+    specimen.set(title=f"R: specimen at\n{nominal:g}° + δ, δ = {error.tilt_angle:g}°", xlabel="s →")
+    stages = [
+        (projected, "P, Π: projection"),
+        (turned, f"R: tilt axis turned\nby φ = {error.tilt_axis:g}°"),
+        (blurred, f"D: focus changes by\ng = {error.defocus_gradient:g} nm/µm"),
+        (recorded, "D: counting noise"),
+    ]
+    top = float(projected.max())
+    for ax, (image, title) in zip(images, stages, strict=True):
+        show_image(ax, image[0], title=title, vmin=0, vmax=top)
+    largest = float(np.abs(missed).max())
+    show_image(difference, missed[0], title="what δ, φ, g change", cmap="RdBu_r", vmin=-largest, vmax=largest)
+    for ax in (*images, difference):
+        ax.set(xticks=[], yticks=[], xlabel="x →", ylabel="row →")
     return figure
 
 

@@ -10,6 +10,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from etlab import plot
+from etlab.forward import Detector, Mismatch, TiltSeriesModel
+from etlab.geometry import TiltGeometry
 
 WHITE, DARK = "#ffffff", "#121212"  # page backgrounds of sphinx-book-theme
 
@@ -97,3 +99,15 @@ def test_conventions_drawing_lands_the_voxel_where_the_formula_says(tilt):
     assert voxel[0] == pytest.approx(landing[0])  # the beam is vertical
     (image_dot,) = [line.get_xydata()[0] for line in image.lines if line.get_marker() == "o"]
     assert image_dot[1] == pytest.approx(landing[0])
+
+
+def test_signal_chain_ends_in_the_recorded_image_and_in_what_the_mismatch_changes():
+    volume = np.random.default_rng(0).random((8, 16, 16), np.float32)
+    model = TiltSeriesModel(TiltGeometry([-20.0, 35.0], volume.shape, 20), mismatch=Mismatch(1.0, 2.0, 10.0))
+    figure = plot.signal_chain(volume, model, Detector(), 3, tilt=1)
+    drawn = [np.asarray(ax.images[0].get_array()) for ax in figure.axes]
+    assert len(drawn) == 6
+    np.testing.assert_allclose(drawn[3], model(volume)[1], atol=1e-5)
+    np.testing.assert_allclose(drawn[4], Detector().expose(model(volume)[1:], 3)[0], atol=1e-5)
+    np.testing.assert_allclose(drawn[5], (model(volume) - model.with_mismatch(None)(volume))[1], atol=1e-5)
+    assert "35° + δ, δ = 1°" in figure.axes[0].get_title()
