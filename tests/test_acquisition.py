@@ -16,7 +16,7 @@ from etlab.acquisition import (
 from etlab.forward import Detector, Mismatch, TiltSeriesModel
 from etlab.geometry import TiltGeometry, bidirectional_order, dose_symmetric_order, linear_tilts
 from etlab.projector import Projector
-from etlab.solvers import sirt, wbp
+from etlab.solvers import sart, sirt, wbp
 
 TILTS = linear_tilts(60, 10)
 UPWARDS = np.arange(TILTS.size)
@@ -126,6 +126,14 @@ def test_a_second_axis_fills_most_of_the_missing_wedge():
     B = DualAxis(A, A)
     one, both = sirt(A, A(volume), n_iter=30), sirt(B, B(volume), n_iter=30)
     assert np.linalg.norm(both - volume) < 0.75 * np.linalg.norm(one - volume)
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("solver", [sirt, sart])
+def test_every_iterative_solver_takes_two_axes(solver, pair):
+    A = DualAxis(*pair())
+    images = A(blob(A.geometry.volume_shape, (1, 2, -3)))
+    assert np.linalg.norm(images - A(solver(A, images, n_iter=15))) < 0.1 * np.linalg.norm(images)
 
 
 def test_weighted_back_projection_of_two_axes_is_the_mean_of_the_two():

@@ -178,6 +178,14 @@ def test_a_positive_angle_turns_the_axis_from_x_towards_the_rows(shape):
         assert landed[1] == pytest.approx(x * np.cos(phi) - row * np.sin(phi), abs=1e-3)
 
 
+def test_no_angle_is_no_work():
+    image = np.ones((8, 9), np.float32)
+    assert (
+        InPlaneRotation(image.shape, 0.0)(image) is image
+        and InPlaneRotation(image.shape, 0.0).T(image) is image
+    )
+
+
 def test_nine_turns_by_ten_degrees_are_a_right_angle():
     image = blob((65, 65), (9, 14), 2.5) - blob((65, 65), (-4, 3), 3.0)
     turned = image

@@ -60,7 +60,7 @@ def inverse(sums: np.ndarray) -> np.ndarray:
 
 def ascend(operator, volume: np.ndarray, residual: np.ndarray, scale: np.ndarray, nonnegative: bool) -> None:
     """volume ← volume + scale·Aᵀ residual, in place; clipped at zero if asked."""
-    if hasattr(operator, "step"):
+    if hasattr(operator, "step") and scale.shape[2:] == (1,):  # `step` takes weights that do not depend on x
         operator.step(volume, residual, scale, nonnegative=nonnegative)
         return
     volume += scale * operator.T(residual)
