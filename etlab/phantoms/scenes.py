@@ -29,7 +29,7 @@ BORDER = 0.06  # kept free on each side of the field
 def lamella(canvas: Canvas, rng: np.random.Generator, base: float) -> None:
     """A thinned slab of columnar grains, wedge-shaped and ridged by the ion beam, with precipitates and pores."""
     half_y, half_x = (canvas.half[1:] - BORDER) * rng.uniform(0.8, 0.95, 2)
-    thickness, wedge = rng.uniform(0.11, 0.15), rng.uniform(-0.3, 0.3)
+    thickness, wedge = rng.uniform(0.15, 0.19), rng.uniform(-0.3, 0.3)
     slopes = rng.uniform(-0.05, 0.05, 2)
     lowest = min(
         slopes @ (side * half_y, end * half_x) - thickness / 2 * (1 + wedge * side)
@@ -78,13 +78,14 @@ def lamella(canvas: Canvas, rng: np.random.Generator, base: float) -> None:
 
 
 def nanorods(canvas: Canvas, rng: np.random.Generator, base: float) -> None:
-    """A heap of hexagonal rods, some of them tubes, one long needle and a few grains, dropped on to the film."""
+    """A heap of roughly aligned hexagonal rods, some of them tubes, one long needle and a few grains."""
     pile = Pile(canvas, rng, base)
-    shapes = [(rng.uniform(0.33, 0.38), 0.034)]
-    shapes += [(rng.uniform(0.08, 0.22), rng.uniform(0.018, 0.034)) for _ in range(19)]
+    preferred = rng.uniform(0, np.pi)
+    shapes = [(rng.uniform(0.33, 0.38), 0.044)]
+    shapes += [(rng.uniform(0.08, 0.22), rng.uniform(0.026, 0.042)) for _ in range(60)]
     for order, (half_length, radius) in enumerate(shapes):
-        steepness = np.deg2rad(rng.normal(0, 10))
-        azimuth = rng.uniform(0, np.pi)
+        steepness = np.deg2rad(rng.normal(0, 4))
+        azimuth = preferred + np.deg2rad(rng.normal(0, 25))
         axis = np.array(
             [np.sin(steepness), np.cos(steepness) * np.cos(azimuth), np.cos(steepness) * np.sin(azimuth)]
         )
@@ -95,7 +96,7 @@ def nanorods(canvas: Canvas, rng: np.random.Generator, base: float) -> None:
         turn = Rotation.align_vectors([axis], [[1.0, 0, 0]])[0] * Rotation.from_rotvec(
             [rng.uniform(0, np.pi), 0, 0]
         )
-        density = rng.uniform(0.42, DENSEST)
+        density = rng.uniform(0.45, DENSEST)
         if order == 0:
             canvas.paint(_needle(centre, half_length, radius, turn), density)
             continue
@@ -120,10 +121,10 @@ def nanorods(canvas: Canvas, rng: np.random.Generator, base: float) -> None:
 def vesicles(canvas: Canvas, rng: np.random.Generator, base: float) -> None:
     """Vesicles of one or two membranes, loaded with granules, on a film together with loose granules."""
     pile = Pile(canvas, rng, base)
-    membrane = 0.02
+    membrane = 0.022
     wobble = GaussianField(rng, canvas.half, 0.09)
     texture = GaussianField(rng, canvas.half, 0.03)
-    radii = np.sort(np.concatenate([rng.uniform(0.1, 0.145, 4), rng.uniform(0.045, 0.1, 14)]))[::-1]
+    radii = np.sort(np.concatenate([rng.uniform(0.1, 0.15, 6), rng.uniform(0.045, 0.1, 24)]))[::-1]
 
     def shell(centre, radius, rotation, proportions, membrane_density, lumen):
         def skin(depth):
@@ -143,13 +144,13 @@ def vesicles(canvas: Canvas, rng: np.random.Generator, base: float) -> None:
         if centre is None:
             continue
         rotation, proportions = Rotation.random(rng=rng), rng.uniform(0.88, 1.0, 3)
-        lumen = rng.uniform(0.08, 0.2)
-        shell(centre, radius, rotation, proportions, rng.uniform(0.42, 0.5), lumen)
+        lumen = rng.uniform(0.25, 0.36)
+        shell(centre, radius, rotation, proportions, rng.uniform(0.5, 0.58), lumen)
         room = radius * 0.85 - membrane
         if radius > 0.075 and rng.random() < 0.6:  # a vesicle within the vesicle
             inner = room * rng.uniform(0.5, 0.72)
             offset = _direction(rng) * (room - inner) * 0.8
-            shell(centre + offset, inner, rotation, proportions, rng.uniform(0.4, 0.5), lumen * 1.3)
+            shell(centre + offset, inner, rotation, proportions, rng.uniform(0.5, 0.58), lumen * 1.2)
             continue
         for _ in range(rng.integers(2, 2 + int(90 * radius))):
             size = rng.uniform(0.01, 0.02)
@@ -163,45 +164,48 @@ def vesicles(canvas: Canvas, rng: np.random.Generator, base: float) -> None:
 
 
 def catalyst(canvas: Canvas, rng: np.random.Generator, base: float) -> None:
-    """Two grains of porous oxide that touch, with metal particles on the walls of their pores."""
-    half_y, half_x = canvas.half[1:] - BORDER
-    fine, coarse = GaussianField(rng, canvas.half, 0.022), GaussianField(rng, canvas.half, 0.06)
+    """Grains of porous oxide that touch, with metal particles on the walls of their pores."""
+    room_y, room_x = canvas.half[1:] - BORDER
+    spacing = 0.022
+    fine, coarse = GaussianField(rng, canvas.half, spacing), GaussianField(rng, canvas.half, 0.06)
     outline = GaussianField(rng, canvas.half, 0.11)
     texture = GaussianField(rng, canvas.half, 0.02)
-    level = rng.uniform(-0.4, -0.15)
-    turn = rng.uniform(0, np.pi)
+    level, turn = rng.uniform(-0.75, -0.5), rng.uniform(0, 2 * np.pi)
 
-    def pores(field):  # of two sizes, as in catalyst supports; 0 on the wall, positive in the oxide
+    def oxide(field):  # pores of two sizes, as catalyst supports have: negative in a pore, 0 on its wall
         return 0.8 * field(fine) + 0.6 * field(coarse) - level
 
-    aside = np.array([0, 0.45 * np.cos(turn) * half_y, 0.45 * np.sin(turn) * half_x])
-    grains = [(aside, rng.uniform(0.5, 0.6)), (-aside, rng.uniform(0.42, 0.55))]
-    for offset, share in grains:
-        radii = np.array([HEIGHT * 0.5 * rng.uniform(0.75, 0.92), share * half_y, share * half_x])
-        centre = offset + np.array([base + radii[0] * 0.95, 0, 0])
+    def grain(centre, radii):
         envelope = ellipsoid(centre, radii)
-        density = rng.uniform(0.26, 0.34)
 
-        def porous(z, y, x, envelope=envelope, centre=centre):
+        def distance(z, y, x):
             absolute = z + centre[0], y + centre[1], x + centre[2]
-            wall = -pores(lambda field: field(*absolute)) * np.float32(
-                0.022 / (0.8 * 1.6)
-            )  # over the mean slope
-            grain = envelope.distance(z, y, x) + np.float32(0.022) * outline(*absolute)
-            return np.maximum(np.maximum(grain, wall), np.float32(base) - absolute[0])
+            wall = -oxide(lambda field: field(*absolute)) * np.float32(spacing / 1.3)  # over the mean slope
+            surface = envelope.distance(z, y, x) + np.float32(0.02) * outline(*absolute)
+            layer = np.abs(absolute[0] - np.float32(base + HEIGHT / 2)) - np.float32(HEIGHT / 2)
+            return np.maximum(np.maximum(surface, wall), layer)
 
+        return Solid(centre, envelope.reach + BORDER, distance)
+
+    walls = []
+    for angle in turn + np.deg2rad([0, 120, 240]):
+        share = rng.uniform(0.48, 0.56)
+        radii = np.array([HEIGHT / 2 * rng.uniform(0.85, 1), share * room_y, share * room_x])
+        aside = np.array([0, np.sin(angle) * room_y, np.cos(angle) * room_x])
+        centre = 0.44 * aside + np.array([base + 0.95 * radii[0], 0, 0])
+        density = rng.uniform(0.38, 0.45)
         canvas.paint(
-            Solid(centre, envelope.reach, porous),
-            lambda z, y, x, density=density: density * (1 + 0.06 * texture(z, y, x)),
+            grain(centre, radii), lambda z, y, x, density=density: density * (1 + 0.06 * texture(z, y, x))
         )
-        candidates = rng.uniform(-1, 1, (700, 3))
-        candidates = candidates[np.linalg.norm(candidates, axis=1) < 0.93] * radii + centre
-        off_wall = np.abs(pores(lambda field, points=candidates: field.at(points)))
-        for place in candidates[(off_wall < 0.15) & (candidates[:, 0] > base + 0.03)][:45]:
-            radius = float(np.clip(rng.lognormal(np.log(0.014), 0.35), 0.008, 0.03))
-            canvas.paint(
-                truncated_octahedron(place, radius, Rotation.random(rng=rng)), rng.uniform(0.54, DENSEST)
-            )
+        points = rng.uniform(-1, 1, (700, 3))
+        points = points[np.linalg.norm(points, axis=1) < 0.9] * radii + centre
+        off_wall = np.abs(oxide(lambda field, points=points: field.at(points)))
+        walls.extend(points[(off_wall < 0.15) & (points[:, 0] > base + 0.03)][:60])
+    for place in walls:
+        radius = float(np.clip(rng.lognormal(np.log(0.016), 0.3), 0.008, 0.03))
+        canvas.paint(
+            truncated_octahedron(place, radius, Rotation.random(rng=rng)), rng.uniform(0.57, DENSEST)
+        )
 
 
 class Pile:
@@ -216,22 +220,29 @@ class Pile:
         self._centres, self._radii = np.empty((0, 3)), np.empty(0)
 
     def drop(self, chain: np.ndarray, radius: float, *, tries: int = 40) -> np.ndarray | None:
-        """Where the object's own origin comes to rest, (3,), or None if no try found room for it below ``HEIGHT``."""
+        """Where the object's own origin comes to rest, (3,): the lowest of some random places.
+
+        None if it would not lie below ``HEIGHT`` and inside the field.
+        """
         free = self._room - radius - np.abs(chain[:, 1:]).max(axis=0)
-        for _ in range(tries):
-            place = np.array([0.0, *self._rng.uniform(-1, 1, 2) * free])
-            fallen = chain + place
-            place[0] = self._base + radius - chain[:, 0].min()
-            across = self._centres[:, None, 1:] - fallen[None, :, 1:]
-            span = (self._radii + radius)[:, None] ** 2 - (across**2).sum(axis=-1)
-            if (span > 0).any():
-                resting = self._centres[:, None, 0] + np.sqrt(np.maximum(span, 0)) - fallen[None, :, 0]
-                place[0] = max(place[0], resting[span > 0].max())
-            if (free > 0).all() and place[0] + chain[:, 0].max() + radius < self._base + HEIGHT:
-                self._centres = np.concatenate([self._centres, chain + place])
-                self._radii = np.concatenate([self._radii, np.full(len(chain), radius)])
-                return place
-        return None
+        if (free <= 0).any():
+            return None
+        place = min((self._fall(chain, radius, free) for _ in range(tries)), key=lambda place: place[0])
+        if place[0] + chain[:, 0].max() + radius > self._base + HEIGHT:
+            return None
+        self._centres = np.concatenate([self._centres, chain + place])
+        self._radii = np.concatenate([self._radii, np.full(len(chain), radius)])
+        return place
+
+    def _fall(self, chain, radius, free):
+        place = np.array([0.0, *self._rng.uniform(-1, 1, 2) * free])
+        fallen = chain + place
+        across = self._centres[:, None, 1:] - fallen[None, :, 1:]
+        overlap = (self._radii + radius)[:, None] ** 2 - (across**2).sum(axis=-1)
+        resting = self._centres[:, None, 0] + np.sqrt(np.maximum(overlap, 0)) - fallen[None, :, 0]
+        on_film = self._base + radius - chain[:, 0].min()
+        place[0] = max([on_film, *resting[overlap > 0]])
+        return place
 
 
 def _needle(centre, half_length, radius, rotation):
