@@ -19,6 +19,12 @@ from __future__ import annotations
 import numpy as np
 import scipy.fft
 
+try:
+    from etlab import kernels
+    from etlab.kernels import N_THREADS
+except ImportError:  # no numba: see `etlab.projector`
+    kernels, N_THREADS = None, 1
+
 
 class DefocusBlur:
     """B for images of shape (…, n_rows, nx), float32, blurred in row u by ``sigma[u]`` pixels; ``T`` its transpose.
@@ -35,7 +41,7 @@ class DefocusBlur:
         n_threads: int | None = None,
     ):
         n_rows, nx = shape
-        self.sigma, self._workers = np.asarray(sigma, np.float64), n_threads or -1
+        self.sigma, self._n_threads = np.asarray(sigma, np.float64), n_threads or N_THREADS
         self._variance_rate = np.asarray(variance_rate, np.float64)[:, None]
         waves = scipy.fft.dct(np.eye(n_rows), axis=0, norm="ortho")  # waves[k, u] = c_k(u)
         self._waves = waves
@@ -54,7 +60,7 @@ class DefocusBlur:
         """Blur images."""
         if self.is_identity:
             return images
-        spectrum = self._rows @ self._cosines(images)
+        spectrum = self._mix(self._rows, self._cosines(images))
         spectrum *= self._along_x
         return self._pixels(spectrum)
 
@@ -64,7 +70,7 @@ class DefocusBlur:
             return images
         spectrum = self._cosines(images)
         spectrum *= self._along_x
-        return self._pixels(self._rows_transposed @ spectrum)
+        return self._pixels(self._mix(self._rows_transposed, spectrum))
 
     def rate(self, images: np.ndarray) -> np.ndarray:
         """∂(B images)/∂g: blurring is diffusion, so ∂B/∂σ² = ½∇²B, exact, times ∂σ(u)²/∂g."""
@@ -72,15 +78,24 @@ class DefocusBlur:
         transfer = np.exp(-variance * self._decay_rows)
         curved = ((self._waves.T * (-self._decay_rows * transfer)) @ self._waves).astype(np.float32)
         spectrum = self._cosines(images)
-        rate = curved @ spectrum - self._decay_x.astype(np.float32) * (self._rows @ spectrum)
+        rate = self._mix(curved, spectrum)
+        rate -= self._decay_x.astype(np.float32) * self._mix(self._rows, spectrum)
         rate *= self._along_x * self._variance_rate.astype(np.float32)
         return self._pixels(rate)
 
+    def _mix(self, matrix, images):
+        if kernels is None:
+            return matrix @ images
+        stack = images.reshape(-1, *images.shape[-2:])
+        mixed = np.empty_like(stack)
+        kernels.spread(kernels.mix_rows, len(stack), self._n_threads, matrix, stack, mixed)
+        return mixed.reshape(images.shape)
+
     def _cosines(self, images):
-        return scipy.fft.dct(images, axis=-1, norm="ortho", workers=self._workers)
+        return scipy.fft.dct(images, axis=-1, norm="ortho", workers=self._n_threads)
 
     def _pixels(self, spectrum):
-        return scipy.fft.idct(spectrum, axis=-1, norm="ortho", overwrite_x=True, workers=self._workers)
+        return scipy.fft.idct(spectrum, axis=-1, norm="ortho", overwrite_x=True, workers=self._n_threads)
 
 
 def gaussian_blur(images: np.ndarray, sigma: float) -> np.ndarray:
