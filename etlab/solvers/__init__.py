@@ -3,6 +3,7 @@
 from etlab.solvers.common import Status
 from etlab.solvers.sart import sart
 from etlab.solvers.sirt import sirt
+from etlab.solvers.tv import tv
 from etlab.solvers.wbp import wbp
 
-__all__ = ["Status", "sart", "sirt", "wbp"]
+__all__ = ["Status", "sart", "sirt", "tv", "wbp"]

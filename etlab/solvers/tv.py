@@ -1,0 +1,140 @@
+"""Compressed sensing: least squares with total variation, for specimens of a few even densities.
+
+    minimise  ½‖A x − y‖² + λ·Σ|∇x|     over x ≥ 0,     |∇x| the length of the vector of three differences,
+
+by the primal-dual method of Chambolle & Pock. Each of the two terms has a dual variable, images q and a vector field
+p. One iteration, with x̄ = 2x − (x before):
+
+    q ← (1 + Σ)⁻¹·(q + Σ·(A x̄ − y)),   p ← (p + σ·∇x̄) shortened to λ,   x ← max(0, x − τ·(Aᵀq + ∇ᵀp)).
+
+Σ is the ramp filter of weighted back-projection, applied to the cosine coefficients of each image across the tilt
+axis. A plain step would need hundreds of iterations, because Aᵀ A is 1/|f| and fine detail comes last; AᵀΣA is nearly
+even. The filter decides how fast, not where to: at a fixed point q = A x − y whatever Σ is.
+Source: Chambolle & Pock, J. Math. Imaging Vis. 40 (2011) 120; for tomography Sidky, Jørgensen & Pan, Phys. Med. Biol.
+57 (2012) 3065; in electron tomography Leary et al., Ultramicroscopy 131 (2013) 70.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.fft
+
+from etlab.solvers.common import Callback, Status, checked_images, iterations, starting_volume
+
+LOWEST = 2  # the ramp's least value, in its own steps: zero would never let the mean of an image in
+GRADIENT_NORM = 12.0  # ‖∇‖² in three dimensions is less than this
+POWER_ITERATIONS = 8
+FEW_VOXELS = 500_000  # below which starting threads takes longer than they save
+POWER_MARGIN = 1.2  # after so many iterations the norm comes out at most a fifth too small
+
+
+def tv(
+    operator,
+    images: np.ndarray,
+    *,
+    lam: float = 0.07,
+    n_iter: int = 60,
+    tol: float = 1e-3,
+    nonnegative: bool = True,
+    x0: np.ndarray | None = None,
+    callback: Callback | None = None,
+    progress: bool = False,
+) -> np.ndarray:
+    """Reconstruct images (n_tilts, n_rows, nx) -> volume (nz, ny, nx), float32.
+
+    ``lam`` is λ per image, λ = lam·n_tilts. As the other term grows with the number of images, too, a value means the
+    same for any number of tilts and size of volume: a ball of radius r voxels that is seen from all sides loses about
+    2·lam/r² of its contrast, so what is smaller than √(2·lam/contrast) vanishes. Noise asks for more: for counts of
+    ``dose`` per unit line integral and images of mean p, about in proportion to √(p / (dose·n_tilts)).
+
+    Stops after ``n_iter`` iterations, or when one has changed the volume by less than ``tol`` times its norm; 0 for
+    never. Starts from ``x0`` (default: zeros), which is not changed. ``callback(status)`` is called after each
+    iteration and stops the solver by returning True; ``status.residual`` is that of x̄.
+
+    Memory: five volumes, the images and two more stacks of their size. Needs numba. Raises ValueError or TypeError
+    for input that does not fit.
+    """
+    from etlab.kernels import N_THREADS, spread  # here, so that the other solvers do without numba
+    from etlab.solvers.tv_kernels import dual_step, primal_step
+
+    images = checked_images(operator, images)
+    if not 0 < lam < np.inf:
+        raise ValueError(f"lam: got {lam}, expected a positive weight of the total variation")
+    if not 0 <= tol < 1:
+        raise ValueError(f"tol: got {tol}, expected a relative change in [0, 1)")
+    volume = starting_volume(operator, x0)
+    nz, n_threads = len(volume), N_THREADS if volume.size >= FEW_VOXELS else 1
+    ramp = image_ramp(images.shape[1])
+    bound = np.float32(lam * len(images))
+    norm = POWER_MARGIN * ramped_norm(operator, ramp)
+    balance = max(1.0, 3 * bound / (norm * mean_density(operator, images)))
+    # Σ = balance·ramp, and τ·(‖Σ^½ A‖² + σ·‖∇‖²) ≤ 1, shared equally
+    image_steps = np.float32(balance) * ramp
+    step = np.float32(0.5 / (balance * norm))
+    gradient_step = np.float32(balance * norm / GRADIENT_NORM)
+    floor = np.float32(0 if nonnegative else -np.inf)
+    p = np.zeros((3, *volume.shape), np.float32)
+    q = np.zeros_like(images)  # cosine coefficients
+    ahead = volume.copy()
+    moved, size = np.empty(nz), np.empty(nz)
+    scale = float(np.linalg.norm(images)) or 1.0
+    for iteration in iterations(n_iter, "TV", progress):
+        residual = operator(ahead)
+        residual -= images
+        misfit = float(np.linalg.norm(residual)) / scale
+        residual = cosines(residual)
+        residual *= image_steps
+        q += residual
+        q /= 1 + image_steps
+        del residual
+        spread(dual_step, nz, n_threads, ahead, p, gradient_step, bound)
+        del ahead
+        ahead = operator.T(from_cosines(q))
+        spread(primal_step, nz, n_threads, volume, ahead, p, step, floor, moved, size)
+        stopped = callback and callback(Status(iteration, misfit, volume))
+        if stopped or moved.sum() <= tol**2 * size.sum():
+            break
+    return volume
+
+
+def mean_density(operator, images: np.ndarray) -> float:
+    """Density of the even volume whose images are as strong as these.
+
+    It sets the scale of x, and with λ, which is that of p, how long steps in p and q should be against those in x:
+    p is to reach λ in a number of steps σ·∇x̄. Any choice converges, a wrong one slowly.
+    """
+    even = operator(np.ones(operator.geometry.volume_shape, np.float32))
+    return float(np.linalg.norm(images) / np.linalg.norm(even)) or 1.0
+
+
+def image_ramp(n_rows: int) -> np.ndarray:
+    """|f| in cycles per pixel of the cosine coefficients of an image, shape (n_rows, 1), float32; see ``LOWEST``."""
+    return (np.maximum(np.arange(n_rows), LOWEST) / (2 * n_rows)).astype(np.float32)[:, None]
+
+
+def ramped_norm(operator, ramp: np.ndarray) -> float:
+    """Largest eigenvalue of Aᵀ·ramp·A, from below, by power iteration from the same random volume each time."""
+    volume = np.random.default_rng(0).standard_normal(operator.geometry.volume_shape, dtype=np.float32)
+    norm = 0.0
+    for _ in range(POWER_ITERATIONS):
+        volume /= np.linalg.norm(volume)
+        spectrum = cosines(operator(volume))
+        spectrum *= ramp
+        volume = operator.T(from_cosines(spectrum))
+        norm = float(np.linalg.norm(volume))
+    return norm
+
+
+def cosines(images: np.ndarray) -> np.ndarray:
+    """Orthonormal cosine transform of each image across the tilt axis; ``images`` may be overwritten."""
+    return scipy.fft.dct(images, axis=1, norm="ortho", overwrite_x=True, workers=workers(images))
+
+
+def from_cosines(spectrum: np.ndarray) -> np.ndarray:
+    """Inverse of `cosines`; leaves ``spectrum`` as it is."""
+    return scipy.fft.idct(spectrum, axis=1, norm="ortho", workers=workers(spectrum))
+
+
+def workers(array: np.ndarray) -> int:
+    """Threads for a transform: all processors or, for a small array, one."""
+    return -1 if array.size >= FEW_VOXELS else 1
