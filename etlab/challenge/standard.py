@@ -25,9 +25,10 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 from tqdm.auto import tqdm
 
-from etlab.challenge.simulate import DOSE, PUBLIC_SEEDS, simulate
+from etlab.challenge.simulate import DOSE, PUBLIC_SEEDS, Sample, simulate
 from etlab.forward import Mismatch, TiltSeriesModel
 from etlab.metrics import consistency, psnr, ssim, standard_score
 from etlab.phantoms import SCENES
@@ -89,8 +90,28 @@ def cells(
     ]
 
 
-def measure(todo: list[Cell]) -> Iterator[tuple[Cell, Score]]:
-    """Reconstruct and score one cell after the other; neighbours on the same sample share its simulation."""
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """What a method made of its sample, with which operator, in how many seconds by the clock and of processor."""
+
+    cell: Cell
+    sample: Sample
+    operator: TiltSeriesModel
+    volume: np.ndarray
+    seconds: float
+    cpu_seconds: float
+
+    def score(self) -> Score:
+        """Compare with the truth and with the images."""
+        quality = psnr(self.volume, self.sample.x_true)
+        similarity = ssim(self.volume, self.sample.x_true)
+        explained = consistency(self.operator, self.sample.y, self.volume)
+        score = standard_score(quality, similarity)
+        return Score(quality, similarity, score, explained, self.seconds, self.cpu_seconds)
+
+
+def reconstructions(todo: list[Cell]) -> Iterator[Reconstruction]:
+    """Reconstruct one cell after the other; neighbours on the same sample share its simulation."""
     made, sample = None, None
     for cell in todo:
         mismatch = Mismatch() if cell.scenario == "I" else MISMATCH
@@ -102,9 +123,12 @@ def measure(todo: list[Cell]) -> Iterator[tuple[Cell, Score]]:
         clock, processor = time.perf_counter(), time.process_time()
         volume = METHODS[cell.method](H, sample.y)
         seconds, cpu_seconds = time.perf_counter() - clock, time.process_time() - processor
-        quality, similarity = psnr(volume, sample.x_true), ssim(volume, sample.x_true)
-        score = standard_score(quality, similarity)
-        yield cell, Score(quality, similarity, score, consistency(H, sample.y, volume), seconds, cpu_seconds)
+        yield Reconstruction(cell, sample, H, volume, seconds, cpu_seconds)
+
+
+def measure(todo: list[Cell]) -> Iterator[tuple[Cell, Score]]:
+    """Reconstruct and score one cell after the other."""
+    return ((made.cell, made.score()) for made in reconstructions(todo))
 
 
 def run(path: Path, todo: list[Cell], *, restart: bool = False, progress: bool = True) -> Results:

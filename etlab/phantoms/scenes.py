@@ -144,7 +144,7 @@ def vesicles(canvas: Canvas, rng: np.random.Generator, base: float) -> None:
         if centre is None:
             continue
         rotation, proportions = Rotation.random(rng=rng), rng.uniform(0.88, 1.0, 3)
-        lumen = rng.uniform(0.25, 0.36)
+        lumen = rng.uniform(0.28, 0.38)
         shell(centre, radius, rotation, proportions, rng.uniform(0.5, 0.58), lumen)
         room = radius * 0.85 - membrane
         if radius > 0.075 and rng.random() < 0.6:  # a vesicle within the vesicle
@@ -189,10 +189,10 @@ def catalyst(canvas: Canvas, rng: np.random.Generator, base: float) -> None:
 
     walls = []
     for angle in turn + np.deg2rad([0, 120, 240]):
-        share = rng.uniform(0.48, 0.56)
-        radii = np.array([HEIGHT / 2 * rng.uniform(0.85, 1), share * room_y, share * room_x])
+        share = rng.uniform(0.54, 0.62)
+        radii = np.array([HEIGHT / 2 * rng.uniform(0.92, 1.05), share * room_y, share * room_x])
         aside = np.array([0, np.sin(angle) * room_y, np.cos(angle) * room_x])
-        centre = 0.44 * aside + np.array([base + 0.95 * radii[0], 0, 0])
+        centre = 0.42 * aside + np.array([base + 0.95 * radii[0], 0, 0])
         density = rng.uniform(0.38, 0.45)
         canvas.paint(
             grain(centre, radii), lambda z, y, x, density=density: density * (1 + 0.06 * texture(z, y, x))
