@@ -32,7 +32,7 @@ def tv(
     operator,
     images: np.ndarray,
     *,
-    lam: float = 0.07,
+    lam: float = 0.05,
     n_iter: int = 60,
     tol: float = 1e-3,
     nonnegative: bool = True,
