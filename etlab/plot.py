@@ -214,3 +214,17 @@ def _arrow(ax, start, end, label, *, at):
         )
     )
     ax.text(*at, label, ha="center" if label != "beam" else "left", va="center")
+
+
+def gallery(rows: dict[str, dict[str, np.ndarray]]) -> Figure:
+    """Slices (nz, ny) side by side: a row of pictures for each key, each picture under its own title, gray 0 … 1."""
+    n_columns = max(len(row) for row in rows.values())
+    fig, axes = plt.subplots(
+        len(rows), n_columns, figsize=(6.4, 1.1 * len(rows)), layout="constrained", squeeze=False
+    )
+    for row_axes, (name, row) in zip(axes, rows.items(), strict=True):
+        for ax, (title, slice_) in zip(row_axes, row.items(), strict=True):
+            show_slice(ax, slice_, title=title, vmin=0, vmax=1)
+            ax.set(xlabel="", ylabel="", xticks=[], yticks=[])
+        row_axes[0].set_ylabel(name)
+    return fig

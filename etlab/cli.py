@@ -1,0 +1,118 @@
+"""The command line: ``etlab benchmark …``, ``etlab leaderboard``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from tqdm.auto import tqdm
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Electron tomography, small enough to be read."
+)
+benchmark = typer.Typer(no_args_is_help=True, help="Measure every method on the benchmark's scenes.")
+app.add_typer(benchmark, name="benchmark")
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="results file (JSON); a CSV is written beside it")]
+Methods = Annotated[
+    list[str] | None, typer.Option("--method", "-m", help="a row name, may be repeated; default all")
+]
+Preset = Annotated[str, typer.Option(help="standard (64×128×128) or small (32×64×64)")]
+Restart = Annotated[bool, typer.Option("--restart", help="throw away results that the file already holds")]
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """What the user can mend is said in one line, without a traceback."""
+    try:
+        yield
+    except (ValueError, OSError, MemoryError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+@app.callback()
+def about() -> None:
+    """Electron tomography, small enough to be read."""
+
+
+@benchmark.command()
+def standard(
+    out: Out = Path("standard.json"),
+    method: Methods = None,
+    preset: Preset = "standard",
+    restart: Restart = False,
+) -> None:
+    """Measure all methods on four scenes and three seeds, on the operator that is known exactly. Resumable."""
+    from etlab.challenge import board
+    from etlab.challenge.standard import cells, run, write_csv
+
+    with errors_in_one_line():
+        results = run(out, cells(methods=_or_all(method), preset=preset), restart=restart)
+        write_csv(out.with_suffix(".csv"), results)
+    typer.echo(board.as_text(board.standard_board(results)))
+
+
+@benchmark.command()
+def mismatch(
+    out: Out = Path("mismatch.json"),
+    method: Methods = None,
+    preset: Preset = "standard",
+    restart: Restart = False,
+) -> None:
+    """Measure the gallery: nominal operator (I), mismatch not known (II), mismatch known (III). Resumable."""
+    from etlab.challenge import board
+    from etlab.challenge.standard import SCENARIOS, TEST_SEEDS, cells, run, write_csv
+
+    with errors_in_one_line():
+        todo = cells(methods=_or_all(method), preset=preset, scenarios=SCENARIOS, seeds=TEST_SEEDS[:1])
+        results = run(out, todo, restart=restart)
+        write_csv(out.with_suffix(".csv"), results)
+    typer.echo(board.gallery_text(board.gallery(results)))
+
+
+@benchmark.command()
+def gallery(
+    out: Annotated[Path, typer.Option("--out", "-o", help="picture to write (PNG, SVG or PDF)")] = Path(
+        "gallery.png"
+    ),
+    method: Annotated[str, typer.Option("--method", "-m", help="a row name")] = "CS-ET",
+    preset: Preset = "standard",
+) -> None:
+    """Draw four scenes by one method: truth, nominal operator (I), mismatch not known (II), mismatch known (III)."""
+    from etlab import plot
+    from etlab.challenge.standard import SCENARIOS, TEST_SEEDS, cells, reconstructions
+
+    with errors_in_one_line():
+        todo = cells(methods=(method,), preset=preset, scenarios=SCENARIOS, seeds=TEST_SEEDS[:1])
+        rows: dict[str, dict[str, np.ndarray]] = {}
+        for made in tqdm(reconstructions(todo), total=len(todo), unit="reconstruction"):
+            middle = made.volume.shape[2] // 2
+            row = rows.setdefault(made.cell.scene, {"truth": made.sample.x_true[:, :, middle]})
+            row[f"{made.cell.scenario}: {made.score().psnr_db:.1f} dB"] = made.volume[:, :, middle]
+        plot.use_style()
+        plot.gallery(rows).savefig(out)
+
+
+@app.command()
+def leaderboard(
+    results: Annotated[
+        Path | None, typer.Argument(help="results file; default: the one that comes with etlab")
+    ] = None,
+) -> None:
+    """Print the measured standard board with the published values beside it."""
+    from etlab.challenge import board
+    from etlab.challenge.standard import MEASURED, load
+
+    with errors_in_one_line():
+        provenance, measured = load(results or MEASURED)
+    typer.echo(board.as_text(board.standard_board(measured)))
+    typer.echo(f"measured {provenance['date']} with etlab {provenance['etlab']} on {provenance['machine']}")
+
+
+def _or_all(method: list[str] | None) -> tuple[str, ...] | None:
+    return tuple(method) if method else None

@@ -1,0 +1,74 @@
+"""Boards keep measured and published apart, and rank by what was measured."""
+
+import pytest
+from typer.testing import CliRunner
+
+from etlab.challenge import board
+from etlab.challenge.standard import Cell, Score
+from etlab.cli import app
+
+
+def result(psnr_db, ssim=0.8, score=0.5):
+    return Score(psnr_db, ssim, score, 0.9, 2.0, 3.0)
+
+
+RESULTS = {
+    Cell("WBP-ET", "lamella", 101): result(20, score=0.3),
+    Cell("WBP-ET", "lamella", 102): result(22, score=0.5),
+    Cell("CS-ET", "lamella", 101): result(27, score=0.6),
+    Cell("SART", "lamella", 101): result(30, score=0.9),
+    Cell("SIRT-ET", "lamella", 101): result(24, score=0.55),
+    Cell("SIRT-ET", "lamella", 101, "II"): result(10, score=0.1),
+}
+
+
+def test_rows_are_ranked_by_measured_score_from_scenario_one_only():
+    rows = board.standard_board(RESULTS)
+    assert [row.method for row in rows] == ["SART", "CS-ET", "SIRT-ET", "WBP-ET"]
+    assert rows[2].psnr_db == (24, 0)
+
+
+def test_means_and_spreads_are_over_cells():
+    wbp = board.standard_board(RESULTS)[-1]
+    assert wbp.psnr_db == pytest.approx((21, 2**0.5))
+    assert wbp.n_cells == 2
+
+
+def test_published_values_stand_in_columns_of_their_own():
+    rows = {row.method: row for row in board.standard_board(RESULTS)}
+    assert rows["WBP-ET"].published == (20.9, 0.678, 0.437)
+    assert rows["SART"].published is None
+
+
+def test_rank_agreement_counts_only_methods_with_both():
+    rho, n = board.rank_agreement(board.standard_board(RESULTS))
+    assert (rho, n) == (pytest.approx(1), 3)
+
+
+def test_the_gallery_sets_scenarios_side_by_side():
+    row = next(row for row in board.gallery(RESULTS) if row["method"] == "SIRT-ET")
+    assert (row["I_psnr"], row["II_psnr"]) == (24, 10)
+
+
+def test_the_leaderboard_command_prints_the_committed_board():
+    done = CliRunner().invoke(app, ["leaderboard"])
+    assert done.exit_code == 0
+    assert "measured" in done.output and "published" in done.output and "Spearman" in done.output
+    assert "WBP-ET" in done.output
+
+
+def test_commands_say_what_is_wrong_in_one_line(tmp_path):
+    missing = CliRunner().invoke(app, ["leaderboard", str(tmp_path / "none.json")])
+    assert missing.exit_code == 1 and "none.json" in missing.output and "Traceback" not in missing.output
+    unknown = CliRunner().invoke(
+        app, ["benchmark", "standard", "-m", "MAGIC", "-o", str(tmp_path / "r.json")]
+    )
+    assert unknown.exit_code == 1 and "MAGIC" in unknown.output
+
+
+def test_the_benchmark_command_measures_saves_and_prints(tmp_path):
+    arguments = ["benchmark", "standard", "-m", "WBP-ET", "--preset", "small", "-o", str(tmp_path / "r.json")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "r.json").exists() and (tmp_path / "r.csv").exists()
+    assert "WBP-ET" in done.output

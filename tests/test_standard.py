@@ -1,0 +1,127 @@
+"""The standard benchmark's bookkeeping: which cells, resuming, provenance, files."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from etlab.challenge import standard
+from etlab.challenge.simulate import PUBLIC_SEEDS
+from etlab.challenge.standard import Cell, Score, cells, load, measure, run, save, write_csv
+
+WBP = dict(methods=("WBP-ET",), preset="small")
+
+
+def score(psnr_db=20.0):
+    return Score(psnr_db, 0.5, 0.3, 0.8, 1.0, 2.0)
+
+
+def test_the_board_is_measured_on_seeds_that_nothing_was_tuned_on():
+    assert not set(standard.TEST_SEEDS) & set(PUBLIC_SEEDS)
+    with pytest.raises(ValueError, match=r"seeds: got \[1\]"):
+        cells(seeds=(1, 101))
+
+
+def test_all_methods_four_scenes_three_seeds():
+    todo = cells()
+    assert len(todo) == len(set(todo)) == len(standard.METHODS) * 4 * 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(methods=("MAGIC",)), "methods: got MAGIC.*WBP-ET"),
+        (dict(scenarios=("IV",)), "scenarios: got IV"),
+    ],
+)
+def test_unknown_names_are_refused_with_a_list_of_known_ones(options, message):
+    with pytest.raises(ValueError, match=message):
+        cells(**options)
+
+
+def test_knowing_the_mismatch_gives_back_what_not_knowing_it_cost():
+    todo = cells(
+        methods=("SIRT-ET",), scenes=("catalyst",), seeds=(101,), scenarios=("I", "II", "III"), preset="small"
+    )
+    by_scenario = {cell.scenario: one for cell, one in measure(todo)}
+    assert by_scenario["II"].psnr_db < by_scenario["III"].psnr_db
+    assert by_scenario["II"].consistency < by_scenario["III"].consistency
+    assert abs(by_scenario["III"].psnr_db - by_scenario["I"].psnr_db) < 1
+
+
+def test_measuring_again_gives_the_same_numbers():
+    todo = cells(scenes=("vesicles",), seeds=(101,), **WBP)
+    first, second = (dict(measure(todo)) for _ in range(2))
+    assert [s.psnr_db for s in first.values()] == [s.psnr_db for s in second.values()]
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    todo = [Cell("WBP-ET", "vesicles", seed) for seed in (101, 102, 103)]
+    asked = []
+
+    def fake(missing, *, stop_after):
+        for cell in missing[:stop_after]:
+            asked.append(cell)
+            yield cell, score(cell.seed)
+        if stop_after < len(missing):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(standard, "measure", lambda missing: fake(missing, stop_after=2))
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "r.json", todo, progress=False)
+    assert list(load(tmp_path / "r.json")[1]) == todo[:2]
+    monkeypatch.setattr(standard, "measure", lambda missing: fake(missing, stop_after=9))
+    results = run(tmp_path / "r.json", todo, progress=False)
+    assert asked == todo
+    assert [one.psnr_db for one in results.values()] == [101, 102, 103]
+
+
+def test_results_of_other_code_are_not_mixed_in(tmp_path, monkeypatch):
+    path = tmp_path / "r.json"
+    todo = [Cell("WBP-ET", "vesicles", 101)]
+    save(path, {todo[0]: score()})
+    monkeypatch.setattr(standard, "code_hash", lambda: "other")
+    with pytest.raises(ValueError, match="results of other code; use --restart"):
+        run(path, todo)
+    monkeypatch.setattr(standard, "measure", lambda missing: iter([(missing[0], score(33.0))]))
+    assert run(path, todo, restart=True, progress=False)[todo[0]].psnr_db == 33
+
+
+def test_results_come_back_as_they_were_saved(tmp_path):
+    results = {Cell("WBP-ET", "vesicles", 101, "II", "small"): score()}
+    save(tmp_path / "r.json", results)
+    provenance, loaded = load(tmp_path / "r.json")
+    assert loaded == results
+    assert {"etlab", "code", "packages", "python", "machine", "date", "dose"} <= set(provenance)
+    assert not list(tmp_path.glob("*.part"))
+    write_csv(tmp_path / "r.csv", results)
+    row = next(csv.DictReader((tmp_path / "r.csv").open()))
+    assert row["scene"] == "vesicles" and float(row["psnr_db"]) == 20
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1, 2]", '{"provenance": {}, "cells": [{"method": "x"}]}'])
+def test_a_file_that_holds_something_else_is_named(tmp_path, content):
+    path = tmp_path / "r.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"r\.json: expected results written by"):
+        load(path)
+
+
+def test_the_committed_board_is_what_this_code_measures():
+    """Two cells of the committed results, measured again: the spot check."""
+    provenance, committed = load(standard.MEASURED)
+    assert provenance["code"] == standard.code_hash(), (
+        "the code changed: run `etlab benchmark standard` again"
+    )
+    spots = [Cell("WBP-ET", "lamella", 101), Cell("SIRT-ET", "nanorods", 103)]
+    for cell, again in measure(spots):
+        np.testing.assert_allclose(again.psnr_db, committed[cell].psnr_db, atol=0.02)
+        np.testing.assert_allclose(again.ssim, committed[cell].ssim, atol=0.002)
+
+
+def test_the_committed_board_is_complete():
+    _, committed = load(standard.MEASURED)
+    assert set(cells()) == set(committed)
+    assert all(np.isfinite([s.psnr_db, s.ssim, s.score]).all() for s in committed.values())
+    assert json.loads(standard.MEASURED.read_text())["cells"]
