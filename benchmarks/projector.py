@@ -51,7 +51,7 @@ class Astra:
         settings = astra.astra_dict(name)
         target = "VolumeDataId" if name == "FP" else "ReconstructionDataId"
         settings |= {"ProjectorId": self._projector, "ProjectionDataId": self._sinogram, target: self._volume}
-        if name == "SIRT":
+        if name in ("SIRT", "SART"):
             settings["option"] = {"MinConstraint": 0}
         algorithm = astra.algorithm.create(settings)
         astra.algorithm.run(algorithm, n_iter)
@@ -75,6 +75,11 @@ class Astra:
         """SIRT from zeros, non-negative."""
         astra.data2d.store(self._volume, 0)
         return self._reconstruct("SIRT", sinogram, n_iter)
+
+    def sart(self, sinogram: np.ndarray, n_iter: int) -> np.ndarray:
+        """SART from zeros, non-negative; an iteration is one tilt."""
+        astra.data2d.store(self._volume, 0)
+        return self._reconstruct("SART", sinogram, n_iter)
 
     def _reconstruct(self, name: str, sinogram: np.ndarray, n_iter: int = 1) -> np.ndarray:
         astra.data2d.store(self._sinogram, sinogram)
