@@ -39,7 +39,8 @@ def align(
     * ``"fiducials"``: for bright beads of ``bead_radius`` pixels. Tracks and one bundle fit; its shifts and axis are
       not refined further. (``etlab.align.beads``)
 
-    ``n_rounds`` limits each projection matching; 0 leaves it out. ``callback(alignment)`` is called after each step.
+    ``n_rounds`` limits each projection matching; 0 leaves it out. Projection matching and the search need 6 tilts,
+    moments 4, the rest 3. ``callback(alignment)`` is called after each step.
     Raises TypeError or ValueError for images or options that make no sense, saying what was expected.
     """
     if method not in METHODS:

@@ -42,7 +42,7 @@ class Alignment:
     misfits
         Half-set misfit before refinement and after each round of it (see ``half_set_misfit``); empty without.
     tilt_axis_std
-        Rough standard deviation of tilt_axis_deg in degrees, from the residuals of its fit; NaN if not fitted.
+        Rough standard deviation of tilt_axis_deg in degrees, by the residuals of its fit; NaN if the method has none.
     """
 
     tilts_deg: np.ndarray

@@ -37,6 +37,11 @@ def align_by_moments(images: np.ndarray, tilts_deg: np.ndarray) -> Alignment:
     tilts_deg = np.asarray(tilts_deg, dtype=np.float64)
     vacuum = np.median(np.concatenate([images[:, :EDGE], images[:, -EDGE:]], axis=1), axis=(1, 2))
     images = images - vacuum[:, None, None]
+    if not images.mean() > 0:
+        raise ValueError(
+            "images: got a specimen darker than the vacuum in the first and last rows, expected a brighter one; "
+            "use the negative images"
+        )
     mean = images.mean(axis=0)
     outside = np.abs(np.concatenate([mean[:EDGE], mean[-EDGE:]]).mean(axis=0)).mean()
     if outside > LEAST_MASS * mean.max():

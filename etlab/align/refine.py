@@ -77,7 +77,8 @@ def find_tilt_axis(images: np.ndarray, alignment: Alignment, *, thickness: float
     """Search the direction and the height of the tilt axis that minimise the half-set misfit; shifts stay.
 
     Directions within ±10° are tried in steps of 2°, then both are refined together (Nelder–Mead), on images binned
-    to 64 pixels. From beads or a needle the axis follows far more precisely. Raises ValueError for fewer than 6 tilts.
+    to 64 pixels. With few tilts the result is drawn towards 0: measured 0.3–0.8° short of 2° for a film seen every 5°,
+    −0.1° for a needle seen every 2°. Moments and beads do better. Raises ValueError for fewer than 6 tilts.
     """
     images = alignable_series(images, alignment.tilts_deg, at_least=AT_LEAST)
     binning = binning_to(SEARCH_SIZE, images)
