@@ -6,7 +6,7 @@ import pytest
 from etlab.geometry import TiltGeometry, linear_tilts, saxton_tilts
 from etlab.projector import Projector
 from etlab.solvers import wbp
-from etlab.solvers.wbp import WINDOWS, ramp_filter, tilt_weights
+from etlab.solvers.wbp import WINDOWS, exact_filters, ramp_filter, tilt_weights
 
 FULL = np.arange(-90, 90, 180 / 128)
 
@@ -88,9 +88,43 @@ def test_a_smoother_window_passes_less_noise():
     assert spread["hann"] < spread["cosine"] < spread["shepp-logan"] < spread["ramp"]
 
 
+def test_exact_weights_are_the_ramp_where_slices_overlap_and_flat_where_they_do_not():
+    tilts, thickness = np.arange(-90, 90, 2.0), 60.0
+    frequency = np.linspace(0, 0.5, exact_filters(tilts, thickness, 128).shape[1])
+    exact = exact_filters(tilts, thickness, 128)[7]
+    alone = 1 / (thickness * np.deg2rad(2))  # where slices 2° apart are as far apart as they are thick
+    low = (frequency > 0.05) & (frequency < 0.5 * alone)
+    ratio = exact[low] / (np.deg2rad(2) * frequency[low])
+    assert ratio.mean() == pytest.approx(1, abs=0.03)
+    assert np.abs(ratio - 1).max() < 0.35  # it swings about the ramp, because a specimen has an edge
+    assert exact.max() == pytest.approx(1 / thickness)
+    assert exact[0] == pytest.approx(1 / (thickness * tilts.size))
+
+
+@pytest.mark.parametrize("scheme", ["saxton", "random"])
+def test_exact_weights_are_no_worse_than_shares_of_the_half_circle_for_uneven_tilts(scheme):
+    rng = np.random.default_rng(4)
+    tilts = saxton_tilts(70, 3) if scheme == "saxton" else np.sort(rng.uniform(-70, 70, 60))
+    z, y = np.ogrid[-31.5:32, -31.5:32]
+    slices = [
+        sum(
+            rng.uniform(0.3, 1) * (np.hypot(z - cz, y - cy) < rng.uniform(2, 6))
+            for cz, cy in rng.uniform(-20, 20, (12, 2))
+        )
+        for _ in range(8)
+    ]
+    volume = np.stack(slices, axis=2).astype(np.float32)
+    A = Projector(TiltGeometry(tilts, volume.shape, 96))
+    errors = {w: np.linalg.norm(wbp(A, A(volume), weighting=w) - volume) for w in ("exact", "sampling")}
+    assert errors["exact"] < 0.98 * errors["sampling"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (dict(weighting="other"), "weighting: got 'other'"),
+        (dict(weighting="exact", thickness=0), "thickness: got 0"),
+        (dict(weighting="exact", window="boxcar"), "window: got 'boxcar'"),
         (dict(window="boxcar"), "window: got 'boxcar'.*ramp"),
         (dict(cutoff=0), "cutoff: got 0"),
         (dict(cutoff=1.5), r"cutoff.*\(0, 1\]"),

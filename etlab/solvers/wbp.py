@@ -2,8 +2,14 @@
 
     x̂ = Aᵀ (w · (h ∗ y)),     h the ramp |f| (windowed),  w_t the share of the half circle that tilt t stands for.
 
-The weighting undoes the 1/|f| oversampling of low frequencies by the central slices (Radermacher, in Electron
-Tomography, 1992; Kak & Slaney, Principles of Computerized Tomographic Imaging, 1988, ch. 3).
+The weighting undoes the 1/|f| oversampling of low frequencies by the central slices (Kak & Slaney, Principles of
+Computerized Tomographic Imaging, 1988, ch. 3). Exact weighting counts, at each frequency, how many slices overlap:
+
+    h_t(f) = 1 / (D·max(1, Σ_u sinc(D·f·sin(θ_t − θ_u)))),
+
+because the transform of a specimen of thickness D is no finer than 1/D, so each central slice is about so thick. Where
+slices overlap this is the ramp; beyond, at high frequency and wide steps, it is flat, as no slice helps another there
+(Harauz & van Heel, Optik 73 (1986) 146; Radermacher, in Electron Tomography, 1992).
 """
 
 from __future__ import annotations
@@ -23,25 +29,42 @@ WINDOWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # of f / cutoff in 0
 }
 
 
-def wbp(operator, images: np.ndarray, *, window: str = "ramp", cutoff: float = 1.0) -> np.ndarray:
+def wbp(
+    operator,
+    images: np.ndarray,
+    *,
+    window: str = "ramp",
+    cutoff: float = 1.0,
+    weighting: str = "sampling",
+    thickness: float | None = None,
+) -> np.ndarray:
     """Weighted back-projection of images (n_tilts, n_rows, nx) -> volume (nz, ny, nx), float32.
 
     ``window`` is one of ``WINDOWS``; ``cutoff`` is the fraction of the Nyquist frequency beyond which the filter is
-    zero. Besides A and Aᵀ it needs the angles, ``operator.geometry.tilts_deg``. Linear in the images; values may be
-    negative.
+    zero. ``weighting`` is "sampling", the ramp times the share of the half circle, or "exact" for a specimen of
+    ``thickness`` voxels (default: the diagonal of a slice of the volume). Besides A and Aᵀ it needs the angles,
+    ``operator.geometry.tilts_deg``. Linear in the images; values may be negative.
 
-    Raises ValueError for an unknown window, a cutoff outside (0, 1], or images that do not fit the operator.
+    Raises ValueError for an unknown window or weighting, a cutoff outside (0, 1], a thickness that is not positive, or
+    images that do not fit the operator.
     """
     images = checked_images(operator, images)
-    weights = tilt_weights(operator.geometry.tilts_deg).astype(np.float32)
-    ramp = ramp_filter(images.shape[1], window=window, cutoff=cutoff).astype(np.float32)[:, None]
-    padded, n_rows = 2 * (len(ramp) - 1), images.shape[1]
+    n_rows, tilts_deg = images.shape[1], operator.geometry.tilts_deg
+    if weighting == "sampling":
+        filters = tilt_weights(tilts_deg)[:, None] * ramp_filter(n_rows, window=window, cutoff=cutoff)
+    elif weighting == "exact":
+        if thickness is None:
+            thickness = float(np.hypot(*operator.geometry.volume_shape[:2]))
+        filters = exact_filters(tilts_deg, thickness, n_rows, window=window, cutoff=cutoff)
+    else:
+        raise ValueError(f"weighting: got {weighting!r}, expected 'sampling' or 'exact'")
+    padded = padded_length(n_rows)
     filtered = np.empty_like(images)
-    for image, weight, out in zip(
-        images, weights, filtered, strict=True
+    for image, weights, out in zip(
+        images, filters.astype(np.float32), filtered, strict=True
     ):  # one at a time: no padded copy of the stack
         spectrum = scipy.fft.rfft(image, padded, axis=0)
-        spectrum *= ramp * weight
+        spectrum *= weights[:, None]
         out[:] = scipy.fft.irfft(spectrum, padded, axis=0, overwrite_x=True)[:n_rows]
     return operator.T(filtered)
 
@@ -52,18 +75,42 @@ def ramp_filter(n_rows: int, *, window: str = "ramp", cutoff: float = 1.0) -> np
     It is the transform of the band-limited ramp *sampled in real space* (h(0) = 1/4, h(n) = −1/(π n)² for odd n, else
     0). Sampling |f| itself would set the mean of every image to zero (Kak & Slaney, eq. 3.61).
     """
+    padded = padded_length(n_rows)
+    distance = np.minimum(np.arange(padded), padded - np.arange(padded))
+    kernel = np.where(distance % 2 == 1, -1 / (np.pi * np.maximum(distance, 1)) ** 2, 0.0)
+    kernel[0] = 1 / 4
+    return scipy.fft.rfft(kernel).real * taper(n_rows, window, cutoff)
+
+
+def exact_filters(
+    tilts_deg: np.ndarray, thickness: float, n_rows: int, *, window: str = "ramp", cutoff: float = 1.0
+) -> np.ndarray:
+    """Exact weighting of each tilt at the frequencies of a padded row, windowed: shape (n_tilts, n_frequencies).
+
+    Σ_u is kept at least 1, its value for a tilt alone: side lobes of tilts nearby would make it small or negative.
+    """
+    if not thickness > 0:
+        raise ValueError(f"thickness: got {thickness}, expected a positive number of voxels")
+    theta = np.deg2rad(tilts_deg)
+    reach = thickness * scipy.fft.rfftfreq(padded_length(n_rows))
+    overlap = np.array([np.sinc(np.sin(t - theta)[:, None] * reach).sum(axis=0) for t in theta])
+    return taper(n_rows, window, cutoff) / (thickness * np.maximum(overlap, 1))
+
+
+def padded_length(n_rows: int) -> int:
+    """Even length, at least twice the row, at which filtering does not wrap round."""
+    padded = scipy.fft.next_fast_len(2 * n_rows, real=True)
+    return padded + padded % 2
+
+
+def taper(n_rows: int, window: str, cutoff: float) -> np.ndarray:
+    """The window at the non-negative frequencies of a padded row, zero beyond the cutoff."""
     if window not in WINDOWS:
         raise ValueError(f"window: got {window!r}, expected one of {', '.join(WINDOWS)}")
     if not 0 < cutoff <= 1:
         raise ValueError(f"cutoff: got {cutoff}, expected a fraction of the Nyquist frequency in (0, 1]")
-    padded = scipy.fft.next_fast_len(2 * n_rows, real=True)
-    padded += padded % 2
-    distance = np.minimum(np.arange(padded), padded - np.arange(padded))
-    kernel = np.where(distance % 2 == 1, -1 / (np.pi * np.maximum(distance, 1)) ** 2, 0.0)
-    kernel[0] = 1 / 4
-    frequency = 2 * scipy.fft.rfftfreq(padded) / cutoff
-    inside = frequency <= 1
-    return scipy.fft.rfft(kernel).real * np.where(inside, WINDOWS[window](np.minimum(frequency, 1)), 0)
+    frequency = 2 * scipy.fft.rfftfreq(padded_length(n_rows)) / cutoff
+    return np.where(frequency <= 1, WINDOWS[window](np.minimum(frequency, 1)), 0)
 
 
 def tilt_weights(tilts_deg: np.ndarray) -> np.ndarray:
