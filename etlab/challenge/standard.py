@@ -12,6 +12,7 @@ knowing it would give back. The truth is used for scores only, and for the misma
 
 from __future__ import annotations
 
+import ast
 import csv
 import datetime
 import hashlib
@@ -169,7 +170,7 @@ def provenance() -> dict[str, object]:
 
 
 def code_hash() -> str:
-    """SHA-256, shortened, of the source of everything that decides a result: model, scenes, solvers, scores."""
+    """SHA-256, shortened, of all code that decides a result: model, scenes, solvers, scores; comments do not count."""
     root = files("etlab")
     names = ("arrays", "geometry", "kernels", "simd", "projector", "rotation", "blur", "forward", "metrics")
     sources = [root / f"{name}.py" for name in names]
@@ -178,7 +179,20 @@ def code_hash() -> str:
             (one for one in (root / package).iterdir() if one.name.endswith(".py")), key=lambda f: f.name
         )
     sources.append(root / "challenge" / "simulate.py")
-    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
+    code = "".join(
+        ast.unparse(_without_docstrings(ast.parse(one.read_text(encoding="utf-8")))) for one in sources
+    )
+    return hashlib.sha256(code.encode()).hexdigest()[:16]
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and ast.get_docstring(node) is not None
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
 
 
 def save(path: Path, results: Results) -> None:
