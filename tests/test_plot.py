@@ -111,3 +111,11 @@ def test_signal_chain_ends_in_the_recorded_image_and_in_what_the_mismatch_change
     np.testing.assert_allclose(drawn[4], Detector().expose(model(volume)[1:], 3)[0], atol=1e-5)
     np.testing.assert_allclose(drawn[5], (model(volume) - model.with_mismatch(None)(volume))[1], atol=1e-5)
     assert "35° + δ, δ = 1°" in figure.axes[0].get_title()
+
+
+def test_a_gallery_has_a_row_for_each_scene_and_a_titled_picture_for_each_scenario():
+    slice_ = np.random.default_rng(0).random((8, 16))
+    fig = plot.gallery({scene: {"truth": slice_, "I: 20.0 dB": slice_} for scene in ("lamella", "vesicles")})
+    assert [ax.get_title() for ax in fig.axes] == 2 * ["truth", "I: 20.0 dB"]
+    assert [ax.get_ylabel() for ax in fig.axes] == ["lamella", "", "vesicles", ""]
+    assert all(ax.get_images()[0].get_clim() == (0, 1) for ax in fig.axes)
