@@ -125,3 +125,26 @@ def test_the_committed_board_is_complete():
     assert set(cells()) == set(committed)
     assert all(np.isfinite([s.psnr_db, s.ssim, s.score]).all() for s in committed.values())
     assert json.loads(standard.MEASURED.read_text())["cells"]
+
+
+def test_the_committed_gallery_is_of_this_code_and_says_that_sharper_methods_lose_more():
+    provenance, committed = load(standard.MEASURED_MISMATCH)
+    assert provenance["code"] == standard.code_hash(), (
+        "the code changed: run `etlab benchmark mismatch` again"
+    )
+    for preset in ("small", "standard"):
+        loss = {}
+        for method in standard.METHODS:
+            mean = {
+                scenario: np.mean(
+                    [
+                        one.psnr_db
+                        for cell, one in committed.items()
+                        if (cell.method, cell.preset, cell.scenario) == (method, preset, scenario)
+                    ]
+                )
+                for scenario in ("I", "II", "III")
+            }
+            loss[method] = mean["I"] - mean["II"]
+            assert mean["I"] > mean["III"], "no calibration can beat data recorded without a mismatch"
+        assert max(loss, key=loss.get) == "CS-ET" and min(loss, key=loss.get) == "WBP-ET"

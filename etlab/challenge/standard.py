@@ -38,6 +38,7 @@ from etlab.solvers import METHODS
 SCENARIOS = ("I", "II", "III")
 TEST_SEEDS = (101, 102, 103)  # each draws a scene and its noise anew; none is among PUBLIC_SEEDS
 MEASURED = Path(str(files("etlab") / "tables" / "measured_standard.json"))  # what `etlab leaderboard` shows
+MEASURED_MISMATCH = MEASURED.with_name("measured_mismatch.json")  # the gallery, both presets
 MISMATCH = Mismatch(tilt_angle=1.0, tilt_axis=0.6, defocus_gradient=20.0)  # of scenarios II and III
 
 
