@@ -118,7 +118,10 @@ def test_memory_grows_only_by_the_volume_and_one_residual():
         return traced, 4 * np.prod(A.geometry.volume_shape) + y.nbytes
 
     peak(64)  # compiled and imported
-    (small_peak, small_data), (large_peak, large_data) = peak(128), peak(384)
+    # the least of three: what other threads of the process allocate meanwhile is counted, too
+    (small_peak, small_data), (large_peak, large_data) = (
+        min(peak(nx) for _ in range(3)) for nx in (128, 384)
+    )
     assert large_peak - small_peak < 1.01 * (large_data - small_data)
 
 
