@@ -82,12 +82,17 @@ def gallery(
     ),
     method: Annotated[str, typer.Option("--method", "-m", help="a row name")] = "CS-ET",
     preset: Preset = "standard",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace a picture that is already there")
+    ] = False,
 ) -> None:
     """Draw four scenes by one method: truth, nominal operator (I), mismatch not known (II), mismatch known (III)."""
     from etlab import plot
     from etlab.challenge.standard import SCENARIOS, TEST_SEEDS, cells, reconstructions
 
     with errors_in_one_line():
+        if out.exists() and not overwrite:
+            raise FileExistsError(f"{out} is already there; use --overwrite to replace it, or another name")
         todo = cells(methods=(method,), preset=preset, scenarios=SCENARIOS, seeds=TEST_SEEDS[:1])
         rows: dict[str, dict[str, np.ndarray]] = {}
         for made in tqdm(reconstructions(todo), total=len(todo), unit="reconstruction"):
@@ -95,7 +100,9 @@ def gallery(
             row = rows.setdefault(made.cell.scene, {"truth": made.sample.x_true[:, :, middle]})
             row[f"{made.cell.scenario}: {made.score().psnr_db:.1f} dB"] = made.volume[:, :, middle]
         plot.use_style()
-        plot.gallery(rows).savefig(out)
+        partial = out.with_stem(out.stem + ".part")  # the suffix says which kind of picture
+        plot.gallery(rows).savefig(partial)
+        partial.replace(out)
 
 
 @app.command()

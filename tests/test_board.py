@@ -72,3 +72,15 @@ def test_the_benchmark_command_measures_saves_and_prints(tmp_path):
     assert done.exit_code == 0, done.output
     assert (tmp_path / "r.json").exists() and (tmp_path / "r.csv").exists()
     assert "WBP-ET" in done.output
+
+
+def test_the_gallery_command_draws_a_picture_and_does_not_overwrite_one(tmp_path):
+    arguments = ["benchmark", "gallery", "-m", "WBP-ET", "--preset", "small", "-o", str(tmp_path / "g.png")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert [path.name for path in tmp_path.iterdir()] == ["g.png"]
+    assert (tmp_path / "g.png").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "g.png").write_bytes(b"mine")
+    refused = CliRunner().invoke(app, arguments)
+    assert refused.exit_code == 1 and "already there" in refused.output
+    assert (tmp_path / "g.png").read_bytes() == b"mine"

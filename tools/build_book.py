@@ -71,7 +71,10 @@ def main() -> int:
     log = BUILD / "book.log"
     status = run(command, log)
     if status:
-        print(f"the build failed; all it said is in {log}", file=sys.stderr)
+        print(
+            f"the build failed; its warnings and errors stand above, the pages it read in {log}",
+            file=sys.stderr,
+        )
     else:
         built.write_text(made_of)
         print(f"\nThe site is built. Open {(BUILD / 'html' / 'index.html').as_uri()} or run `make serve`.")
