@@ -6,8 +6,7 @@
 As in ``projector.py``: interleaved rounds, smallest processor time of one thread on all sides. H = B·R·A is timed
 whole and in its parts; beside it the jacobian. The peers are what one would write first: ``scipy.ndimage.rotate`` of
 order 3 for every image, and ``scipy.ndimage.gaussian_filter`` for bands of rows, each with the width of blur in its
-middle. How far their results are from ours is printed beside; theirs have no exact adjoint. What the bands do is the
-coarser, the fewer there are.
+middle. How far their results are from ours is printed beside; theirs come without an adjoint.
 """
 
 from __future__ import annotations
