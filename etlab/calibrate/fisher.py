@@ -15,7 +15,7 @@ An unknown object can imitate δ to perfection, by turning: P(θ + δ)·x = P(θ
 data tell it; φ and g are not.
 
 Two things make a bound for δ look finite that is not. The grid does: a turned object is not quite a volume of voxels,
-and the rest, a per cent or so of F_pp, looks like information; on finer grids it vanishes. And a prior does: to add
+and the rest, a per cent or two of F_pp, looks like information; on finer grids it vanishes. And a prior does: to add
 λ·∇ᵀ∇ to F_xx is to say that the object differs from the given volume by something smooth. That volume stands at an
 angle, so whoever knows it knows δ. A prior on smoothness itself cannot tell, since a turned object is as smooth as
 before. For that reason the term z′·∇ᵀ∇·z′ of the turn's velocity is cancelled by z″·∇ᵀ∇·z, of its acceleration, which

@@ -31,9 +31,8 @@ def joint_fit(
     voxel, and takes up most of what a wrong mismatch does to the images, and the noise besides. Little is left in
     ‖H x − y‖ to tell one mismatch from another, and the rest of the cost, which is about the noise and the look of x,
     outweighs it. The minimum moves with λ: with a small one the gradient comes out too large, with a large one too
-    small, and the tilt axis mostly too close to zero. A λ that puts a gradient of
-    10 nm/µm right makes 14 of one of 18. Nor is noise alone to blame: without any, the minimum is elsewhere, but not
-    at the truth.
+    small, and the tilt axis mostly too close to zero. A λ that puts a gradient of 10 nm/µm right makes 14 of one of 18.
+    Nor is noise alone to blame: without any, the minimum is elsewhere, but not at the truth.
     """
     costs = []
     for value in values:
