@@ -1,0 +1,1 @@
+"""Finding the mismatch from the tilt series alone."""
