@@ -2,12 +2,14 @@
 PYTHON ?= python3
 PORT ?= 8000
 VENV = .venv
+TRAINING = .venv-training
 RUN = $(VENV)/bin/python
-PIP = $(RUN) -m pip --disable-pip-version-check --no-input install --quiet
+INSTALL = bin/python -m pip --disable-pip-version-check --no-input install --quiet
+PIP = $(VENV)/$(INSTALL)
 LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock" --quiet
 
-.PHONY: help book serve test labs lock clean distclean
+.PHONY: help book serve test training labs lock clean distclean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -27,18 +29,23 @@ test: $(VENV)/.dev ## set up, build the site and run every check
 	@$(MAKE) --no-print-directory book
 	$(RUN) -m pytest
 
+training: $(TRAINING)/.made ## set up what training networks needs (.venv-training, with PyTorch)
+	@echo "ready: $(TRAINING)/bin/python -m training.train --help"
+
 labs: $(VENV)/.dev ## make the students' labs from the instructor's
 	@$(RUN) tools/release_labs.py
 
 lock: ## pin the newest allowed versions of everything (needs uv)
-	$(LOCK) --upgrade --extra book --output-file requirements.txt
+	$(LOCK) --upgrade --extra book --extra learned --output-file requirements.txt
 	$(LOCK) --upgrade --extra dev --extra grading --constraint requirements.txt --output-file requirements-dev.txt
+	$(LOCK) --upgrade --extra training --extra dev --constraint requirements.txt --constraint requirements-dev.txt \
+		--excludes training/torch.txt --output-file requirements-training.txt
 
 clean: ## remove what was built
 	rm -rf _build vendored
 
-distclean: clean ## remove what was built and the environment
-	rm -rf $(VENV) etlab.egg-info
+distclean: clean ## remove what was built and the environments
+	rm -rf $(VENV) $(TRAINING) etlab.egg-info
 
 # Stamps: each says that the step before it was done with the files it names.
 $(VENV)/.made: tools/check_python.sh
@@ -55,6 +62,16 @@ $(VENV)/.book: $(VENV)/.made requirements.txt pyproject.toml
 $(VENV)/.dev: $(VENV)/.book requirements-dev.txt
 	@echo "installing what the checks and the grading need"
 	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+# PyTorch stays out of .venv: nothing but training needs it, and it is large.
+$(TRAINING)/.made: requirements-training.txt training/torch.txt pyproject.toml
+	@sh tools/check_python.sh "$(PYTHON)"
+	@test -x $(TRAINING)/bin/python || $(PYTHON) -m venv --clear $(TRAINING)
+	@echo "installing what training needs into $(TRAINING) (a minute or two, longer if PyTorch brings CUDA)"
+	@$(TRAINING)/$(INSTALL) -r requirements-training.txt
+	@$(TRAINING)/$(INSTALL) -r training/torch.txt
+	@$(TRAINING)/$(INSTALL) --no-deps --editable .
 	@touch $@
 
 vendored/mathjax: $(VENV)/.book tools/vendor_mathjax.py

@@ -52,7 +52,12 @@ def test_no_tracked_file_names_a_path_of_one_machine():
 
 
 @pytest.mark.parametrize(
-    ("lock", "extras"), [("requirements.txt", ["book"]), ("requirements-dev.txt", ["dev", "grading"])]
+    ("lock", "extras"),
+    [
+        ("requirements.txt", ["book", "learned"]),
+        ("requirements-dev.txt", ["dev", "grading"]),
+        ("requirements-training.txt", ["learned", "dev"]),
+    ],
 )
 def test_lock_satisfies_the_project(lock, extras):
     pinned = pins(lock)
@@ -65,16 +70,17 @@ def test_lock_satisfies_the_project(lock, extras):
         assert all(v in requirement.specifier for v in versions), f"{lock} pins {requirement.name} {versions}"
 
 
-@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-dev.txt", "requirements-training.txt"])
 def test_every_pin_has_a_hash(lock):
     entries = re.split(r"\n(?=[A-Za-z0-9])", (ROOT / lock).read_text())
     assert [entry.split()[0] for entry in entries if "==" in entry and "--hash=sha256:" not in entry] == []
 
 
-def test_the_two_locks_agree():
-    book, checks = pins("requirements.txt"), pins("requirements-dev.txt")
+@pytest.mark.parametrize("other", ["requirements-dev.txt", "requirements-training.txt"])
+def test_the_locks_agree(other):
+    book, others = pins("requirements.txt"), pins(other)
     assert {
-        name: (book[name], checks[name]) for name in book.keys() & checks if book[name] != checks[name]
+        name: (book[name], others[name]) for name in book.keys() & others if book[name] != others[name]
     } == {}
 
 
