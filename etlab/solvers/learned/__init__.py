@@ -1,0 +1,11 @@
+"""Learned methods: small networks, trained by ``training/``, run here with onnxruntime alone.
+
+Each is a solver like any other, ``(operator, images, *, options) -> volume``. The weights are in ``etlab/weights``,
+each with a model card (JSON) that says on what, how long and how well it was trained.
+"""
+
+from etlab.solvers.learned.cryocare import cryocare
+from etlab.solvers.learned.network import WeightsError
+from etlab.solvers.learned.onepass import dncnn, swin, tomogan, transformer
+
+__all__ = ["WeightsError", "cryocare", "dncnn", "swin", "tomogan", "transformer"]

@@ -1,0 +1,154 @@
+"""What a network is asked for: which pairs it sees, how its answer is scored while training, and how it is validated.
+
+An objective holds its samples and offers
+
+    batch(rng, n)                the inputs (n, channels, nz, ny) and the targets (n, 1, nz, ny) of one step,
+    loss(answer, target, input)  what the step lowers,
+    validate(predict)            mean PSNR in dB on samples that no network learns from; ``predict`` maps arrays.
+
+Validation goes the way of inference, through `etlab.solvers.learned`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from etlab.metrics import psnr
+from etlab.solvers.learned.slices import SliceNetwork, by_slices, with_neighbours
+from training.data import Which, load
+
+NEIGHBOURS = 5
+KNEE = 0.05  # errors below are squared, errors above count by their size: noise is averaged, edges stay sharp
+
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+class Supervised:
+    """Back-projection -> truth."""
+
+    kinds: tuple[str, ...] = ("wbp", "truth")
+    learns_from = "pairs of weighted back-projection and truth"
+    validated_by = "PSNR of the reconstruction [dB]"
+
+    def __init__(self, training: list[Which], validation: list[Which], *, progress: bool = True):
+        self.samples = load(training, self.kinds, progress=progress)
+        self.held_out = load(validation, tuple({*self.kinds, "truth", "wbp"}), progress=progress)
+
+    def batch(self, rng: np.random.Generator, n: int) -> Batch:
+        """Random slices of random samples, flipped at random."""
+        return stacked(self.pair(self.samples[rng.integers(len(self.samples))], rng) for _ in range(n))
+
+    def pair(self, sample: dict[str, np.ndarray], rng: np.random.Generator) -> Batch:
+        """One random slice with its neighbours, and what the network is to make of it."""
+        at = rng.integers(sample["truth"].shape[2])
+        return flipped(slices_at(sample["wbp"], at, NEIGHBOURS), slices_at(sample["truth"], at, 1), rng)
+
+    def loss(self, answer: torch.Tensor, target: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+        """Squared small errors, absolute large ones."""
+        return F.smooth_l1_loss(answer, target, beta=KNEE)
+
+    def validate(self, predict: SliceNetwork) -> float:
+        """Mean PSNR of the reconstructions of the validation samples."""
+        return mean_psnr(self.held_out, lambda sample: self.reconstruct(predict, sample))
+
+    def reconstruct(self, predict: SliceNetwork, sample: dict[str, np.ndarray]) -> np.ndarray:
+        """As the solver does it."""
+        return by_slices(predict, [sample["wbp"]], n_neighbours=NEIGHBOURS)
+
+
+class Noise2Noise(Supervised):
+    """Back-projection of one half of the tilts -> that of the other half. No truth but for the validation curve."""
+
+    kinds = ("even", "odd")
+    learns_from = "back-projections of the even and of the odd tilts of the same series, no truth"
+
+    def pair(self, sample: dict[str, np.ndarray], rng: np.random.Generator) -> Batch:
+        """Either half may be the target."""
+        names = ("even", "odd") if rng.random() < 0.5 else ("odd", "even")
+        source, target = (sample[name] for name in names)
+        at = rng.integers(target.shape[2])
+        return flipped(slices_at(source, at, NEIGHBOURS), slices_at(target, at, 1), rng)
+
+    def loss(self, answer: torch.Tensor, target: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+        """Squared: the mean of a noisy target is clean, no other average of it is."""
+        return F.mse_loss(answer, target)
+
+    def reconstruct(self, predict: SliceNetwork, sample: dict[str, np.ndarray]) -> np.ndarray:
+        """The mean of both halves."""
+        return (
+            sum(by_slices(predict, [sample[half]], n_neighbours=NEIGHBOURS) for half in ("even", "odd")) / 2
+        )
+
+
+class Denoising(Supervised):
+    """Clean slices with noise of any σ -> the clean slice. No tomography: the prior fits any tilts and dose."""
+
+    kinds = ("truth",)
+    learns_from = "clean slices, no tilt series"
+    validated_by = "PSNR of slices denoised of σ = 0.05, 0.2 and 0.8, mean [dB]"
+    neighbours = 3
+    sigmas = (0.005, 1.5)  # log-uniform between these
+    validation_sigmas = (0.05, 0.2, 0.8)
+    sigma_data = 0.2
+
+    def pair(self, sample: dict[str, np.ndarray], rng: np.random.Generator) -> Batch:
+        """Three slices in the same σ, and a plane that says how much."""
+        at = rng.integers(sample["truth"].shape[2])
+        clean = slices_at(sample["truth"], at, self.neighbours)
+        clean, target = flipped(clean, clean[:, self.neighbours // 2][:, None], rng)
+        sigma = np.float32(np.exp(rng.uniform(*np.log(self.sigmas))))
+        return self.noisy(clean, sigma, rng), target
+
+    def loss(self, answer: torch.Tensor, target: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+        """Squared error over its variance were nothing known but σ: all σ weigh alike."""
+        sigma = inputs[:, -1:]
+        weight = (sigma**2 + self.sigma_data**2) / (sigma * self.sigma_data) ** 2
+        return (weight * (answer - target) ** 2).mean()
+
+    def validate(self, predict: SliceNetwork) -> float:
+        """Mean PSNR over every eighth slice of the validation samples and three σ, always with the same noise."""
+        rng = np.random.default_rng(0)
+        scores = []
+        for sample in self.held_out:
+            at = np.arange(0, sample["truth"].shape[2], 8)
+            clean = with_neighbours(sample["truth"], at, self.neighbours)
+            for sigma in self.validation_sigmas:
+                answer = predict(self.noisy(clean, np.float32(sigma), rng))
+                scores.append(psnr(answer[:, 0], clean[:, self.neighbours // 2]))
+        return float(np.mean(scores))
+
+    @staticmethod
+    def noisy(clean: np.ndarray, sigma: np.float32, rng: np.random.Generator) -> np.ndarray:
+        """Noise of standard deviation σ added, and a plane of σ appended."""
+        noise = rng.standard_normal(clean.shape, np.float32)
+        return np.concatenate([clean + sigma * noise, np.full_like(clean[:, :1], sigma)], axis=1)
+
+
+def mean_psnr(samples: list[dict[str, np.ndarray]], reconstruct: Callable) -> float:
+    """Mean over samples of the PSNR between what ``reconstruct(sample)`` gives and the truth."""
+    return float(np.mean([psnr(reconstruct(one), one["truth"].astype(np.float32)) for one in samples]))
+
+
+def slices_at(volume: np.ndarray, at: int, n_neighbours: int) -> np.ndarray:
+    """The slice ``at`` between its neighbours: (1, n_neighbours, nz, ny), float32."""
+    return with_neighbours(volume, np.array([at]), n_neighbours)
+
+
+def flipped(inputs: np.ndarray, target: np.ndarray, rng: np.random.Generator) -> Batch:
+    """Both mirrored at random in z, in y, and along x, where the neighbours change places.
+
+    A specimen as likely stands one way as the other, and tilts that reach as far to either side see its mirror image
+    as the mirror image of what they saw.
+    """
+    axes = tuple(axis for axis in (1, 2, 3) if rng.random() < 0.5)
+    return np.flip(inputs, axes), np.flip(target, axes)
+
+
+def stacked(pairs) -> Batch:
+    """Pairs of one sample each as one batch."""
+    inputs, targets = zip(*pairs, strict=True)
+    return np.concatenate(inputs), np.concatenate(targets)
