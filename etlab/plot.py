@@ -17,7 +17,9 @@ from matplotlib.patches import Arc, FancyArrowPatch, Polygon
 from matplotlib.transforms import Affine2D
 
 if TYPE_CHECKING:  # drawing must not wait for numba
+    from etlab.calibrate import Calibration
     from etlab.forward import Detector, TiltSeriesModel
+    from etlab.geometry import TiltGeometry
 
 INK = "#767676"  # as in plot.mplstyle
 ACCENT = "#D55E00"
@@ -228,3 +230,63 @@ def gallery(rows: dict[str, dict[str, np.ndarray]]) -> Figure:
             ax.set(xlabel="", ylabel="", xticks=[], yticks=[])
         row_axes[0].set_ylabel(name)
     return fig
+
+
+def calibration(result: Calibration, images: np.ndarray, geometry: TiltGeometry) -> Figure:
+    """What a calibration is based on, in four panels; ``images`` (n_tilts, n_rows, nx) are those it was made of.
+
+    With beads: those found, in the image of the lowest tilt; the residual of each, 1 where only counting noise is
+    left; the scan of g; the plane whose slope is δ. Without: the border-by-border estimates of the film instead, the
+    predictions of cross-validation, and the steps of g.
+    """
+    fig, axes = plt.subplots(2, 2, figsize=(6.4, 5.4), layout="constrained")
+    lowest = int(np.abs(geometry.tilts_deg).argmin())
+    show_image(axes[0, 0], images[lowest], title=f"image at {geometry.tilts_deg[lowest]:.0f}°")
+    draw = _bead_panels if result.diagnostics["mode"] == "beads" else _beadless_panels
+    draw(axes, result, lowest)
+    return fig
+
+
+def _bead_panels(axes, result, lowest):
+    found = result.diagnostics["beads"]
+    beads = found.fit.beads
+    row, column = found.places[:, lowest].T
+    axes[0, 0].scatter(column, row, s=90, facecolors="none", edgecolors=ACCENT, linewidths=1.2)
+    axes[0, 1].plot(np.sqrt(found.fit.misfit.mean(axis=1)), "o", ms=4)
+    axes[0, 1].axhline(1, color=INK, lw=0.8)
+    axes[0, 1].set(xlabel="bead", ylabel="RMS residual / noise", ylim=(0, None), title=f"{len(beads)} beads")
+    rise = (found.losses - found.losses.min()) / found.fit.noise
+    axes[1, 0].plot(found.gradients, rise, "o-", ms=4)
+    _estimate(axes[1, 0], result, "defocus_gradient", "g [nm/µm]", "misfit above the least [χ²]")
+    z, y, _ = beads.positions.T
+    across = np.array([y.min(), y.max()])
+    axes[1, 1].plot(y, z, "o", ms=4)
+    axes[1, 1].plot(across, np.polyval(found.plane, across), color=INK, lw=1)
+    title = f"δ = {result.mismatch.tilt_angle:.2f} ± {result.std.tilt_angle:.2f}°"
+    axes[1, 1].set(xlabel="y [voxels]", ylabel="z [voxels]", title=title)
+
+
+def _beadless_panels(axes, result, lowest):
+    film, axis, moments = (result.diagnostics[name] for name in ("film", "axis", "moments"))
+    axes[0, 1].plot(film.trials, "o", ms=4)
+    known = np.isfinite(film.std)
+    title = f"δ = {film.value:.2f} ± {film.std:.2f}°" if known else "no flat film: δ not known"
+    axes[0, 1].set(xlabel="strip along the axis", ylabel="δ from its borders [°]", title=title)
+    order = np.argsort(axis.trials)
+    axes[1, 0].plot(axis.trials[order], 100 * (axis.losses[order] / axis.losses.min() - 1), "o-", ms=4)
+    _estimate(axes[1, 0], result, "tilt_axis", "φ [°]", "prediction error above the least [%]")
+    axes[1, 1].plot(1 + np.arange(len(moments.trials)), moments.trials, "o-", ms=4)
+    title = f"g = {moments.value:.1f} ± {moments.std:.1f} nm/µm"
+    axes[1, 1].set(xlabel="step", ylabel="g [nm/µm]", title=title)
+
+
+def _estimate(ax, result, parameter, label, loss):
+    value, std = getattr(result.mismatch, parameter), result.std[parameter]
+    ax.axvspan(value - std, value + std, color=ACCENT, alpha=0.25, lw=0)
+    name, unit = label.split(" ", 1)
+    ax.set(
+        xlabel=label,
+        ylabel=loss,
+        title=f"{name} = {value:.2f} ± {std:.2f} {unit.strip('[]')}",
+        ylim=(0, None),
+    )

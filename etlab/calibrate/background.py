@@ -33,7 +33,13 @@ class Unshaded:
 
 
 def background(
-    operator, images: np.ndarray, bead_images: np.ndarray, *, x0: np.ndarray | None = None, lam: float = 0.05, n_iter: int = 40
+    operator,
+    images: np.ndarray,
+    bead_images: np.ndarray,
+    *,
+    x0: np.ndarray | None = None,
+    lam: float = 0.05,
+    n_iter: int = 60,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reconstruct ``images`` less ``bead_images``: the volume (nz, ny, nx), and its images (n_tilts, n_rows, nx).
 

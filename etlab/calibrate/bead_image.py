@@ -41,11 +41,17 @@ class BeadImage:
         ratio = np.divide(scipy.special.j1(phase), phase, out=np.full_like(phase, 0.5), where=phase > 0)
         self._slopes = -((2 * np.pi * self._k[:, None]) ** 2) * ratio
 
-    def tables(self, variance: np.ndarray) -> np.ndarray:
-        """f, (∂f/∂ρ)/ρ and ∂f/∂v for rows whose defocus has this variance (n_rows,): shape (3, n_rows, n_radii)."""
+    def tables(self, variance: np.ndarray, *, rates: bool = True) -> np.ndarray:
+        """f, (∂f/∂ρ)/ρ and ∂f/∂v for rows whose defocus has this variance (n_rows,): (3, n_rows, n_radii), float32.
+
+        Without ``rates`` only f, (1, n_rows, n_radii).
+        """
         decay = -2 * np.pi**2 * self._k**2
         seen = self._spectrum * np.exp(np.outer(np.asarray(variance) + PIXEL_VARIANCE, decay))
-        tables = np.stack([seen @ self._waves, seen @ self._slopes, (seen * decay) @ self._waves])
+        tables = [seen @ self._waves]
+        if rates:
+            tables += [seen @ self._slopes, (seen * decay) @ self._waves]
+        tables = np.stack(tables).astype(np.float32)
         tables[..., -1] = 0  # and so everything beyond
         return tables
 

@@ -121,16 +121,23 @@ class Bundle:
 
     def render(self, beads: Beads) -> np.ndarray:
         """The images of the beads and nothing else, float32."""
-        images = np.zeros(self.geometry.images_shape, np.float32)
         window, inside = self._windows(self.places(beads), self._half_window)
-        tables = self.image.tables(self._variance(beads)[0])[:1]
+        tables = self.image.tables(self._variance(beads)[0], rates=False)
         _, rho = self._offsets(beads, window)
-        values = self.image.look_up(tables, window[1], rho)[0] * beads.amplitudes[:, None, None, None]
-        np.add.at(images, np.broadcast_arrays(*window), np.where(inside, values, 0).astype(np.float32))
-        return images
+        values = self.image.look_up(tables, window[1], rho)[0] * self._amplitudes(beads)
+        shape = self.geometry.images_shape
+        pixels = np.ravel_multi_index(np.broadcast_arrays(*window), shape)
+        images = np.bincount(pixels[inside], values[inside], minlength=np.prod(shape))
+        return images.reshape(shape).astype(np.float32)
 
     def fit(
-        self, images: np.ndarray, start: Beads, weights: np.ndarray, *, n_iter: int = 10, fixed_gradient: bool = False
+        self,
+        images: np.ndarray,
+        start: Beads,
+        weights: np.ndarray,
+        *,
+        n_iter: int = 10,
+        fixed_gradient: bool = False,
     ) -> BundleFit:
         """Fit the beads to images from which all else that is known was subtracted.
 
@@ -154,6 +161,10 @@ class Bundle:
         z, y, x = beads.positions.T[:, :, None]
         return y * self._cos + z * self._sin, np.broadcast_to(x, (len(x), len(self._cos)))
 
+    @staticmethod
+    def _amplitudes(beads):
+        return beads.amplitudes.astype(np.float32)[:, None, None, None]
+
     def _variance(self, beads):
         return self.optics.variance(self.geometry.n_rows, beads.defocus_gradient)
 
@@ -170,7 +181,7 @@ class Bundle:
     def _offsets(self, beads, window):
         """(down, right) of the window's pixels from the bead's place, and their distance."""
         row, column = np.moveaxis(self.places(beads), -1, 0)[..., None, None]
-        down, right = window[1] - row, window[2] - column
+        down, right = ((w - at).astype(np.float32) for w, at in ((window[1], row), (window[2], column)))
         return (down, right), np.hypot(down, right)
 
     def _chain(self, beads):
@@ -196,11 +207,11 @@ class _Patches:
         self.shape = (len(start), len(weights), 1, size * size)
         self.root = np.sqrt(np.where(inside, weights[self.window], 0)).reshape(self.shape)
         steps = np.arange(size) - HALF_PATCH
-        plane = np.stack(np.broadcast_arrays(1, steps[:, None], steps)).reshape(3, -1)
+        plane = np.stack(np.broadcast_arrays(1, steps[:, None], steps)).reshape(3, -1).astype(np.float32)
         self.plane = np.linalg.qr(np.swapaxes(self.root * plane, 2, 3))[0]
         self.n_free = (self.root > 0).sum(axis=(2, 3)) - plane.shape[0]
         own = bundle.render(start)[self.window]
-        alone = self._seen(start)[0] * start.amplitudes[:, None, None, None]
+        alone = self._seen(start)[0] * bundle._amplitudes(start)
         self.data = self._whitened((images[self.window] - own + alone).reshape(self.shape))
 
     def _seen(self, beads):
@@ -209,7 +220,7 @@ class _Patches:
         variance, rate = bundle._variance(beads)
         rows = self.window[1]
         value, slope, widening = bundle.image.look_up(bundle.image.tables(variance), rows, rho)
-        return value, -slope * down, -slope * right, widening * rate[rows]
+        return value, -slope * down, -slope * right, widening * rate.astype(np.float32)[rows]
 
     def _whitened(self, patches):
         patches = patches * self.root
@@ -217,7 +228,7 @@ class _Patches:
 
     def linearised(self, beads):
         """The `BundleFit` at ``beads``, nothing moved."""
-        a = beads.amplitudes[:, None, None, None]
+        a = self.bundle._amplitudes(beads)
         value, *rates = self._seen(beads)
         basis = np.stack([value, *(a * rate for rate in rates)], axis=2).reshape(*self.shape[:2], 4, -1)
         basis = self._whitened(basis)
@@ -226,7 +237,7 @@ class _Patches:
         back = np.swapaxes(chain, 2, 3)
         matrix = (back @ (basis @ np.swapaxes(basis, 2, 3)) @ chain).sum(axis=1)
         vector = (back @ (basis @ np.swapaxes(residual, 2, 3))).sum(axis=1)[..., 0]
-        squares = (residual**2).sum(axis=(2, 3))
+        squares = (residual**2).sum(axis=(2, 3), dtype=np.float64)
         noise = squares.sum() / self.n_free.sum()
         stiffness = noise / AMPLITUDE_SPREAD**2
         off = beads.amplitudes - np.median(beads.amplitudes)
@@ -243,7 +254,9 @@ def _step(fit, damping, fixed_gradient):
     matrix = fit.matrix * (1 + damping * np.eye(6)) + fit.noise * np.diag([1, 1, 1, 1, 0, 0])
     matrices, vectors, gain = eliminated(matrix, fit.vector)
     matrices, vectors = matrices.sum(axis=0), vectors.sum(axis=0)
-    shared = np.array([vectors[0] / matrices[0, 0], 0]) if fixed_gradient else np.linalg.solve(matrices, vectors)
+    shared = (
+        np.array([vectors[0] / matrices[0, 0], 0]) if fixed_gradient else np.linalg.solve(matrices, vectors)
+    )
     return gain[..., 2] - gain[..., :2] @ shared, shared
 
 

@@ -1,0 +1,201 @@
+"""The mismatch from gold beads on a flat film: find them, fit them, learn what lies under them, fit again.
+
+Each round reconstructs what is not bead (`background`), takes it away, and fits the beads (`bundle`) by the gradient
+of the misfit of the images to (φ, g) and to everything about the beads: the object is estimated anew before every
+such step, never frozen. Two rounds suffice; more let small errors grow. δ is then the slope of the plane through the
+beads, because the film they lie on is flat and perpendicular to the beam at true zero tilt: z = z₀ − y·tan δ. All
+beads count alike: robust weights make it worse, since those farthest out, which say most, are also those that stray.
+
+How far off that is, the beads say themselves: drawn again and again at random from those that were found (bootstrap).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from etlab.calibrate.background import background
+from etlab.calibrate.bundle import Beads, Bundle, BundleFit
+from etlab.calibrate.detection import find_beads
+from etlab.forward import Mismatch, Optics, TiltSeriesModel
+from etlab.geometry import TiltGeometry
+from etlab.phantoms import Fiducials
+from etlab.rotation import InPlaneRotation
+
+ROUNDS = 2
+FEWEST = 5  # beads that make a plane and leave something to judge it by
+N_STARTS = 7  # gradients tried first: the loss has more than one minimum in g
+BEYOND = 0.1  # of the range of g, scanned on either side of it
+NEARBY = 1.5  # pixels over which the first weights are smoothed
+LEAST_SIGNAL = 0.3  # line integral: no pixel is taken to be more certain than one of this brightness
+SAME_AMPLITUDE = 0.35  # of the median amplitude: what differs more is not a bead
+SAME_PLANE = 0.75  # voxels from the plane, or
+STRAY = 5.0  # robust standard deviations, if that is more
+N_RESAMPLED = 500
+SHARED = 0.15  # nm/µm: error of g that all beads share, from the film continued under them (public scenes)
+WRONG = 0.1  # of the declared amplitude: farther off, the declaration is doubted
+
+
+@dataclass(frozen=True, eq=False)
+class BeadCalibration:
+    """What the beads tell: ``mismatch`` and ``std`` (δ, φ, g), and what a reader may look at.
+
+    ``fit`` is the last bundle, ``places`` (n, n_tilts, 2) its (row, column) in each image, ``found`` (m, 3) are the
+    candidates of the detection, ``plane`` (slope, height) that through the beads, ``gradients`` and ``losses`` the scan of g, ``volume`` what was reconstructed without the beads,
+    ``notes`` what a user should know.
+    """
+
+    mismatch: Mismatch
+    std: np.ndarray
+    fit: BundleFit
+    places: np.ndarray
+    found: np.ndarray
+    plane: np.ndarray
+    gradients: np.ndarray
+    losses: np.ndarray
+    volume: np.ndarray
+    notes: tuple[str, ...]
+
+
+def calibrate_with_beads(
+    y: np.ndarray,
+    geometry: TiltGeometry,
+    optics: Optics,
+    fiducials: Fiducials,
+    axis: float,
+    gradients: tuple[float, float],
+    *,
+    rng: np.random.Generator,
+    n_threads: int | None = None,
+    report: Callable[[str, Mismatch], None] = lambda stage, mismatch: None,
+) -> BeadCalibration | None:
+    """Mismatch of images y (n_tilts, n_rows, nx) from beads as declared; None if fewer than five are found.
+
+    ``axis`` in degrees is where φ starts, ``gradients`` the range of g in nm/µm, scanned. ``report(stage, mismatch)``
+    is called after each round.
+    """
+    margin = BEYOND * (gradients[1] - gradients[0])
+    scanned = np.linspace(gradients[0] - margin, gradients[1] + margin, N_STARTS)
+    bundle = Bundle(geometry, optics, fiducials, max_gradient=np.abs(scanned).max())
+    found = find_beads(y, geometry, fiducials)
+    if len(found) < FEWEST:
+        return None
+    weights = certainty(gaussian_filter(y, (0, NEARBY, NEARBY)))
+    starts = (Beads(found, np.ones(len(found)), axis, float(g)) for g in scanned)
+    fit = min((bundle.fit(y, start, weights, n_iter=3) for start in starts), key=lambda fit: fit.loss)
+    under, volume = np.zeros_like(y), None
+    for n in range(ROUNDS + 1):
+        beads = fit.beads.keep(alike(fit.beads))
+        if len(beads) < FEWEST:
+            return None
+        fit = bundle.fit(y - under, beads, weights)
+        report(f"beads, round {n}" if n else "beads", mismatch_of(fit.beads))
+        if n == ROUNDS:
+            break
+        volume, under = background_of(y, bundle, fit.beads, volume, n_threads)
+        weights = certainty(under + bundle.render(fit.beads))
+    held = (replace(fit.beads, defocus_gradient=float(g)) for g in scanned)
+    losses = [bundle.fit(y - under, start, weights, n_iter=2, fixed_gradient=True).loss for start in held]
+    return BeadCalibration(
+        mismatch_of(fit.beads),
+        spread(fit, rng),
+        fit,
+        bundle.places(fit.beads),
+        found,
+        plane_through(fit.beads),
+        scanned,
+        np.array(losses),
+        volume,
+        doubts(y - under, weights, bundle, fiducials, fit),
+    )
+
+
+def background_of(y, bundle, beads, x0, n_threads):
+    """Volume and images of all that is not bead.
+
+    The images are turned back by φ first, so that they need no turning at every iteration; the blur, which differs
+    from row to row, hardly notices a turn by less than a degree.
+    """
+    turn = InPlaneRotation(y.shape[1:], beads.tilt_axis)
+    focus = Mismatch(defocus_gradient=beads.defocus_gradient)
+    level = TiltSeriesModel(bundle.geometry, mismatch=focus, optics=bundle.optics, n_threads=n_threads)
+    seen = bundle.render(replace(beads, tilt_axis=0.0))
+    volume, images = background(level, turn.T(y), seen, x0=x0)
+    return volume, turn(images)
+
+
+def certainty(signal: np.ndarray) -> np.ndarray:
+    """Weights 1 / signal, the inverse variance of counting noise up to a factor; see ``LEAST_SIGNAL``."""
+    return 1 / np.maximum(signal, LEAST_SIGNAL)
+
+
+def alike(beads: Beads) -> np.ndarray:
+    """Which beads are about as bright as most and lie on their plane, (n,) bool."""
+    middle = np.median(beads.amplitudes)
+    bright = np.abs(beads.amplitudes - middle) < SAME_AMPLITUDE * middle
+    chosen = bright
+    for _ in range(3):
+        if chosen.sum() < FEWEST:
+            return chosen
+        above = height_above(plane_through(beads.keep(chosen)), beads.positions)
+        scatter = 1.4826 * np.median(np.abs(above[chosen]))
+        chosen = bright & (np.abs(above) < max(STRAY * scatter, SAME_PLANE))
+    return chosen
+
+
+def plane_through(beads: Beads) -> np.ndarray:
+    """(slope, height) of the least-squares line of z on y."""
+    z, y, _ = beads.positions.T
+    return np.polyfit(y, z, 1)
+
+
+def height_above(plane: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """z of positions (n, 3) above the plane, in voxels."""
+    return positions[:, 0] - np.polyval(plane, positions[:, 1])
+
+
+def mismatch_of(beads: Beads) -> Mismatch:
+    """δ from the beads' plane, φ and g as fitted."""
+    tilt_angle = -np.rad2deg(np.arctan(plane_through(beads)[0]))
+    return Mismatch(float(tilt_angle), beads.tilt_axis, beads.defocus_gradient)
+
+
+def spread(fit: BundleFit, rng: np.random.Generator) -> np.ndarray:
+    """Standard deviations (δ, φ, g) over beads drawn with replacement, and no less than counting noise allows.
+
+    What lies under a bead pulls at all its images alike, so beads, not pixels, are independent. φ and g of a draw are
+    one Gauss–Newton step away. n beads, of which two numbers are fitted, scatter √((n − 2)/n) too little.
+    """
+    n = len(fit.beads)
+    matrices, vectors = fit.reduced
+    drawn = np.empty((N_RESAMPLED, 3))
+    for row in drawn:
+        some = rng.integers(n, size=n)
+        row[0] = np.rad2deg(np.arctan(plane_through(fit.beads.keep(some))[0]))
+        row[1:] = np.linalg.solve(matrices[some].sum(axis=0), vectors[some].sum(axis=0))
+    scatter = drawn.std(axis=0) * np.sqrt(n / (n - 2))
+    counting = np.sqrt(fit.noise * np.diag(np.linalg.inv(matrices.sum(axis=0))))
+    return np.hypot(np.maximum(scatter, [0, *counting]), [0, 0, SHARED])
+
+
+def doubts(images, weights, bundle, fiducials, fit) -> tuple[str, ...]:
+    """Where the beads contradict what was declared about them."""
+    notes = []
+    amplitude = float(np.median(fit.beads.amplitudes))
+    if len(fit.beads) < 0.7 * fiducials.count:
+        notes.append(f"fiducials: {len(fit.beads)} beads found, {fiducials.count} declared")
+    if abs(amplitude - 1) > WRONG:
+        # a ball of other radius but the same mass, against one of the same radius and other density
+        other = replace(fiducials, radius=fiducials.radius * amplitude ** (1 / 3))
+        as_other = Bundle(bundle.geometry, bundle.optics, other, abs(fit.beads.defocus_gradient))
+        losses = [b.fit(images, fit.beads, weights).loss for b in (bundle, as_other)]
+        guess = (
+            f"radius {other.radius:.2g} voxels instead of {fiducials.radius:g}"
+            if losses[1] < losses[0]
+            else f"contrast {amplitude * fiducials.contrast:.2g} instead of {fiducials.contrast:g}"
+        )
+        notes.append(f"fiducials: beads look {amplitude:.2f} times as bright as declared, as if of {guess}")
+    return tuple(notes)
