@@ -49,7 +49,8 @@ def standard(
 ) -> None:
     """Measure all methods on four scenes and three seeds, on the operator that is known exactly. Resumable."""
     from etlab.challenge import board
-    from etlab.challenge.standard import cells, run, write_csv
+    from etlab.challenge.results import write_csv
+    from etlab.challenge.standard import cells, run
 
     with errors_in_one_line():
         results = run(out, cells(methods=_or_all(method), preset=preset), restart=restart)
@@ -66,13 +67,31 @@ def mismatch(
 ) -> None:
     """Measure the gallery: nominal operator (I), mismatch not known (II), mismatch known (III). Resumable."""
     from etlab.challenge import board
-    from etlab.challenge.standard import SCENARIOS, TEST_SEEDS, cells, run, write_csv
+    from etlab.challenge.results import write_csv
+    from etlab.challenge.standard import SCENARIOS, TEST_SEEDS, cells, run
 
     with errors_in_one_line():
         todo = cells(methods=_or_all(method), preset=preset, scenarios=SCENARIOS, seeds=TEST_SEEDS[:1])
         results = run(out, todo, restart=restart)
         write_csv(out.with_suffix(".csv"), results)
     typer.echo(board.gallery_text(board.gallery(results)))
+
+
+@benchmark.command()
+def calibration(
+    out: Out = Path("calibration.json"),
+    preset: Preset = "standard",
+    fiducials: Annotated[bool, typer.Option(help="with gold beads on the film, or without")] = True,
+    restart: Restart = False,
+) -> None:
+    """Measure blind calibration on fresh draws of the mismatch in the public ranges. Resumable."""
+    from etlab.challenge.calibration import as_text, draws, run
+    from etlab.challenge.results import write_csv
+
+    with errors_in_one_line():
+        results = run(out, draws(preset=preset, fiducials=fiducials), restart=restart)
+        write_csv(out.with_suffix(".csv"), results)
+    typer.echo(as_text(results))
 
 
 @benchmark.command()

@@ -15,8 +15,8 @@ by φ, and what remains is a plain projection, several times quicker than the wh
 
 The standard deviation is a sandwich: the slope of the loss at the minimum is a sum over tilts and strips along the
 axis; how much these disagree, divided by the curvature. Tilts share the errors of one object and strips those of one
-tilt, so both are counted as clusters. Source: Stone, J. R. Stat. Soc. B 36 (1974) 111; Cameron, Gelbach & Miller,
-J. Bus. Econ. Stat. 29 (2011) 238.
+tilt, so both are counted as clusters; what all of them share is added as measured. Source: Stone, J. R. Stat. Soc. B
+36 (1974) 111; Cameron, Gelbach & Miller, J. Bus. Econ. Stat. 29 (2011) 238.
 
 The defocus gradient cannot be found in this way: see `cross_validate`, and `etlab.calibrate.moments` for one that can.
 """
@@ -40,6 +40,8 @@ REACH = {
     "tilt_axis": 0.25,
     "defocus_gradient": 5.0,
 }  # of the trials either side: about where the loss is a parabola
+# of the estimate, beside what the scatter among tilts and strips tells: error that all share (public scenes)
+SHARED = {"tilt_axis": 0.02, "defocus_gradient": 0.0}
 COARSE_TRIALS = 5  # over wider bounds, to find where that is
 ENOUGH = 64  # pixels across the field; a wider one is binned
 ANTIALIAS = 0.7  # pixels
@@ -115,7 +117,9 @@ def cross_validate(
         middle = np.clip(vertex(np.array(tried[near]), np.array(seen[near]))[0], low, high)
     trials = middle + REACH[parameter] * np.array([-1.0, 0, 1])
     parts = np.stack([losses(value) for value in trials])
-    return Estimate(*vertex(trials, parts), np.append(tried, trials), np.append(seen, parts.sum(axis=(1, 2))))
+    value, std = vertex(trials, parts)
+    std = float(np.hypot(std, SHARED[parameter]))
+    return Estimate(value, std, np.append(tried, trials), np.append(seen, parts.sum(axis=(1, 2))))
 
 
 def prediction_losses(images, weights, model, *, lam, n_iter, blurred) -> np.ndarray:

@@ -44,8 +44,8 @@ class BeadCalibration:
     """What the beads tell: ``mismatch`` and ``std`` (δ, φ, g), and what a reader may look at.
 
     ``fit`` is the last bundle, ``places`` (n, n_tilts, 2) its (row, column) in each image, ``found`` (m, 3) are the
-    candidates of the detection, ``plane`` (slope, height) that through the beads, ``gradients`` and ``losses`` the scan of g, ``volume`` what was reconstructed without the beads,
-    ``notes`` what a user should know.
+    candidates of the detection, ``plane`` (slope, height) that through the beads, ``gradients`` and ``losses`` the
+    scan of g, ``volume`` what was reconstructed without the beads, ``notes`` what a user should know.
     """
 
     mismatch: Mismatch

@@ -12,23 +12,15 @@ knowing it would give back. The truth is used for scores only, and for the misma
 
 from __future__ import annotations
 
-import ast
-import csv
-import datetime
-import hashlib
-import json
-import os
-import platform
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
+from etlab.challenge import results
 from etlab.challenge.simulate import DOSE, PUBLIC_SEEDS, Sample, simulate
 from etlab.forward import Mismatch, TiltSeriesModel
 from etlab.metrics import consistency, psnr, ssim, standard_score
@@ -134,100 +126,34 @@ def measure(todo: list[Cell]) -> Iterator[tuple[Cell, Score]]:
 
 
 def run(path: Path, todo: list[Cell], *, restart: bool = False, progress: bool = True) -> Results:
-    """Measure what ``path`` (JSON) does not hold yet, saving after every cell; returns all that was asked for.
-
-    A run that was interrupted goes on where it stopped. Raises ValueError if the file holds results of other code;
-    ``restart`` throws those away.
-    """
-    results: Results = {}
-    if path.exists() and not restart:
-        provenance, results = load(path)
-        if provenance["code"] != code_hash():
-            raise ValueError(
-                f"{path}: holds results of other code; use --restart to replace them, or another file"
-            )
-    missing = [cell for cell in todo if cell not in results]
-    bar = tqdm(measure(missing), total=len(missing), unit="cell", disable=not progress or not missing)
-    for cell, score in bar:
-        results[cell] = score
-        save(path, results)
-        bar.set_postfix_str(f"{cell.method} {cell.scene} {score.psnr_db:.1f} dB")
-    return {cell: results[cell] for cell in todo}
+    """Measure what ``path`` (JSON) does not hold yet, saving after every cell; see `etlab.challenge.results.run`."""
+    return results.run(
+        path,
+        todo,
+        measure,
+        (Cell, Score),
+        provenance(),
+        restart=restart,
+        progress=progress,
+        describe=lambda cell, score: f"{cell.method} {cell.scene} {score.psnr_db:.1f} dB",
+    )
 
 
 def provenance() -> dict[str, object]:
-    """With what, when and where results were made; enough to make them again, nothing that names a person or host."""
-    packages = ("numpy", "scipy", "numba", "scikit-image")
-    return {
-        "etlab": version("etlab"),
-        "code": code_hash(),
-        "dose": DOSE,
-        "mismatch of II and III": asdict(MISMATCH),
-        "packages": {name: version(name) for name in packages},
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }
+    """With what, when and where results were made."""
+    return results.provenance(code_hash(), dose=DOSE, **{"mismatch of II and III": asdict(MISMATCH)})
 
 
 def code_hash() -> str:
-    """SHA-256, shortened, of all code that decides a result: model, scenes, solvers, scores; comments do not count."""
-    root = files("etlab")
-    names = ("arrays", "geometry", "kernels", "simd", "projector", "rotation", "blur", "forward", "metrics")
-    sources = [root / f"{name}.py" for name in names]
-    for package in ("phantoms", "solvers"):
-        sources += sorted(
-            (one for one in (root / package).iterdir() if one.name.endswith(".py")), key=lambda f: f.name
-        )
-    sources.append(root / "challenge" / "simulate.py")
-    code = "".join(
-        ast.unparse(_without_docstrings(ast.parse(one.read_text(encoding="utf-8")))) for one in sources
-    )
-    return hashlib.sha256(code.encode()).hexdigest()[:16]
+    """Of all code that decides a result: model, scenes, solvers, scores."""
+    return results.code_hash(["phantoms", "solvers"])
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-            and ast.get_docstring(node) is not None
-        ):
-            node.body = node.body[1:] or [ast.Pass()]
-    return tree
-
-
-def save(path: Path, results: Results) -> None:
+def save(path: Path, measured: Results) -> None:
     """Write results as JSON, whole or not at all."""
-    rows = [asdict(cell) | asdict(score) for cell, score in results.items()]
-    text = json.dumps({"provenance": provenance(), "cells": rows}, indent=1)
-    partial = path.with_suffix(path.suffix + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    results.save(path, measured, provenance())
 
 
 def load(path: Path) -> tuple[dict, Results]:
     """Provenance and results of a file that `save` wrote. Raises ValueError if it is anything else."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        keys = tuple(Cell.__dataclass_fields__)
-        results = {
-            Cell(**{key: row[key] for key in keys}): Score(**{k: v for k, v in row.items() if k not in keys})
-            for row in content["cells"]
-        }
-        return content["provenance"], results
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path}: expected results written by `etlab benchmark`, got something else ({error})"
-        ) from error
-
-
-def write_csv(path: Path, results: Results) -> None:
-    """The same results as a table, a row for each cell, whole or not at all."""
-    rows = [asdict(cell) | asdict(score) for cell, score in results.items()]
-    partial = path.with_suffix(path.suffix + ".part")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    partial.replace(path)
+    return results.load(path, (Cell, Score))

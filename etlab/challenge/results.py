@@ -1,0 +1,137 @@
+"""Files of measured results: a list of cells, each with what was measured, and where the numbers come from.
+
+A cell (a frozen dataclass) says what is measured, an outcome (another) what came out; a file holds both, in rows, and
+the provenance: code, versions, date, kind of machine.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import datetime
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+Results = dict[Any, Any]  # from cell to outcome
+PACKAGES = ("numpy", "scipy", "numba", "scikit-image")
+MODEL = ("arrays", "geometry", "kernels", "simd", "projector", "rotation", "blur", "forward", "metrics")
+
+
+def run(
+    path: Path,
+    todo: list,
+    measure: Callable[[list], Iterator[tuple[Any, Any]]],
+    kinds: tuple[type, type],
+    origin: dict[str, object],
+    *,
+    restart: bool = False,
+    progress: bool = True,
+    describe: Callable[[Any, Any], str] = lambda cell, outcome: "",
+) -> Results:
+    """Measure what ``path`` (JSON) does not hold yet, saving after every cell; returns all that was asked for.
+
+    ``measure(cells)`` yields cells with their outcomes, ``kinds`` are the two dataclasses, ``origin`` the provenance.
+    A run that was interrupted goes on where it stopped. Raises ValueError if the file holds results of other code;
+    ``restart`` throws those away.
+    """
+    results: Results = {}
+    if path.exists() and not restart:
+        found, results = load(path, kinds)
+        if found["code"] != origin["code"]:
+            raise ValueError(
+                f"{path}: holds results of other code; use --restart to replace them, or another file"
+            )
+    missing = [cell for cell in todo if cell not in results]
+    bar = tqdm(measure(missing), total=len(missing), unit="cell", disable=not progress or not missing)
+    for cell, outcome in bar:
+        results[cell] = outcome
+        save(path, results, origin)
+        bar.set_postfix_str(describe(cell, outcome))
+    return {cell: results[cell] for cell in todo}
+
+
+def provenance(code: str, **settings: object) -> dict[str, object]:
+    """With what, when and where results were made; enough to make them again, nothing that names a person or host."""
+    return {
+        "etlab": version("etlab"),
+        "code": code,
+        **settings,
+        "packages": {name: version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} processors",
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+def code_hash(packages: Iterable[str]) -> str:
+    """SHA-256, shortened, of the forward model, the simulation and ``packages``; comments do not count."""
+    root = files("etlab")
+    sources = [root / f"{name}.py" for name in MODEL]
+    for package in packages:
+        modules = (one for one in (root / package).iterdir() if one.name.endswith(".py"))
+        sources += sorted(modules, key=lambda module: module.name)
+    sources.append(root / "challenge" / "simulate.py")
+    code = "".join(
+        ast.unparse(_without_docstrings(ast.parse(one.read_text(encoding="utf-8")))) for one in sources
+    )
+    return hashlib.sha256(code.encode()).hexdigest()[:16]
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and ast.get_docstring(node) is not None
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+def save(path: Path, results: Results, origin: dict[str, object]) -> None:
+    """Write results as JSON, whole or not at all."""
+    rows = [asdict(cell) | asdict(outcome) for cell, outcome in results.items()]
+    text = json.dumps({"provenance": origin, "cells": rows}, indent=1)
+    partial = path.with_suffix(path.suffix + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def load(path: Path, kinds: tuple[type, type]) -> tuple[dict, Results]:
+    """Provenance and results of a file that `save` wrote. Raises ValueError if it is anything else."""
+    cell_kind, outcome_kind = kinds
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        keys = tuple(cell_kind.__dataclass_fields__)
+        results = {
+            cell_kind(**{key: row[key] for key in keys}): outcome_kind(
+                **{key: value for key, value in row.items() if key not in keys}
+            )
+            for row in content["cells"]
+        }
+        return content["provenance"], results
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: expected results written by `etlab benchmark`, got something else ({error})"
+        ) from error
+
+
+def write_csv(path: Path, results: Results) -> None:
+    """The same results as a table, a row for each cell, whole or not at all."""
+    rows = [asdict(cell) | asdict(outcome) for cell, outcome in results.items()]
+    partial = path.with_suffix(path.suffix + ".part")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    partial.replace(path)
