@@ -86,19 +86,6 @@ class BundleFit:
         """Each bead's part of the equations for (φ, g), its own unknowns eliminated: (n, 2, 2) and (n, 2)."""
         return eliminated(self.matrix, self.vector)[:2]
 
-    @property
-    def covariance(self) -> np.ndarray:
-        """Of (φ, g), (2, 2), from the scatter among beads, and no less than counting noise allows.
-
-        What lies under a bead pulls at all of its images alike, so beads and not pixels are independent (the
-        "sandwich" of cluster-robust statistics: Liang & Zeger, Biometrika 73 (1986) 13).
-        """
-        matrices, vectors = self.reduced
-        inverse = np.linalg.inv(matrices.sum(axis=0))
-        scatter = inverse @ (vectors.T @ vectors) @ inverse * (len(vectors) / max(len(vectors) - 2, 1))
-        noise = inverse * self.noise
-        return max(scatter, noise, key=lambda c: np.linalg.det(c))
-
 
 class Bundle:
     """The fit's fixed parts: geometry, optics, and the image of a bead. Images are of ``geometry.images_shape``."""

@@ -35,6 +35,7 @@ SAME_AMPLITUDE = 0.35  # of the median amplitude: what differs more is not a bea
 SAME_PLANE = 0.75  # voxels from the plane, or
 STRAY = 5.0  # robust standard deviations, if that is more
 N_RESAMPLED = 500
+ENOUGH = 0.7  # of the declared number of beads
 SHARED = 0.15  # nm/µm: error of g that all beads share, from the film continued under them (public scenes)
 WRONG = 0.1  # of the declared amplitude: farther off, the declaration is doubted
 
@@ -99,9 +100,13 @@ def calibrate_with_beads(
         weights = certainty(under + bundle.render(fit.beads))
     held = (replace(fit.beads, defocus_gradient=float(g)) for g in scanned)
     losses = [bundle.fit(y - under, start, weights, n_iter=2, fixed_gradient=True).loss for start in held]
+    std = spread(fit, rng)
+    notes, radius_is_wrong = doubts(y - under, weights, bundle, fiducials, fit)
+    if radius_is_wrong:
+        std[2] = np.inf  # a wrong radius passes for a wrong blur
     return BeadCalibration(
         mismatch_of(fit.beads),
-        spread(fit, rng),
+        std,
         fit,
         bundle.places(fit.beads),
         found,
@@ -109,7 +114,7 @@ def calibrate_with_beads(
         scanned,
         np.array(losses),
         volume,
-        doubts(y - under, weights, bundle, fiducials, fit),
+        notes,
     )
 
 
@@ -181,21 +186,22 @@ def spread(fit: BundleFit, rng: np.random.Generator) -> np.ndarray:
     return np.hypot(np.maximum(scatter, [0, *counting]), [0, 0, SHARED])
 
 
-def doubts(images, weights, bundle, fiducials, fit) -> tuple[str, ...]:
-    """Where the beads contradict what was declared about them."""
-    notes = []
+def doubts(images, weights, bundle, fiducials, fit) -> tuple[tuple[str, ...], bool]:
+    """Where the beads contradict what was declared about them, and whether their radius is in doubt."""
+    notes, radius_is_wrong = [], False
     amplitude = float(np.median(fit.beads.amplitudes))
-    if len(fit.beads) < 0.7 * fiducials.count:
+    if len(fit.beads) < ENOUGH * fiducials.count:
         notes.append(f"fiducials: {len(fit.beads)} beads found, {fiducials.count} declared")
     if abs(amplitude - 1) > WRONG:
         # a ball of other radius but the same mass, against one of the same radius and other density
         other = replace(fiducials, radius=fiducials.radius * amplitude ** (1 / 3))
         as_other = Bundle(bundle.geometry, bundle.optics, other, abs(fit.beads.defocus_gradient))
-        losses = [b.fit(images, fit.beads, weights).loss for b in (bundle, as_other)]
+        declared, resized = (b.fit(images, fit.beads, weights).loss for b in (bundle, as_other))
+        radius_is_wrong = resized < declared
         guess = (
-            f"radius {other.radius:.2g} voxels instead of {fiducials.radius:g}"
-            if losses[1] < losses[0]
+            f"radius {other.radius:.2g} voxels instead of {fiducials.radius:g}; defocus_gradient not known"
+            if radius_is_wrong
             else f"contrast {amplitude * fiducials.contrast:.2g} instead of {fiducials.contrast:g}"
         )
         notes.append(f"fiducials: beads look {amplitude:.2f} times as bright as declared, as if of {guess}")
-    return tuple(notes)
+    return tuple(notes), radius_is_wrong
