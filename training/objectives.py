@@ -2,26 +2,31 @@
 
 An objective holds its samples and offers
 
+    prepare(step, progress, predict)   called before each step with the network as it is,
     batch(rng, n)                the inputs (n, channels, nz, ny) and the targets (n, 1, nz, ny) of one step,
     loss(answer, target, input)  what the step lowers,
-    validate(predict)            mean PSNR in dB on samples that no network learns from; ``predict`` maps arrays.
+    validate(predict)            mean PSNR in dB on samples that no network learns from; ``predict`` maps arrays,
+    state(), restore(state)      what a checkpoint keeps of it.
 
-Validation goes the way of inference, through `etlab.solvers.learned`.
+Validation goes the way of inference, through `etlab.solvers.learned`, on the middle slices of each sample.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
+from etlab.forward import TiltSeriesModel
 from etlab.metrics import psnr
 from etlab.solvers.learned.slices import SliceNetwork, by_slices, with_neighbours
-from training.data import Which, load
+from training.data import Which, load, model
 
 NEIGHBOURS = 5
+SLAB = 32  # slices at a time, where volumes are worked on while training
 KNEE = 0.05  # errors below are squared, errors above count by their size: noise is averaged, edges stay sharp
 
 Batch = tuple[np.ndarray, np.ndarray]
@@ -36,7 +41,18 @@ class Supervised:
 
     def __init__(self, training: list[Which], validation: list[Which], *, progress: bool = True):
         self.samples = load(training, self.kinds, progress=progress)
-        self.held_out = load(validation, tuple({*self.kinds, "truth", "wbp"}), progress=progress)
+        kept = tuple({*self.kinds, "truth"})
+        self.held_out = [middle(one) for one in load(validation, kept, progress=progress)]
+
+    def prepare(self, step: int, progress: float, predict: SliceNetwork) -> None:
+        """Nothing, where the pairs do not depend on the network."""
+
+    def state(self) -> dict:
+        """Nothing, where the objective does not change."""
+        return {}
+
+    def restore(self, state: dict) -> None:
+        """Of what `state` gave."""
 
     def batch(self, rng: np.random.Generator, n: int) -> Batch:
         """Random slices of random samples, flipped at random."""
@@ -45,7 +61,7 @@ class Supervised:
     def pair(self, sample: dict[str, np.ndarray], rng: np.random.Generator) -> Batch:
         """One random slice with its neighbours, and what the network is to make of it."""
         at = rng.integers(sample["truth"].shape[2])
-        return flipped(slices_at(sample["wbp"], at, NEIGHBOURS), slices_at(sample["truth"], at, 1), rng)
+        return flipped(rng, slices_at(sample["wbp"], at, NEIGHBOURS), slices_at(sample["truth"], at, 1))
 
     def loss(self, answer: torch.Tensor, target: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
         """Squared small errors, absolute large ones."""
@@ -71,7 +87,7 @@ class Noise2Noise(Supervised):
         names = ("even", "odd") if rng.random() < 0.5 else ("odd", "even")
         source, target = (sample[name] for name in names)
         at = rng.integers(target.shape[2])
-        return flipped(slices_at(source, at, NEIGHBOURS), slices_at(target, at, 1), rng)
+        return flipped(rng, slices_at(source, at, NEIGHBOURS), slices_at(target, at, 1))
 
     def loss(self, answer: torch.Tensor, target: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
         """Squared: the mean of a noisy target is clean, no other average of it is."""
@@ -99,7 +115,8 @@ class Denoising(Supervised):
         """Three slices in the same σ, and a plane that says how much."""
         at = rng.integers(sample["truth"].shape[2])
         clean = slices_at(sample["truth"], at, self.neighbours)
-        clean, target = flipped(clean, clean[:, self.neighbours // 2][:, None], rng)
+        (clean,) = flipped(rng, clean)
+        target = clean[:, self.neighbours // 2][:, None]
         sigma = np.float32(np.exp(rng.uniform(*np.log(self.sigmas))))
         return self.noisy(clean, sigma, rng), target
 
@@ -110,11 +127,11 @@ class Denoising(Supervised):
         return (weight * (answer - target) ** 2).mean()
 
     def validate(self, predict: SliceNetwork) -> float:
-        """Mean PSNR over every eighth slice of the validation samples and three σ, always with the same noise."""
+        """Mean PSNR over every fourth slice of the validation samples and three σ, always with the same noise."""
         rng = np.random.default_rng(0)
         scores = []
         for sample in self.held_out:
-            at = np.arange(0, sample["truth"].shape[2], 8)
+            at = np.arange(0, sample["truth"].shape[2], 4)
             clean = with_neighbours(sample["truth"], at, self.neighbours)
             for sigma in self.validation_sigmas:
                 answer = predict(self.noisy(clean, np.float32(sigma), rng))
@@ -128,6 +145,19 @@ class Denoising(Supervised):
         return np.concatenate([clean + sigma * noise, np.full_like(clean[:, :1], sigma)], axis=1)
 
 
+def middle(sample: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The middle ``SLAB`` slices of a sample, volumes and images alike: x is the last axis of all."""
+    first = (sample["truth"].shape[2] - SLAB) // 2
+    return {name: np.ascontiguousarray(array[..., first : first + SLAB]) for name, array in sample.items()}
+
+
+def slab_model(preset: str) -> TiltSeriesModel:
+    """The operator of ``SLAB`` slices. Only the blur mixes slices, so no more than the outermost two notice."""
+    whole = model(preset)
+    nz, ny, _ = whole.geometry.volume_shape
+    return TiltSeriesModel(replace(whole.geometry, volume_shape=(nz, ny, SLAB)))
+
+
 def mean_psnr(samples: list[dict[str, np.ndarray]], reconstruct: Callable) -> float:
     """Mean over samples of the PSNR between what ``reconstruct(sample)`` gives and the truth."""
     return float(np.mean([psnr(reconstruct(one), one["truth"].astype(np.float32)) for one in samples]))
@@ -138,14 +168,14 @@ def slices_at(volume: np.ndarray, at: int, n_neighbours: int) -> np.ndarray:
     return with_neighbours(volume, np.array([at]), n_neighbours)
 
 
-def flipped(inputs: np.ndarray, target: np.ndarray, rng: np.random.Generator) -> Batch:
-    """Both mirrored at random in z, in y, and along x, where the neighbours change places.
+def flipped(rng: np.random.Generator, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+    """All mirrored alike at random in z, in y, and along x, where the neighbours change places.
 
     A specimen as likely stands one way as the other, and tilts that reach as far to either side see its mirror image
     as the mirror image of what they saw.
     """
     axes = tuple(axis for axis in (1, 2, 3) if rng.random() < 0.5)
-    return np.flip(inputs, axes), np.flip(target, axes)
+    return tuple(np.flip(array, axes) for array in arrays)
 
 
 def stacked(pairs) -> Batch:

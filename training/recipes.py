@@ -7,11 +7,18 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from training.adversarial import Adversarial
+from training.filter_bank import FilterBank
+from training.isotropy import Isotropy
+from training.networks.deeprecon import DeepRecon
+from training.networks.diffusion import Diffusion
 from training.networks.dncnn import DnCNN
 from training.networks.swin import Swin
 from training.networks.transformer import Transformer
 from training.networks.unet import UNet
-from training.objectives import Noise2Noise, Supervised
+from training.networks.unrolled import unrolled
+from training.objectives import Denoising, Noise2Noise, Supervised
+from training.step_by_step import StepByStep
 
 WEDGE = (
     "Knows simulated specimens of four families, densities 0 to 1, tilts of ±70° in steps of 2°, one dose and no "
@@ -21,6 +28,14 @@ WEDGE = (
 HALVES = (
     "Removes noise only: the missing wedge stays, and with it every artefact that both halves of the tilts share. "
     "Knows the noise of half of the benchmark's tilts at its dose."
+)
+PRIOR = (
+    "Knows clean simulated specimens of four families, densities 0 to 1, and no tomography: any tilts and dose will "
+    "do. Where the data do not decide, it answers with what these families look like."
+)
+ISOTROPY = (
+    "Assumes that specimens look alike in all directions. Knows the benchmark's tilts and dose. Never saw a truth; its "
+    "answers in the missing wedge are a guess all the same."
 )
 
 
@@ -42,4 +57,11 @@ RECIPES: dict[str, Recipe] = {
     ),
     "transformer": Recipe("vision transformer on patches of 4 × 4 voxels", Transformer, rate=1.5e-3),
     "swin": Recipe("attention in shifted windows of 8 × 8", Swin),
+    "unrolled": Recipe("five steps of a learned descent on the data", unrolled, StepByStep),
+    "diffusion": Recipe(
+        "denoiser of slices, the prior of a diffusion sampler", Diffusion, Denoising, limits=PRIOR
+    ),
+    "isonet": Recipe("IsoNet: U-Net that fills the missing wedge", UNet, Isotropy, limits=ISOTROPY),
+    "tomogan": Recipe("TomoGAN: U-Net on the back-projection, with a critic", UNet, Adversarial),
+    "deeprecon": Recipe("end to end: learned filters, Aᵀ, dilated convolutions", DeepRecon, FilterBank),
 }

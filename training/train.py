@@ -90,6 +90,7 @@ class Run:
     def train_step(self, objective) -> float:
         """One batch; returns its loss."""
         began = time.perf_counter()
+        objective.prepare(self.step, self.progress, self.predictor())
         rng = np.random.default_rng((self.settings.seed, self.step))  # a resumed run draws what it would have
         inputs, targets = (
             torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
@@ -115,23 +116,25 @@ class Run:
         """The averaged network as a function of arrays, as `etlab.solvers.learned` wants it."""
         return predictor(self.average.module, self.device)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, objective) -> None:
         """Write all of it, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.part")
         state = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimiser")}
-        state |= dict(settings=asdict(self.settings), step=self.step, seconds=self.seconds, curve=self.curve)
+        state |= dict(settings=asdict(self.settings), step=self.step, seconds=self.seconds)
+        state |= dict(curve=self.curve, objective=objective.state())
         torch.save(state, partial)
         partial.replace(path)
 
-    def resume(self, path: Path) -> None:
-        """Go on from a checkpoint. Raises TrainingError if it is of another run."""
+    def resume(self, path: Path) -> dict:
+        """Go on from a checkpoint; returns the objective's state. Raises TrainingError if it is of another run."""
         state = torch.load(path, map_location=self.device, weights_only=True)
         if state["settings"] != asdict(self.settings):
             raise TrainingError(f"{path}: is of a run with other settings; --restart throws it away")
         for name in ("network", "average", "optimiser"):
             getattr(self, name).load_state_dict(state[name])
         self.step, self.seconds, self.curve = state["step"], state["seconds"], state["curve"]
+        return state["objective"]
 
 
 def running_average(average: torch.Tensor, weight: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
@@ -167,11 +170,11 @@ def train(
     """
     run = Run(settings, torch.device(device))
     checkpoint = checkpoint or default_checkpoint(settings)
-    if checkpoint.exists() and not restart:
-        run.resume(checkpoint)
+    state = run.resume(checkpoint) if checkpoint.exists() and not restart else {}
     training = data.training_samples(settings.samples, preset=settings.preset, without=settings.without)
     validation = data.validation_samples(preset=settings.preset)
     objective = run.recipe.objective(training, validation, progress=progress)
+    objective.restore(state)
     saved, losses = time.monotonic(), []
     validated = run.progress
     if not run.curve:
@@ -189,7 +192,7 @@ def train(
                 losses.clear()
                 bar.set_postfix_str(f"step {run.step}, validation {run.curve[-1][2]:.2f}")
             if run.progress == 1 or time.monotonic() - saved > SAVE_EVERY:
-                run.save(checkpoint)
+                run.save(checkpoint, objective)
                 saved = time.monotonic()
     return run
 

@@ -5,7 +5,24 @@ each with a model card (JSON) that says on what, how long and how well it was tr
 """
 
 from etlab.solvers.learned.cryocare import cryocare
+from etlab.solvers.learned.deeprecon import deeprecon
+from etlab.solvers.learned.diffusion import Samples, diffusion, diffusion_samples
+from etlab.solvers.learned.isonet import isonet
 from etlab.solvers.learned.network import WeightsError
 from etlab.solvers.learned.onepass import dncnn, swin, tomogan, transformer
+from etlab.solvers.learned.unrolled import unrolled
 
-__all__ = ["WeightsError", "cryocare", "dncnn", "swin", "tomogan", "transformer"]
+__all__ = [
+    "Samples",
+    "WeightsError",
+    "cryocare",
+    "deeprecon",
+    "diffusion",
+    "diffusion_samples",
+    "dncnn",
+    "isonet",
+    "swin",
+    "tomogan",
+    "transformer",
+    "unrolled",
+]

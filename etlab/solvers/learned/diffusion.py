@@ -4,7 +4,7 @@ The prior is a denoiser D(x, σ) trained on clean slices; it knows nothing of to
 from 0.8 to 0.01:
 
     d = clip(D(x, σ)),                                        what the prior takes x for
-    d' = argmin ½‖W^½ (A d' − y)‖² + ρ/2·‖d' − d‖²,           drawn to the data, W = 1 / variance of y
+    d' = argmin ½‖W^½ (A d' − y)‖² + ρ/2·‖d' − d‖²,           drawn to the data, W = 1 / variance = dose / A d
     x = d' + (next σ)·fresh noise.
 
 Fresh noise at each step, rather than what is left of the old, is needed: the deterministic sampler keeps the first
@@ -26,7 +26,7 @@ from etlab.solvers.learned.slices import by_slices
 
 NEIGHBOURS = 3
 SIGMAS = (0.8, 0.01)  # first and last, in geometric steps
-LEAST_COUNTS = 1.0  # a pixel without counts is taken to have had this many, not an infinite weight
+LEAST_COUNTS = 1.0  # where fewer are expected, the weight grows no further
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,10 +62,10 @@ def diffusion(
 ) -> np.ndarray:
     """One sample: images (n_tilts, n_rows, nx) -> volume (nz, ny, nx), float32.
 
-    ``dose`` is in counts per unit line integral and gives the weights W = dose / y. The weight of the prior at noise σ
-    is ρ = ``rho``/σ²; ``n_cg`` conjugate-gradient iterations draw each estimate to the data; much fewer leave the
-    missing detail to the prior. ``scale`` is the density that the prior is to take for 1. ``callback(status)`` is
-    called after each of the ``n_steps`` and stops by returning True.
+    ``dose`` is in counts per unit line integral and gives the weights W. The weight of the prior at noise σ is
+    ρ = ``rho``/σ²; ``n_cg`` conjugate-gradient iterations draw each estimate to the data; much fewer leave the missing
+    detail to the prior. ``scale`` is the density that the prior is to take for 1. ``callback(status)`` is called after
+    each of the ``n_steps`` and stops by returning True.
 
     Raises ValueError for a dose, ρ or scale that is not positive or fewer than two steps, WeightsError, saying what to
     do, if onnxruntime or the weights are missing.
@@ -79,15 +79,15 @@ def diffusion(
     network = load("diffusion", weights)
     rng = np.random.default_rng(seed)
     images = images / np.float32(scale)
-    counts = dose * scale
-    precision = (counts / np.maximum(images, LEAST_COUNTS / counts)).astype(np.float32)  # 1 / variance
     sigmas = np.geomspace(*SIGMAS, n_steps).astype(np.float32)
     noisy = sigmas[0] * rng.standard_normal(operator.geometry.volume_shape, np.float32)
     norm = float(np.linalg.norm(images)) or 1.0
     for step in iterations(n_steps, "DiffET", progress):
         sigma = sigmas[step - 1]
         guess = np.clip(by_slices(network, [noisy], n_neighbours=NEIGHBOURS, planes=(sigma,)), 0, 1)
-        volume, misfit = drawn_to_data(operator, images, precision, guess, rho / float(sigma) ** 2, n_cg)
+        volume, misfit = drawn_to_data(
+            operator, images, guess, dose=dose * scale, rho=rho / float(sigma) ** 2, n_iter=n_cg
+        )
         if callback and callback(Status(step, misfit / norm, volume * np.float32(scale))):
             break
         if step < n_steps:
@@ -107,13 +107,18 @@ def diffusion_samples(
 
 
 def drawn_to_data(
-    operator, images: np.ndarray, precision: np.ndarray, guess: np.ndarray, rho: float, n_iter: int
+    operator, images: np.ndarray, guess: np.ndarray, *, dose: float, rho: float, n_iter: int
 ) -> tuple[np.ndarray, float]:
-    """argmin over x of ½‖W^½ (A x − y)‖² + ρ/2·‖x − guess‖² by conjugate gradients, and ‖y − A guess‖."""
-    residual_images = images - operator(guess)
-    misfit = float(np.linalg.norm(residual_images))
+    """argmin over x of ½‖W^½ (A x − y)‖² + ρ/2·‖x − guess‖² by conjugate gradients, and ‖y − A guess‖.
+
+    W is that of the guess's own images. From the recorded ones it would be large wherever they are low by chance.
+    """
+    expected = operator(guess)
+    precision = np.float32(dose) / np.maximum(expected, np.float32(LEAST_COUNTS / dose))
+    expected -= images
+    misfit = float(np.linalg.norm(expected))
     volume = guess.copy()
-    residual = operator.T(precision * residual_images)  # the gradient of the prior's term is zero here
+    residual = -operator.T(precision * expected)  # the gradient of the prior's term is zero here
     direction = residual.copy()
     square = float(np.vdot(residual, residual))
     for _ in range(n_iter):

@@ -52,7 +52,7 @@ def by_slices(
 
 
 def padded_to(slices: np.ndarray, multiple: int) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """Slices (n, channels, nz, ny) continued by their border values to multiples of ``multiple``; where they lie then."""
+    """Slices (n, c, nz, ny) continued by their border values to multiples of ``multiple``, and where they lie."""
     nz, ny = slices.shape[2:]
     before = [(-n % multiple) // 2 for n in (nz, ny)]
     after = [-n % multiple - b for n, b in zip((nz, ny), before, strict=True)]

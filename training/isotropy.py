@@ -1,0 +1,118 @@
+"""The objective of IsoNet: learn to undo the missing wedge from the tilt series alone, without any truth.
+
+Volumes reconstructed from the series stand in for the truth. A piece of one is turned at random, its z axis by 50° to
+130°, so that its own wedge lies where the next is not; it is recorded anew by the model of the microscope, noise
+included, and reconstructed. The network learns the way back. Half-way through, the volumes are made anew with the
+network as it is: second round (Liu et al., Nat. Commun. 13 (2022) 6482; there, the wedge is cut out in Fourier space).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import affine_transform
+from scipy.spatial.transform import Rotation
+from tqdm.auto import tqdm
+
+from etlab.challenge.simulate import DOSE
+from etlab.forward import Detector
+from etlab.solvers.learned.isonet import SIRT_ITERATIONS, filled
+from etlab.solvers.learned.slices import SliceNetwork, by_slices
+from etlab.solvers.sirt import sirt
+from etlab.solvers.wbp import wbp
+from training.data import Which, model
+from training.objectives import (
+    NEIGHBOURS,
+    SLAB,
+    Batch,
+    Supervised,
+    flipped,
+    slab_model,
+    slices_at,
+    stacked,
+)
+
+SERIES = 16  # tilt series that it learns from
+POOL = 32  # turned pieces at hand
+RENEW_EVERY = 2  # training steps
+ROUNDS = 2
+TURNED_BY = (50.0, 130.0)  # degrees, the z axis
+
+
+class Isotropy(Supervised):
+    """Back-projection of a turned piece, recorded anew -> the turned piece. No truth but for the validation curve."""
+
+    kinds = ("images", "wbp")
+    learns_from = f"{SERIES} tilt series, no truth: their reconstructions, turned and recorded anew"
+
+    def __init__(self, training: list[Which], validation: list[Which], *, progress: bool = True):
+        super().__init__(training[:SERIES], validation, progress=progress)
+        self.operator, self.slab = model(training[0].preset), slab_model(training[0].preset)
+        self.detector = Detector(dose=DOSE)
+        self.rng = np.random.default_rng(0)
+        self.round, self.stale = 0, True
+        self.pool: list[tuple[np.ndarray, np.ndarray]] = []
+        for sample in tqdm(self.samples, desc="SIRT", unit="series", disable=not progress):
+            sample["sirt"] = sirt(self.operator, sample.pop("images"), n_iter=SIRT_ITERATIONS)
+        for sample in self.held_out:
+            sample["sirt"] = sirt(self.slab, sample.pop("images"), n_iter=SIRT_ITERATIONS)
+
+    def prepare(self, step: int, progress: float, predict: SliceNetwork) -> None:
+        """The volumes that stand in for the truth, anew in every round; turned pieces, one every few steps."""
+        if progress >= (self.round + 1) / ROUNDS and self.round < ROUNDS - 1:
+            self.round, self.stale = self.round + 1, True
+        if self.stale:
+            for sample in self.samples:
+                sample["stand-in"] = self.stand_in(sample, predict)
+            self.pool.clear()
+            self.stale = False
+        while len(self.pool) < POOL:
+            self.pool.append(self.turned_pair())
+        if step % RENEW_EVERY == 0:
+            self.pool[self.rng.integers(POOL)] = self.turned_pair()
+
+    def stand_in(self, sample: dict[str, np.ndarray], predict: SliceNetwork) -> np.ndarray:
+        """SIRT in the first round, then SIRT with its wedge filled by the network."""
+        if self.round == 0:
+            return sample["sirt"]
+        return np.clip(self.reconstruct(predict, sample), 0, 1)
+
+    def turned_pair(self) -> tuple[np.ndarray, np.ndarray]:
+        """A turned piece of a random volume, as it would be reconstructed, and as it is."""
+        volume = self.samples[self.rng.integers(len(self.samples))]["stand-in"]
+        turned = turned_piece(volume, self.slab.geometry.volume_shape, self.rng)
+        images = self.detector.expose(self.slab(turned), self.rng)
+        return wbp(self.slab, images), turned
+
+    def batch(self, rng: np.random.Generator, n: int) -> Batch:
+        """Random slices of random pieces."""
+        return stacked(self.pair_of(*self.pool[rng.integers(len(self.pool))], rng) for _ in range(n))
+
+    @staticmethod
+    def pair_of(seen: np.ndarray, turned: np.ndarray, rng: np.random.Generator) -> Batch:
+        """One random slice with its neighbours, and the slice of the turned piece."""
+        at = rng.integers(SLAB)
+        return flipped(rng, slices_at(seen, at, NEIGHBOURS), slices_at(turned, at, 1))
+
+    def reconstruct(self, predict: SliceNetwork, sample: dict[str, np.ndarray]) -> np.ndarray:
+        """As the solver does it: the wedge of SIRT filled."""
+        guessed = by_slices(predict, [sample["wbp"]], n_neighbours=NEIGHBOURS)
+        return filled(sample["sirt"], guessed, self.operator.geometry.tilts_deg)
+
+    def state(self) -> dict:
+        """Which round it is."""
+        return {"round": self.round}
+
+    def restore(self, state: dict) -> None:
+        """Of what `state` gave; the volumes of that round are made anew with the network as it is."""
+        self.round = state.get("round", 0)
+
+
+def turned_piece(volume: np.ndarray, shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
+    """A piece (nz, ny, nx) of ``volume``, turned at random about a random point of its inner half; 0 beyond it."""
+    about_z = Rotation.from_euler("z", rng.uniform(0, 360), degrees=True)
+    over = Rotation.from_euler("x", rng.uniform(*TURNED_BY), degrees=True)
+    first = Rotation.from_euler("z", rng.uniform(0, 360), degrees=True)
+    matrix = (about_z * over * first).as_matrix()[::-1, ::-1]  # scipy turns (x, y, z), arrays are (z, y, x)
+    centre = np.array(volume.shape) / 2 + rng.uniform(-0.25, 0.25, 3) * volume.shape
+    offset = centre - matrix @ ((np.array(shape) - 1) / 2)
+    return affine_transform(volume, matrix, offset, output_shape=shape, order=1, output=np.float32)
