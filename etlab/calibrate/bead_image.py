@@ -52,7 +52,7 @@ class BeadImage:
         if rates:
             tables += [seen @ self._slopes, (seen * decay) @ self._waves]
         tables = np.stack(tables).astype(np.float32)
-        tables[..., -1] = 0  # and so everything beyond
+        tables[..., -2:] = 0  # and so everything beyond
         return tables
 
     @staticmethod

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from etlab.arrays import checked
 from etlab.calibrate.crossval import MIN_TILTS, cross_validate
-from etlab.calibrate.fiducials import FEWEST, calibrate_with_beads
+from etlab.calibrate.fiducials import calibrate_with_beads
 from etlab.calibrate.flatness import film_tilt
 from etlab.calibrate.moments import moment_gradient
 from etlab.forward import Mismatch, Optics
@@ -127,7 +127,8 @@ def calibrate(
         notes = []
         if fiducials:
             notes.append(
-                f"fiducials: fewer than {FEWEST} beads as declared were found on one plane; calibrated without beads"
+                f"fiducials: of {fiducials.count} declared beads too few were found on one plane; "
+                "calibrated without beads"
             )
     if not np.isfinite(std.tilt_angle):
         notes.append("tilt_angle not identifiable without a flat reference: its std is infinite")

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
+from scipy.stats import theilslopes
 
 from etlab.calibrate.background import background
 from etlab.calibrate.bundle import Beads, Bundle, BundleFit
@@ -27,6 +28,7 @@ from etlab.rotation import InPlaneRotation
 
 ROUNDS = 2
 FEWEST = 5  # beads that make a plane and leave something to judge it by
+HALF = 0.5  # of the declared beads: where fewer are found, they are specimen
 N_STARTS = 7  # gradients tried first: the loss has more than one minimum in g
 BEYOND = 0.1  # of the range of g, scanned on either side of it
 NEARBY = 1.5  # pixels over which the first weights are smoothed
@@ -73,7 +75,9 @@ def calibrate_with_beads(
     n_threads: int | None = None,
     report: Callable[[str, Mismatch], None] = lambda stage, mismatch: None,
 ) -> BeadCalibration | None:
-    """Mismatch of images y (n_tilts, n_rows, nx) from beads as declared; None if fewer than five are found.
+    """Mismatch of images y (n_tilts, n_rows, nx) from beads as declared; None if too few are found.
+
+    Too few is less than half of those declared, or than five.
 
     ``axis`` in degrees is where φ starts, ``gradients`` the range of g in nm/µm, scanned. ``report(stage, mismatch)``
     is called after each round.
@@ -81,8 +85,9 @@ def calibrate_with_beads(
     margin = BEYOND * (gradients[1] - gradients[0])
     scanned = np.linspace(gradients[0] - margin, gradients[1] + margin, N_STARTS)
     bundle = Bundle(geometry, optics, fiducials, max_gradient=np.abs(scanned).max())
+    fewest = max(FEWEST, HALF * fiducials.count)
     found = find_beads(y, geometry, fiducials)
-    if len(found) < FEWEST:
+    if len(found) < fewest:
         return None
     weights = certainty(gaussian_filter(y, (0, NEARBY, NEARBY)))
     starts = (Beads(found, np.ones(len(found)), axis, float(g)) for g in scanned)
@@ -90,7 +95,7 @@ def calibrate_with_beads(
     under, volume = np.zeros_like(y), None
     for n in range(ROUNDS + 1):
         beads = fit.beads.keep(alike(fit.beads))
-        if len(beads) < FEWEST:
+        if len(beads) < fewest:
             return None
         fit = bundle.fit(y - under, beads, weights)
         report(f"beads, round {n}" if n else "beads", mismatch_of(fit.beads))
@@ -138,28 +143,21 @@ def certainty(signal: np.ndarray) -> np.ndarray:
 
 
 def alike(beads: Beads) -> np.ndarray:
-    """Which beads are about as bright as most and lie on their plane, (n,) bool."""
+    """Which beads are about as bright as most and lie on the plane of most, (n,) bool."""
     middle = np.median(beads.amplitudes)
     bright = np.abs(beads.amplitudes - middle) < SAME_AMPLITUDE * middle
-    chosen = bright
-    for _ in range(3):
-        if chosen.sum() < FEWEST:
-            return chosen
-        above = height_above(plane_through(beads.keep(chosen)), beads.positions)
-        scatter = 1.4826 * np.median(np.abs(above[chosen]))
-        chosen = bright & (np.abs(above) < max(STRAY * scatter, SAME_PLANE))
-    return chosen
+    z, y, _ = beads.positions.T
+    slope, height, *_ = theilslopes(z[bright], y[bright])  # beads far off the plane do not tilt it
+    above = np.abs(z - height - slope * y)
+    return bright & (above < max(STRAY * 1.4826 * np.median(above[bright]), SAME_PLANE))
 
 
 def plane_through(beads: Beads) -> np.ndarray:
     """(slope, height) of the least-squares line of z on y."""
     z, y, _ = beads.positions.T
-    return np.polyfit(y, z, 1)
-
-
-def height_above(plane: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """z of positions (n, 3) above the plane, in voxels."""
-    return positions[:, 0] - np.polyval(plane, positions[:, 1])
+    across = y - y.mean()
+    slope = across @ z / max(across @ across, np.finfo(float).tiny)
+    return np.array([slope, z.mean() - slope * y.mean()])
 
 
 def mismatch_of(beads: Beads) -> Mismatch:
