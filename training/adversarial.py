@@ -31,7 +31,9 @@ class Adversarial(Supervised):
 
     def loss(self, answer: torch.Tensor, target: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
         """The network's loss; the critic takes its own step on the way."""
-        self.critic.to(answer.device)
+        if next(self.critic.parameters()).device != answer.device:
+            self.critic.to(answer.device)
+            self.optimiser.load_state_dict(self.optimiser.state_dict())  # takes its moments along
         self.optimiser.zero_grad()
         (((self.critic(target) - 1) ** 2).mean() + (self.critic(answer.detach()) ** 2).mean()).backward()
         self.optimiser.step()

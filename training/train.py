@@ -181,7 +181,12 @@ def train(
         run.curve.append((0, math.nan, objective.validate(run.predictor())))
     looks = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
     with tqdm(
-        total=1.0, initial=run.progress, desc=settings.name, disable=not progress, bar_format=looks
+        total=1.0,
+        initial=run.progress,
+        desc=settings.name,
+        disable=not progress,
+        bar_format=looks,
+        mininterval=1.0,
     ) as bar:
         while run.progress < 1:
             losses.append(run.train_step(objective))

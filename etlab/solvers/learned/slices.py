@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from tqdm.auto import tqdm
 
-BATCH = 8  # slices at a time: more are no faster on a processor and take more memory
+VOXELS = 8 * 64 * 128  # at a time: more are no faster on a processor and take more memory
 
 # (n, channels, nz, ny) -> (n, 1, nz, ny), float32
 SliceNetwork = Callable[[np.ndarray], np.ndarray]
@@ -41,11 +41,12 @@ def by_slices(
     ``planes``.
     """
     out = np.empty(volumes[0].shape, np.float32)
-    n_slices = out.shape[2]
-    for first in tqdm(range(0, n_slices, BATCH), desc="network", unit="batch", disable=not progress):
-        indices = np.arange(first, min(first + BATCH, n_slices))
+    nz, ny, n_slices = out.shape
+    batch = max(1, VOXELS // (nz * ny))
+    for first in tqdm(range(0, n_slices, batch), desc="network", unit="batch", disable=not progress):
+        indices = np.arange(first, min(first + batch, n_slices))
         channels = [with_neighbours(volume, indices, n_neighbours) for volume in volumes]
-        size = (len(indices), 1, *out.shape[:2])
+        size = (len(indices), 1, nz, ny)
         channels += [np.full(size, value, np.float32) for value in planes]
         out[:, :, indices] = np.moveaxis(network(np.concatenate(channels, axis=1))[:, 0], 0, 2)
     return out

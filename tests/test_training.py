@@ -1,0 +1,278 @@
+"""Training: what is learned from, how a run goes, and that what is exported is what was trained."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs PyTorch: run in .venv-training (`make training`)")
+pytest.importorskip("onnxscript", reason="needs onnxscript: run in .venv-training (`make training`)")
+
+from typer.testing import CliRunner  # noqa: E402
+
+from etlab.challenge.simulate import PUBLIC_SEEDS  # noqa: E402
+from etlab.challenge.standard import TEST_SEEDS  # noqa: E402
+from etlab.phantoms import SCENES  # noqa: E402
+from etlab.solvers.learned.deeprecon import NEIGHBOURS, band_reconstructions  # noqa: E402
+from training import data, export, objectives, step_by_step, train  # noqa: E402
+from training.isotropy import Isotropy, turned_piece  # noqa: E402
+from training.networks import halve, n_parameters  # noqa: E402
+from training.networks.deeprecon import DeepRecon  # noqa: E402
+from training.networks.diffusion import Diffusion  # noqa: E402
+from training.recipes import RECIPES  # noqa: E402
+from training.train import Settings, TrainingError  # noqa: E402
+
+N_SAMPLES = 4
+NETWORKS = {
+    recipe.network: name for name, recipe in RECIPES.items()
+}  # each once; cryoCARE's is also IsoNet's
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """A cache folder of its own, so that nothing of the user's is read or written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ETLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        torch.set_num_threads(1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def samples(cache):
+    return data.training_samples(N_SAMPLES, preset="small"), data.validation_samples(preset="small")
+
+
+def brief(name: str, steps: int, **changes) -> Settings:
+    return Settings(name, steps=steps, samples=N_SAMPLES, preset="small", **changes)
+
+
+# what is learned from
+
+
+def test_no_network_learns_from_a_seed_that_anything_is_reported_on():
+    seeds = {which.seed for which in data.training_samples(200)}
+    held_out = {which.seed for which in data.validation_samples(8)}
+    assert min(seeds | held_out) >= 1000
+    assert not seeds & held_out
+    assert not (seeds | held_out) & {*PUBLIC_SEEDS, *TEST_SEEDS}
+    with pytest.raises(ValueError, match="samples: got"):
+        data.training_samples(4 * (data.FIRST_VALIDATION_SEED - data.FIRST_SEED) + 1)
+
+
+def test_a_family_left_out_is_left_out_of_training_only():
+    left = data.training_samples(96, without="vesicles")
+    assert len(left) == 96
+    assert {which.scene for which in left} == set(SCENES) - {"vesicles"}
+    assert {which.scene for which in data.validation_samples()} == set(SCENES)
+    with pytest.raises(ValueError, match="without: got 'clouds'"):
+        data.training_samples(4, without="clouds")
+
+
+def test_the_cache_is_filled_once_and_other_code_is_noticed(samples, monkeypatch):
+    training, _ = samples
+    data.fill(training, progress=False)
+    assert data.fill(training, progress=False) == 0
+    (sample, *_) = data.load(training, ("wbp", "truth"), progress=False)
+    assert sample["truth"].shape == sample["wbp"].shape == (32, 64, 64)
+
+    simulated = data.make
+    monkeypatch.setattr(data, "make", lambda which: {k: 1.1 * v for k, v in simulated(which).items()})
+    with pytest.raises(data.CacheError, match="delete the folder"):
+        data.load(training, ("truth",), progress=False)
+
+
+def test_mirroring_along_x_swaps_the_neighbours():
+    stack = np.arange(3, dtype=np.float32)[None, :, None, None] * np.ones((1, 3, 2, 2), np.float32)
+    orders = {
+        tuple(objectives.flipped(np.random.default_rng(seed), stack)[0][0, :, 0, 0]) for seed in range(20)
+    }
+    assert orders == {(0, 1, 2), (2, 1, 0)}
+
+
+def test_a_turned_piece_has_its_old_wedge_elsewhere():
+    plate = np.zeros((40, 40, 40), np.float32)  # its normal is the beam, the axis of the wedge
+    plate[18:22] = 1
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        turned = turned_piece(plate, (40, 40, 40), rng)
+        points = np.argwhere(turned > 0.5)
+        normal = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[2][2]
+        off_the_beam = np.rad2deg(np.arccos(min(1.0, abs(normal[0]))))
+        assert 48 < off_the_beam <= 90
+
+
+@pytest.mark.parametrize("name", ["cryocare", "isonet"])
+def test_self_supervised_pairs_do_not_hold_the_truth(name, samples):
+    objective = RECIPES[name].objective(*samples, progress=False)
+    assert "truth" not in objective.kinds
+    assert all("truth" not in sample for sample in objective.samples)
+
+
+def test_the_second_round_of_isonet_stands_on_the_network(samples):
+    objective = Isotropy(*samples, progress=False)
+    network = lambda slices: np.full_like(slices[:, :1], 0.5)  # noqa: E731
+    objective.prepare(0, 0.0, network)
+    first = objective.samples[0]["stand-in"]
+    assert np.array_equal(first, objective.samples[0]["sirt"])
+    objective.prepare(100, 0.6, network)
+    assert not np.allclose(objective.samples[0]["stand-in"], first)
+
+
+def test_slabs_of_the_descent_go_on_and_are_replaced_at_its_end(samples, monkeypatch):
+    monkeypatch.setattr(step_by_step, "POOL", 2)
+    objective = step_by_step.StepByStep(*samples, progress=False)
+    steps = []
+    for step in range(0, 60, step_by_step.ADVANCE_EVERY):
+        objective.prepare(step, step / 60, lambda slices: slices[:, 2:3])
+        steps.append(sorted(slab.step for slab in objective.pool))
+    assert max(max(pair) for pair in steps) == step_by_step.STEPS - 1
+    inputs, targets = objective.batch(np.random.default_rng(0), 3)
+    assert inputs.shape == (3, 11, 32, 64)
+    assert targets.shape == (3, 1, 32, 64)
+
+
+# networks
+
+
+@pytest.mark.parametrize("name", NETWORKS.values())
+def test_networks_are_small_and_their_onnx_file_gives_what_pytorch_gives_on_three_shapes(name, tmp_path):
+    torch.manual_seed(0)
+    network = RECIPES[name].network()
+    for parameter in network.parameters():
+        if not parameter.any():  # a last layer at zero would hide everything before it
+            torch.nn.init.normal_(parameter, std=0.05)
+    assert n_parameters(network) <= 1_000_000
+    assert export.export(network, tmp_path / f"{name}.onnx") <= 1e-5
+    assert (tmp_path / f"{name}.onnx").stat().st_size <= 4_000_000
+
+
+def test_a_file_that_differs_from_the_network_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "largest_difference", lambda network, path: 1e-3)
+    with pytest.raises(export.ExportError, match=r"differs from PyTorch by 1\.0e-03"):
+        export.export(RECIPES["dncnn"].network(), tmp_path / "dncnn.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["dncnn", "cryocare", "transformer", "swin", "unrolled", "tomogan"])
+def test_an_untrained_network_changes_nothing(name):
+    network = RECIPES[name].network().eval()
+    slices = torch.rand(1, network.channels, 32, 64)
+    with torch.no_grad():
+        assert torch.equal(network(slices), slices[:, network.centre : network.centre + 1])
+
+
+def test_without_noise_the_prior_believes_what_it_sees():
+    network = Diffusion().eval()
+    torch.nn.init.normal_(network.body.leave[0].weight)
+    slices = torch.cat([torch.rand(1, 3, 16, 16), torch.full((1, 1, 16, 16), 1e-6)], dim=1)
+    with torch.no_grad():
+        assert torch.allclose(network(slices), slices[:, 1:2], atol=1e-3)
+
+
+def test_the_way_down_can_be_the_splitting_of_voxels_into_channels():
+    # a convolution of 6 × 6 at stride 2 holds pixel_unshuffle followed by one of 3 × 3 as a special case
+    split = torch.nn.Conv2d(4 * 2, 5, 3, padding=1)
+    whole = halve(2, 5)
+    with torch.no_grad():
+        whole.weight.copy_(torch.nn.functional.pixel_shuffle(split.weight, 2))
+        whole.bias.copy_(split.bias)
+        slices = torch.rand(1, 2, 8, 12)
+        assert torch.allclose(whole(slices), split(torch.nn.functional.pixel_unshuffle(slices, 2)), atol=1e-5)
+
+
+def test_the_bands_of_the_network_are_those_of_the_solver():
+    operator = data.model("small")
+    bands = band_reconstructions(operator, np.zeros(operator.geometry.images_shape, np.float32))
+    assert DeepRecon().channels == len(bands) * NEIGHBOURS
+
+
+# runs
+
+
+@pytest.fixture(scope="module")
+def smoke(samples, tmp_path_factory):
+    """One short training from beginning to end, as a command."""
+    out = tmp_path_factory.mktemp("weights") / "dncnn.onnx"
+    arguments = f"dncnn --steps 60 --samples {N_SAMPLES} --preset small --out {out}"
+    command = train.typer.Typer()
+    command.command()(train.main)
+    return out, lambda *more: CliRunner().invoke(command, [*arguments.split(), *more])
+
+
+def test_a_short_training_improves_the_validation_and_leaves_weights_with_a_card(smoke):
+    out, command = smoke
+    answer = command()
+    assert answer.exit_code == 0, answer.output
+    card = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
+    assert card["validation after"] > card["validation before"] + 0.5
+    assert card["steps"] == 60
+    assert card["training data"]["samples"] == N_SAMPLES
+    assert [path.name for path in sorted(out.parent.iterdir())] == ["dncnn.json", "dncnn.onnx"]
+
+    again = command()
+    assert again.exit_code == 1
+    assert "--replace" in again.output
+    assert command("--replace").exit_code == 0  # finished before: only exported once more
+
+
+def test_an_interrupted_run_ends_as_it_would_have(samples, tmp_path, monkeypatch):
+    settings = brief("dncnn", 8)
+    whole = train.train(settings, checkpoint=tmp_path / "whole.pt", progress=False)
+
+    monkeypatch.setattr(train, "SAVE_EVERY", 0.0)
+    step = train.Run.train_step
+
+    def interrupted(run, objective):
+        if run.step == 5:
+            raise KeyboardInterrupt
+        return step(run, objective)
+
+    monkeypatch.setattr(train.Run, "train_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train.train(settings, checkpoint=tmp_path / "part.pt", progress=False)
+    monkeypatch.setattr(train.Run, "train_step", step)
+    parted = train.train(settings, checkpoint=tmp_path / "part.pt", progress=False)
+
+    assert parted.step == whole.step == 8
+    assert [entry[0] for entry in parted.curve] == [entry[0] for entry in whole.curve]
+    for one, other in zip(whole.average.parameters(), parted.average.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_another_seed_is_another_network(samples, tmp_path):
+    runs = [
+        train.train(brief("dncnn", 2, seed=seed), checkpoint=tmp_path / f"{seed}.pt", progress=False)
+        for seed in (0, 1)
+    ]
+    first, second = (next(run.average.parameters()) for run in runs)
+    assert not torch.allclose(first, second)
+
+
+def test_a_checkpoint_of_other_settings_is_not_taken_up(samples, tmp_path):
+    train.train(brief("dncnn", 1), checkpoint=tmp_path / "run.pt", progress=False)
+    with pytest.raises(TrainingError, match="--restart"):
+        train.train(brief("dncnn", 2), checkpoint=tmp_path / "run.pt", progress=False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(name="magic", steps=1), "name: got 'magic'.*dncnn"),
+        (dict(name="dncnn"), "--steps or --minutes"),
+        (dict(name="dncnn", steps=1, minutes=1.0), "--steps or --minutes"),
+        (dict(name="dncnn", steps=-1), "length"),
+    ],
+)
+def test_settings_that_mean_nothing_are_named(settings, message):
+    with pytest.raises(TrainingError, match=message):
+        Settings(**settings)
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name != "dncnn"])
+def test_every_recipe_takes_a_step(name, samples, tmp_path):
+    run = train.train(brief(name, 1), checkpoint=tmp_path / "run.pt", progress=False)
+    (_, _, before), (_, loss, after) = run.curve
+    assert math.isfinite(loss)
+    assert math.isfinite(before)
+    assert math.isfinite(after)
