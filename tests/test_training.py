@@ -15,7 +15,7 @@ from etlab.challenge.simulate import PUBLIC_SEEDS  # noqa: E402
 from etlab.challenge.standard import TEST_SEEDS  # noqa: E402
 from etlab.phantoms import SCENES  # noqa: E402
 from etlab.solvers.learned.deeprecon import NEIGHBOURS, band_reconstructions  # noqa: E402
-from training import data, export, objectives, step_by_step, train  # noqa: E402
+from training import data, export, isotropy, objectives, step_by_step, train  # noqa: E402
 from training.isotropy import Isotropy, turned_piece  # noqa: E402
 from training.networks import halve, n_parameters  # noqa: E402
 from training.networks.deeprecon import DeepRecon  # noqa: E402
@@ -31,9 +31,11 @@ NETWORKS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory):
-    """A cache folder of its own, so that nothing of the user's is read or written."""
+    """A cache folder of its own, so that nothing of the user's is read or written; IsoNet's stock kept small."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ETLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(isotropy, "POOL", 4)
+        patch.setattr(isotropy, "SIRT_ITERATIONS", 3)
         torch.set_num_threads(1)
         yield
 
@@ -238,6 +240,13 @@ def test_an_interrupted_run_ends_as_it_would_have(samples, tmp_path, monkeypatch
     assert [entry[0] for entry in parted.curve] == [entry[0] for entry in whole.curve]
     for one, other in zip(whole.average.parameters(), parted.average.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_a_budget_in_minutes_is_kept(samples, tmp_path):
+    settings = Settings("dncnn", minutes=0.03, samples=N_SAMPLES, preset="small")
+    run = train.train(settings, checkpoint=tmp_path / "run.pt", progress=False)
+    assert 0.03 <= run.seconds / 60 < 0.1
+    assert run.step > 1
 
 
 def test_another_seed_is_another_network(samples, tmp_path):
