@@ -13,7 +13,7 @@ from training.data import Which
 from training.networks.critic import critic
 from training.objectives import Supervised
 
-WEIGHT = 1e-3  # of the critic's opinion: a tenth of the loss at its end
+WEIGHT = 1e-3  # of the critic's opinion, small: it sharpens, the truth decides
 RATE = 2e-4
 
 

@@ -24,6 +24,8 @@ from etlab.forward import TiltSeriesModel
 from etlab.metrics import psnr
 from etlab.solvers.learned.slices import SliceNetwork, by_slices, with_neighbours
 from training.data import Which, load, model
+from training.networks.diffusion import NEIGHBOURS as NEIGHBOURS_OF_PRIOR
+from training.networks.diffusion import SIGMA_DATA
 
 NEIGHBOURS = 5
 SLAB = 32  # slices at a time, where volumes are worked on while training
@@ -106,10 +108,9 @@ class Denoising(Supervised):
     kinds = ("truth",)
     learns_from = "clean slices, no tilt series"
     validated_by = "PSNR of slices denoised of σ = 0.05, 0.2 and 0.8, mean [dB]"
-    neighbours = 3
+    neighbours = NEIGHBOURS_OF_PRIOR
     sigmas = (0.005, 1.5)  # log-uniform between these
     validation_sigmas = (0.05, 0.2, 0.8)
-    sigma_data = 0.2
 
     def pair(self, sample: dict[str, np.ndarray], rng: np.random.Generator) -> Batch:
         """Three slices in the same σ, and a plane that says how much."""
@@ -123,7 +124,7 @@ class Denoising(Supervised):
     def loss(self, answer: torch.Tensor, target: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
         """Squared error over its variance were nothing known but σ: all σ weigh alike."""
         sigma = inputs[:, -1:]
-        weight = (sigma**2 + self.sigma_data**2) / (sigma * self.sigma_data) ** 2
+        weight = (sigma**2 + SIGMA_DATA**2) / (sigma * SIGMA_DATA) ** 2
         return (weight * (answer - target) ** 2).mean()
 
     def validate(self, predict: SliceNetwork) -> float:

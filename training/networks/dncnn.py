@@ -2,7 +2,7 @@
 
 Zhang et al., IEEE Trans. Image Process. 26 (2017) 3142. A reconstruction's streaks run across the whole slice, so the
 stack must see all of it: it works at half the resolution with dilations 1, 2, 3, 4, 4, 3, 2, 1 (Zhang et al., CVPR
-2017, 2808), together 84 voxels wide. The undilated stack sees 19 voxels, and is 5 dB worse here.
+2017, 2808), together 90 voxels wide. Eight plain convolutions at full resolution would see 17.
 """
 
 from __future__ import annotations

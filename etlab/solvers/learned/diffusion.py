@@ -7,10 +7,10 @@ from 0.8 to 0.01:
     d' = argmin ½‖W^½ (A d' − y)‖² + ρ/2·‖d' − d‖²,           drawn to the data, W = 1 / variance = dose / A d
     x = d' + (next σ)·fresh noise.
 
-Fresh noise at each step, rather than what is left of the old, is needed: the deterministic sampler keeps the first
-guess. Another seed is another sample; where the samples differ, the data do not decide, and their spread maps that.
-Sources: Song et al., ICLR 2021; Karras et al., NeurIPS 2022 (the denoiser's form); data consistency as in Chung et al.,
-DiffusionMBIR, CVPR 2023, and Zhu et al., DiffPIR, CVPRW 2023 (fresh noise).
+The noise is fresh at each step, not what is left of the old: in a prototype the deterministic sampler stayed behind
+total variation. Another seed is another sample; where samples differ, the data do not decide, and their spread maps
+that. Sources: Song et al., ICLR 2021; Karras et al., NeurIPS 2022 (the denoiser's form); data consistency as in Chung
+et al., DiffusionMBIR, CVPR 2023, and Zhu et al., DiffPIR, CVPRW 2023 (fresh noise).
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ def diffusion(
     """One sample: images (n_tilts, n_rows, nx) -> volume (nz, ny, nx), float32.
 
     ``dose`` is in counts per unit line integral and gives the weights W. The weight of the prior at noise σ is
-    ρ = ``rho``/σ²; ``n_cg`` conjugate-gradient iterations draw each estimate to the data; much fewer leave the missing
-    detail to the prior. ``scale`` is the density that the prior is to take for 1. ``callback(status)`` is called after
-    each of the ``n_steps`` and stops by returning True.
+    ρ = ``rho``/σ²; ``n_cg`` conjugate-gradient iterations draw each estimate to the data; with much fewer, detail that
+    was measured is left to the prior. ``scale`` is the density that the prior is to take for 1. ``callback(status)`` is
+    called after each of the ``n_steps`` and stops by returning True.
 
     Raises ValueError for a dose, ρ or scale that is not positive or fewer than two steps, WeightsError, saying what to
     do, if onnxruntime or the weights are missing.
