@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from etlab.challenge import standard
-from etlab.challenge.simulate import PUBLIC_SEEDS
 from etlab.challenge.results import write_csv
+from etlab.challenge.simulate import PUBLIC_SEEDS
 from etlab.challenge.standard import Cell, Score, cells, load, measure, run, save
 
 WBP = dict(methods=("WBP-ET",), preset="small")
