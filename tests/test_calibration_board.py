@@ -75,14 +75,18 @@ def test_without_beads_all_draws_are_reported(measured, preset):
 
 
 def test_a_committed_draw_comes_out_again(measured):
+    """Not to the last digit: how a library adds up float32 differs among machines and numbers of threads.
+
+    Where that tips the balance whether a step or a bead counts, g has moved by 0.6 standard deviations.
+    """
     draw = Draw("vesicles", DRAW_SEEDS[0], "small")
+    committed = measured[draw]
     ((_, again),) = measure([draw])
     for name in calibration.PARAMETERS:
-        assert getattr(again, name) == pytest.approx(getattr(measured[draw], name), abs=0.01)
-        assert getattr(again, f"std_{name}") == pytest.approx(
-            getattr(measured[draw], f"std_{name}"), rel=0.05
-        )
-    assert again.psnr_calibrated == pytest.approx(measured[draw].psnr_calibrated, abs=0.05)
+        std = getattr(committed, f"std_{name}")
+        assert getattr(again, name) == pytest.approx(getattr(committed, name), abs=std)
+        assert getattr(again, f"std_{name}") == pytest.approx(std, rel=0.25)
+    assert again.psnr_calibrated == pytest.approx(committed.psnr_calibrated, abs=0.05)
 
 
 def test_every_scene_is_drawn_with_every_seed_and_its_own_mismatch():
