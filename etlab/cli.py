@@ -50,11 +50,11 @@ def standard(
     """Measure all methods on four scenes and three seeds, on the operator that is known exactly. Resumable."""
     from etlab.challenge import board
     from etlab.challenge.results import write_csv
-    from etlab.challenge.standard import cells, run
+    from etlab.challenge.standard import cells, load, run
 
     with errors_in_one_line():
         results = run(out, cells(methods=_or_all(method), preset=preset), restart=restart)
-        write_csv(out.with_suffix(".csv"), results)
+        write_csv(out.with_suffix(".csv"), load(out)[1])
     typer.echo(board.as_text(board.standard_board(results)))
 
 
@@ -68,12 +68,12 @@ def mismatch(
     """Measure the gallery: nominal operator (I), mismatch not known (II), mismatch known (III). Resumable."""
     from etlab.challenge import board
     from etlab.challenge.results import write_csv
-    from etlab.challenge.standard import SCENARIOS, TEST_SEEDS, cells, run
+    from etlab.challenge.standard import SCENARIOS, TEST_SEEDS, cells, load, run
 
     with errors_in_one_line():
         todo = cells(methods=_or_all(method), preset=preset, scenarios=SCENARIOS, seeds=TEST_SEEDS[:1])
         results = run(out, todo, restart=restart)
-        write_csv(out.with_suffix(".csv"), results)
+        write_csv(out.with_suffix(".csv"), load(out)[1])
     typer.echo(board.gallery_text(board.gallery(results)))
 
 
@@ -85,12 +85,12 @@ def calibration(
     restart: Restart = False,
 ) -> None:
     """Measure blind calibration on fresh draws of the mismatch in the public ranges. Resumable."""
-    from etlab.challenge.calibration import as_text, draws, run
+    from etlab.challenge.calibration import as_text, draws, load, run
     from etlab.challenge.results import write_csv
 
     with errors_in_one_line():
         results = run(out, draws(preset=preset, fiducials=fiducials), restart=restart)
-        write_csv(out.with_suffix(".csv"), results)
+        write_csv(out.with_suffix(".csv"), load(out)[1])
     typer.echo(as_text(results))
 
 

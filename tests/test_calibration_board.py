@@ -32,7 +32,7 @@ def measured():
     provenance, results = load(MEASURED)
     assert provenance["code"] == calibration.code_hash(), (
         "etlab/tables/measured_calibration.json was measured with other code: run `etlab benchmark calibration "
-        "-o etlab/tables/measured_calibration.json --restart` for both presets, with beads and without"
+        "-o etlab/tables/measured_calibration.json` for both presets, with beads and without, the first with --restart"
     )
     return results
 

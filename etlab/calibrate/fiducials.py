@@ -4,7 +4,7 @@ Each round reconstructs what is not bead (`background`), takes it away, and fits
 of the misfit of the images to (φ, g) and to everything about the beads: the object is estimated anew before every
 such step, never frozen. Two rounds suffice; more let small errors grow. δ is then the slope of the plane through the
 beads, because the film they lie on is flat and perpendicular to the beam at true zero tilt: z = z₀ − y·tan δ. All
-beads count alike: robust weights make it worse, since those farthest out, which say most, are also those that stray.
+beads count alike.
 
 How far off that is, the beads say themselves: drawn again and again at random from those that were found (bootstrap).
 """

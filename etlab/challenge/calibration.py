@@ -10,13 +10,14 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
 from etlab.calibrate import CalibrationWarning, calibrate
+from etlab.calibrate.calibrate import PARAMETERS
 from etlab.challenge import results
 from etlab.challenge.published import published
 from etlab.challenge.simulate import DOSE, PUBLIC_SEEDS, simulate
@@ -27,7 +28,6 @@ from etlab.solvers import METHODS
 
 DRAW_SEEDS = (201, 202, 203)  # no calibration was ever tried on these while it was written
 MEASURED = Path(str(files("etlab") / "tables" / "measured_calibration.json"))
-PARAMETERS = tuple(parameter.name for parameter in fields(Mismatch))
 METHOD = "CS-ET"
 
 

@@ -16,6 +16,7 @@ import scipy.fft
 
 from etlab.solvers.common import checked_images
 from etlab.solvers.learned.network import load
+from etlab.solvers.learned.onepass import check_scale
 from etlab.solvers.learned.slices import by_slices
 from etlab.solvers.wbp import padded_length, ramp_filter, tilt_weights
 
@@ -36,8 +37,7 @@ def deeprecon(
     ``scale`` is the density that the network is to take for 1, the densest of its training. ``weights`` is an ONNX
     file of one's own training. Raises WeightsError, saying what to do, if onnxruntime or the weights are missing.
     """
-    if not 0 < scale < np.inf:
-        raise ValueError(f"scale: got {scale}, expected the positive density that counts as 1")
+    check_scale(scale)
     network = load("deeprecon", weights)
     bands = [band / np.float32(scale) for band in band_reconstructions(operator, images)]
     volume = by_slices(network, bands, n_neighbours=NEIGHBOURS, progress=progress)

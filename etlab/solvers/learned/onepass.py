@@ -91,6 +91,11 @@ def _improved(operator, images, name, scale, weights, progress):
 
 def scaled_wbp(operator, images: np.ndarray, scale: float) -> np.ndarray:
     """Weighted back-projection in units of ``scale``. Raises ValueError unless that is positive."""
+    check_scale(scale)
+    return wbp(operator, images) / np.float32(scale)
+
+
+def check_scale(scale: float) -> None:
+    """Raises ValueError unless ``scale`` is a positive density."""
     if not 0 < scale < np.inf:
         raise ValueError(f"scale: got {scale}, expected the positive density that counts as 1")
-    return wbp(operator, images) / np.float32(scale)
