@@ -19,6 +19,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.stats import poisson
 
 from etlab.arrays import checked
 from etlab.blur import DefocusBlur
@@ -28,6 +29,7 @@ from etlab.rotation import MAX_ANGLE, InPlaneRotation
 
 MAX_GRADIENT = 1000.0  # nm/µm, a slope of 45°: beyond it, the unit is probably not nm/µm
 ANGLE_STEP = 0.05  # degrees either side of a tilt, over which its derivative is taken; see `jacobian`
+MAX_COUNTS = 1e9  # in a pixel; the noise would be less than float32 resolves in it
 LEAST_SUM = 0.05  # of the largest sum of a row or column; see `sums`
 GROUP = 8  # images turned and blurred at a time, so that they stay in the processor's cache
 
@@ -261,7 +263,8 @@ class Detector:
         dose of each image. The variance is (p + background) / (dose·weight) + (read_noise / gain)². Where
         p + background is negative, no electrons are counted.
 
-        Raises ValueError for images that are not a stack of finite numbers, or weights that are not positive.
+        Raises ValueError for images that are not a stack of finite numbers, weights that are not positive, or more
+        than ``MAX_COUNTS`` in a pixel.
         """
         rng = np.random.default_rng(rng)
         images = np.asarray(images)
@@ -277,7 +280,15 @@ class Detector:
         for image, weight, out in zip(images, weights, recorded, strict=True):
             signal = image.astype(np.float64) + self.background
             if self.dose is not None and np.isfinite(self.dose):
-                counts = rng.poisson(np.maximum(signal, 0) * (self.dose * weight))
+                # one random number for every pixel: rng.poisson draws more or fewer by the last digit of its mean,
+                # which differs between machines, and all pixels after it would get other noise
+                expected = np.maximum(signal, 0) * (self.dose * weight)
+                if expected.max() > MAX_COUNTS:
+                    raise ValueError(
+                        f"dose: got {self.dose:g}, which makes {expected.max():.1e} counts a pixel of these images, "
+                        f"expected at most {MAX_COUNTS:.0e}; without counting noise it is None"
+                    )
+                counts = poisson.ppf(rng.random(image.shape), expected)
                 signal = counts / (self.dose * weight)
             if self.read_noise:
                 signal += rng.normal(0, self.read_noise / self.gain, image.shape)

@@ -434,6 +434,13 @@ def test_weak_signals_are_counted_in_whole_electrons():
     np.testing.assert_allclose((counts + 0.4) * 5, np.round((counts + 0.4) * 5), atol=1e-5)
 
 
+def test_a_seed_is_the_same_noise_where_images_differ_by_rounding():
+    images = np.random.default_rng(0).uniform(0, 30, (4, 64, 64)).astype(np.float32)
+    detector = Detector(dose=5)
+    change = detector.expose(np.nextafter(images, np.float32(99)), 1) - detector.expose(images, 1)
+    assert (np.abs(change) > 0.01).sum() <= 2
+
+
 def test_dose_weights_share_the_noise():
     images = Detector(dose=5).expose(FLAT, 3, dose_weights=[0.5, 1, 1, 4])
     np.testing.assert_allclose(images.var(axis=(1, 2)), 3 / 5 / np.array([0.5, 1, 1, 4]), rtol=0.03)
@@ -469,6 +476,7 @@ def test_below_zero_no_electrons_are_counted():
         (lambda: Optics(d0=np.inf), "d0: got inf"),
         (lambda: Detector(dose=-5), "dose: got -5"),
         (lambda: Detector(dose=0), "dose: got 0"),
+        (lambda: Detector(dose=1e12).expose(FLAT, 0), "dose: got 1e.12.*counts a pixel"),
         (lambda: Detector(gain=0), "gain: got 0"),
         (lambda: Detector(background=-1), "background: got -1"),
         (lambda: Detector(read_noise=np.nan), "read_noise: got nan"),

@@ -116,7 +116,8 @@ def load(
     fill(samples, progress=progress)
     fresh = make(samples[0])
     with np.load(samples[0].path) as kept:
-        if any(not np.allclose(kept[name], fresh[name], rtol=1e-2, atol=1e-2) for name in kinds):
+        # by the mean: where rounding differs, a count may tip in some pixel
+        if any(np.abs(kept[name] - fresh[name].astype(np.float32)).mean() > 1e-3 for name in kinds):
             raise CacheError(
                 f"{samples[0].path.parent}: holds samples that other code simulated; delete the folder"
             )
