@@ -22,15 +22,19 @@ Methods = Annotated[
     list[str] | None, typer.Option("--method", "-m", help="a row name, may be repeated; default all")
 ]
 Preset = Annotated[str, typer.Option(help="standard (64×128×128) or small (32×64×64)")]
-Restart = Annotated[bool, typer.Option("--restart", help="throw away results that the file already holds")]
+Renew = Annotated[
+    bool, typer.Option("--renew", help="measure again what the file holds of other code or weights")
+]
 
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
     """What the user can mend is said in one line, without a traceback."""
+    from etlab.solvers.learned import WeightsError
+
     try:
         yield
-    except (ValueError, OSError, MemoryError) as error:
+    except (ValueError, OSError, MemoryError, WeightsError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
 
@@ -45,7 +49,7 @@ def standard(
     out: Out = Path("standard.json"),
     method: Methods = None,
     preset: Preset = "standard",
-    restart: Restart = False,
+    renew: Renew = False,
 ) -> None:
     """Measure all methods on four scenes and three seeds, on the operator that is known exactly. Resumable."""
     from etlab.challenge import board
@@ -53,7 +57,7 @@ def standard(
     from etlab.challenge.standard import cells, load, run
 
     with errors_in_one_line():
-        results = run(out, cells(methods=_or_all(method), preset=preset), restart=restart)
+        results = run(out, cells(methods=_or_all(method), preset=preset), renew=renew)
         write_csv(out.with_suffix(".csv"), load(out)[1])
     typer.echo(board.as_text(board.standard_board(results)))
 
@@ -63,7 +67,7 @@ def mismatch(
     out: Out = Path("mismatch.json"),
     method: Methods = None,
     preset: Preset = "standard",
-    restart: Restart = False,
+    renew: Renew = False,
 ) -> None:
     """Measure the gallery: nominal operator (I), mismatch not known (II), mismatch known (III). Resumable."""
     from etlab.challenge import board
@@ -72,7 +76,7 @@ def mismatch(
 
     with errors_in_one_line():
         todo = cells(methods=_or_all(method), preset=preset, scenarios=SCENARIOS, seeds=TEST_SEEDS[:1])
-        results = run(out, todo, restart=restart)
+        results = run(out, todo, renew=renew)
         write_csv(out.with_suffix(".csv"), load(out)[1])
     typer.echo(board.gallery_text(board.gallery(results)))
 
@@ -82,16 +86,36 @@ def calibration(
     out: Out = Path("calibration.json"),
     preset: Preset = "standard",
     fiducials: Annotated[bool, typer.Option(help="with gold beads on the film, or without")] = True,
-    restart: Restart = False,
+    renew: Renew = False,
 ) -> None:
     """Measure blind calibration on fresh draws of the mismatch in the public ranges. Resumable."""
     from etlab.challenge.calibration import as_text, draws, load, run
     from etlab.challenge.results import write_csv
 
     with errors_in_one_line():
-        results = run(out, draws(preset=preset, fiducials=fiducials), restart=restart)
+        results = run(out, draws(preset=preset, fiducials=fiducials), renew=renew)
         write_csv(out.with_suffix(".csv"), load(out)[1])
     typer.echo(as_text(results))
+
+
+@benchmark.command()
+def hallucination(
+    out: Out = Path("hallucination.json"),
+    method: Methods = None,
+    preset: Preset = "standard",
+    renew: Renew = False,
+) -> None:
+    """Measure how much each method shows of fringes inside the missing wedge, and outside it. Resumable."""
+    from etlab.challenge.hallucination import cells, load, run
+    from etlab.challenge.results import write_csv
+
+    with errors_in_one_line():
+        results = run(out, cells(methods=_or_all(method), preset=preset), renew=renew)
+        write_csv(out.with_suffix(".csv"), load(out)[1])
+    for cell, shown in results.items():
+        typer.echo(
+            f"{cell.method:12s}{cell.scene:10s} hidden {shown.hidden:+.3f}   measured {shown.measured:+.3f}"
+        )
 
 
 @benchmark.command()
@@ -130,14 +154,15 @@ def leaderboard(
         Path | None, typer.Argument(help="results file; default: the one that comes with etlab")
     ] = None,
 ) -> None:
-    """Print the measured standard board with the published values beside it."""
-    from etlab.challenge import board
-    from etlab.challenge.standard import MEASURED, load
+    """Print the measured standard board with the published values beside it, and what the methods invent."""
+    from etlab.challenge import board, hallucination, standard
 
     with errors_in_one_line():
-        provenance, measured = load(results or MEASURED)
+        provenance, measured = standard.load(results or standard.MEASURED)
     typer.echo(board.as_text(board.standard_board(measured)))
-    typer.echo(f"measured {provenance['date']} with etlab {provenance['etlab']} on {provenance['machine']}")
+    typer.echo(board.measured_when(provenance) + "\n")
+    mismatch, shown = standard.load(standard.MEASURED_MISMATCH)[1], hallucination.load()[1]
+    typer.echo(board.inventions_text(board.inventions(measured, mismatch, shown)))
 
 
 def _or_all(method: list[str] | None) -> tuple[str, ...] | None:

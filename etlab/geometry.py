@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+SOFT_EDGE = 2.0  # degrees over which the mask of what was measured falls from one to zero
+
 
 @dataclass(frozen=True, eq=False)
 class TiltGeometry:
@@ -146,3 +148,16 @@ def bidirectional_order(tilts_deg: np.ndarray, start_deg: float = 0.0) -> np.nda
     up = ascending[tilts[ascending] >= start_deg]
     down = ascending[tilts[ascending] < start_deg][::-1]
     return np.concatenate([up, down])
+
+
+def measured_frequencies(shape: tuple[int, int], tilts_deg: np.ndarray) -> np.ndarray:
+    """1 where ``scipy.fft.rfft2`` of a slice (nz, ny) was measured, 0 in the missing wedge, with a soft edge.
+
+    A tilt θ measures the line (f_z, f_y) = f·(sin θ, cos θ); between the outermost tilts all counts as measured.
+    """
+    f_z, f_y = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None, :]
+    angle = np.rad2deg(np.arctan2(f_z, f_y))  # −90° to 90°, as f_y ≥ 0
+    inside = np.minimum(angle - np.min(tilts_deg), np.max(tilts_deg) - angle)
+    mask = np.clip(0.5 + inside / SOFT_EDGE, 0, 1)
+    mask[0, 0] = 1  # the mean is in every image
+    return mask.astype(np.float32)

@@ -7,7 +7,10 @@ nothing by leaving values there that cannot be true.
 from __future__ import annotations
 
 import numpy as np
+import scipy.fft
 from skimage.metrics import structural_similarity
+
+from etlab.geometry import measured_frequencies
 
 
 def psnr(volume: np.ndarray, truth: np.ndarray) -> float:
@@ -36,6 +39,29 @@ def consistency(operator, images: np.ndarray, volume: np.ndarray) -> float:
     if norm == 0:
         raise ValueError("images: got all zeros, expected a signal to be consistent with")
     return float(np.clip(1 - np.linalg.norm(images - operator(volume)) / norm, 0, 1))
+
+
+def wedge_filling(volume: np.ndarray, truth: np.ndarray, tilts_deg: np.ndarray) -> tuple[float, float]:
+    """What stands in the missing wedge: its energy as a share of the truth's there, and its correlation with it.
+
+    Both volumes are (nz, ny, nx); compared are their parts with frequencies beyond the outermost tilts. Little energy:
+    the wedge was left empty. Much energy and little correlation: it was filled with inventions. As `psnr` and `ssim`,
+    this sees the volumes clipped to [0, 1]. Raises ValueError if the truth has nothing in the wedge.
+    """
+    volume, truth = _comparable(volume, truth)
+    shape = truth.shape[:2]
+    missing = 1 - measured_frequencies(shape, tilts_deg)[:, :, None]
+    found, true = (
+        scipy.fft.irfft2(scipy.fft.rfft2(one, axes=(0, 1)) * missing, shape, axes=(0, 1))
+        for one in (volume, truth)
+    )
+    energy, true_energy = (float(np.vdot(one, one)) for one in (found, true))
+    if true_energy == 0:
+        raise ValueError(
+            "truth: got a volume with nothing in the missing wedge, expected something to compare with"
+        )
+    correlation = float(np.vdot(true, found)) / np.sqrt(energy * true_energy) if energy > 0 else 0.0
+    return energy / true_energy, correlation
 
 
 def standard_score(psnr_db: float, ssim: float) -> float:

@@ -9,7 +9,7 @@ from etlab.cli import app
 
 
 def result(psnr_db, ssim=0.8, score=0.5):
-    return Score(psnr_db, ssim, score, 0.9, 2.0, 3.0)
+    return Score(psnr_db, ssim, score, 0.9, 0.1, 0.3, 2.0, 3.0)
 
 
 RESULTS = {

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from etlab.geometry import TiltGeometry
-from etlab.metrics import blind_score, consistency, psnr, ssim, standard_score
+from etlab.geometry import TiltGeometry, measured_frequencies
+from etlab.metrics import blind_score, consistency, psnr, ssim, standard_score, wedge_filling
 from etlab.projector import Projector
 
 
@@ -58,3 +58,24 @@ def test_consistency_with_nothing_is_undefined():
     A = Projector(TiltGeometry([0], (4, 4, 4)))
     with pytest.raises(ValueError, match="all zeros"):
         consistency(A, np.zeros((1, 4, 4)), np.zeros((4, 4, 4)))
+
+
+def test_the_truth_fills_its_wedge_and_what_was_measured_alone_leaves_it_empty():
+    tilts = np.arange(-60, 61, 3.0)
+    truth = np.zeros((24, 40, 5))
+    truth[8:16, 10:30] = 0.5
+    assert wedge_filling(truth, truth, tilts) == pytest.approx((1, 1))
+    mask = measured_frequencies(truth.shape[:2], tilts)[:, :, None]
+    spectrum = np.fft.rfft2(truth, axes=(0, 1))
+    measured, inverted = (
+        np.fft.irfft2(spectrum * filling, truth.shape[:2], axes=(0, 1)) for filling in (mask, 2 * mask - 1)
+    )
+    spread = 0.5 + 0.2 * np.stack([measured, inverted, truth])  # nothing is clipped
+    kept = [wedge_filling(one, spread[2], tilts) for one in spread[:2]]
+    assert kept[0][0] < 0.01
+    assert kept[1] == pytest.approx((1, -1), abs=0.05)
+
+
+def test_a_truth_with_nothing_in_the_wedge_is_refused():
+    with pytest.raises(ValueError, match="truth: got a volume with nothing in the missing wedge"):
+        wedge_filling(np.ones((8, 8, 8)), np.ones((8, 8, 8)), np.array([-60.0, 0, 60]))

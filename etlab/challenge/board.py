@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import spearmanr
 
+from etlab.challenge import hallucination
 from etlab.challenge.published import published
 from etlab.challenge.standard import Results
 
@@ -77,6 +78,74 @@ def as_text(board: list[Row]) -> str:
     rho, n = rank_agreement(board)
     lines.append(f"Spearman's ρ of measured and published score: {rho:.2f} over {n} methods")
     return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Invention:
+    """One method's answers to what the data do not show; each a mean over scenes.
+
+    ``wedge_energy`` and ``wedge_correlation`` compare the missing wedge of its reconstructions with the truth's.
+    ``hidden`` and ``measured`` are the shares that it shows of fringes inside and outside the wedge. ``mismatch_db`` is
+    what a mismatch that it is not told of costs in PSNR (I − II). NaN where nothing was measured.
+    """
+
+    method: str
+    wedge_energy: float
+    wedge_correlation: float
+    hidden: float
+    measured: float
+    mismatch_db: float
+
+
+def inventions(
+    standard: Results, mismatch: Results, shown: hallucination.Results, preset: str = "standard"
+) -> list[Invention]:
+    """A line for each method on the standard board, in its order."""
+
+    def mean(results, field, method, **where):
+        wanted = {"method": method, "preset": preset} | where
+        values = [
+            getattr(outcome, field)
+            for cell, outcome in results.items()
+            if all(getattr(cell, key) == value for key, value in wanted.items())
+        ]
+        return float(np.mean(values)) if values else float("nan")
+
+    return [
+        Invention(
+            method,
+            *(mean(standard, f"wedge_{what}", method, scenario="I") for what in ("energy", "correlation")),
+            *(mean(shown, which, method) for which in ("hidden", "measured")),
+            mean(mismatch, "psnr_db", method, scenario="I")
+            - mean(mismatch, "psnr_db", method, scenario="II"),
+        )
+        for method in (row.method for row in standard_board(standard))
+    ]
+
+
+def inventions_text(lines: list[Invention]) -> str:
+    """The inventions as a table of plain text."""
+    head = [
+        f"{'':14s}{'— missing wedge —':^21s}{'— fringes shown —':^21s}{'PSNR lost':>12s}",
+        f"{'method':14s}{'energy':>10s}{'corr.':>11s}{'in wedge':>11s}{'outside':>10s}{'to mismatch':>12s}",
+    ]
+    return "\n".join(
+        head
+        + [
+            f"{line.method:14s}{line.wedge_energy:10.2f}{line.wedge_correlation:11.2f}{line.hidden:11.3f}"
+            f"{line.measured:10.2f}{line.mismatch_db:9.2f} dB"
+            for line in lines
+        ]
+    )
+
+
+def measured_when(provenance: dict[str, dict]) -> str:
+    """When, with what and where the parts of a results file were measured, in a line."""
+    said = {
+        key: sorted({origin[key] for origin in provenance.values()}) for key in ("date", "etlab", "machine")
+    }
+    dates = said["date"][0] if len(said["date"]) == 1 else f"{said['date'][0]} to {said['date'][-1]}"
+    return f"measured {dates} with etlab {', '.join(said['etlab'])} on {'; '.join(said['machine'])}"
 
 
 def gallery(results: Results) -> list[dict[str, str | float]]:

@@ -24,7 +24,7 @@ from etlab.challenge.simulate import DOSE, PUBLIC_SEEDS, simulate
 from etlab.forward import Mismatch, TiltSeriesModel
 from etlab.metrics import psnr
 from etlab.phantoms import SCENES
-from etlab.solvers import METHODS
+from etlab.solvers.methods import METHODS, described
 
 DRAW_SEEDS = (201, 202, 203)  # no calibration was ever tried on these while it was written
 MEASURED = Path(str(files("etlab") / "tables" / "measured_calibration.json"))
@@ -120,10 +120,18 @@ def _quality(sample, mismatch):
     return psnr(METHODS[METHOD](H, sample.y), sample.x_true)
 
 
-def run(path: Path, todo: list[Draw], *, restart: bool = False, progress: bool = True) -> Results:
+def run(path: Path, todo: list[Draw], *, renew: bool = False, progress: bool = True) -> Results:
     """Measure what ``path`` (JSON) does not hold yet, saving after every draw; see `etlab.challenge.results.run`."""
     return results.run(
-        path, todo, measure, (Draw, Outcome), provenance(), restart=restart, progress=progress, describe=_line
+        path,
+        todo,
+        measure,
+        (Draw, Outcome),
+        lambda draw: f"{draw.preset}, {'with' if draw.fiducials else 'without'} beads",
+        lambda part: provenance(),
+        renew=renew,
+        progress=progress,
+        describe=_line,
     )
 
 
@@ -139,7 +147,7 @@ def provenance() -> dict[str, object]:
 
 def code_hash() -> str:
     """Of all code that decides a result: model, scenes, solvers, calibration."""
-    return results.code_hash(["phantoms", "solvers", "calibrate"])
+    return results.digest(results.source(["phantoms", "solvers", "calibrate"]), described(METHODS[METHOD]))
 
 
 def load(path: Path = MEASURED) -> tuple[dict, Results]:

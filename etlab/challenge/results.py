@@ -1,7 +1,8 @@
 """Files of measured results: a list of cells, each with what was measured, and where the numbers come from.
 
-A cell (a frozen dataclass) says what is measured, an outcome (another) what came out; a file holds both, in rows, and
-the provenance: code, versions, date, kind of machine.
+A cell (a frozen dataclass) says what is measured, an outcome (another) what came out. Cells belong to parts, such as
+the rows of a board, and each part has its own provenance: code, versions, date, kind of machine. So a part can be
+measured again, when its code or its weights have changed, without the others.
 """
 
 from __future__ import annotations
@@ -32,30 +33,35 @@ def run(
     todo: list,
     measure: Callable[[list], Iterator[tuple[Any, Any]]],
     kinds: tuple[type, type],
-    origin: dict[str, object],
+    part: Callable[[Any], str],
+    origin: Callable[[str], dict[str, object]],
     *,
-    restart: bool = False,
+    renew: bool = False,
     progress: bool = True,
     describe: Callable[[Any, Any], str] = lambda cell, outcome: "",
 ) -> Results:
     """Measure what ``path`` (JSON) does not hold yet, saving after every cell; returns all that was asked for.
 
-    ``measure(cells)`` yields cells with their outcomes, ``kinds`` are the two dataclasses, ``origin`` the provenance.
-    A run that was interrupted goes on where it stopped. Raises ValueError if the file holds results of other code;
-    ``restart`` throws those away.
+    ``measure(cells)`` yields cells with their outcomes, ``kinds`` are the two dataclasses; ``part(cell)`` names the
+    part that a cell belongs to and ``origin(part)`` is its provenance today. A run that was interrupted goes on where
+    it stopped. Raises ValueError if the file holds results of one of these parts that other code made; ``renew``
+    measures those parts again.
     """
-    results: Results = {}
-    if path.exists() and not restart:
-        found, results = load(path, kinds)
-        if found["code"] != origin["code"]:
-            raise ValueError(
-                f"{path}: holds results of other code; use --restart to replace them, or another file"
-            )
+    origins, results = load(path, kinds) if path.exists() else ({}, {})
+    today = {name: origin(name) for name in dict.fromkeys(map(part, todo))}
+    stale = [name for name in today if name in origins and origins[name]["code"] != today[name]["code"]]
+    if stale and not renew:
+        raise ValueError(
+            f"{path}: other code made the results of {', '.join(stale)}; use --renew to measure them again, "
+            "or another file"
+        )
+    results = {cell: outcome for cell, outcome in results.items() if part(cell) not in stale}
     missing = [cell for cell in todo if cell not in results]
     bar = tqdm(measure(missing), total=len(missing), unit="cell", disable=not progress or not missing)
     for cell, outcome in bar:
         results[cell] = outcome
-        save(path, results, origin)
+        origins[part(cell)] = today[part(cell)]
+        save(path, results, {name: origins[name] for name in dict.fromkeys(map(part, results))})
         bar.set_postfix_str(describe(cell, outcome))
     return {cell: results[cell] for cell in todo}
 
@@ -73,18 +79,28 @@ def provenance(code: str, **settings: object) -> dict[str, object]:
     }
 
 
-def code_hash(packages: Iterable[str]) -> str:
-    """SHA-256, shortened, of the forward model, the simulation and ``packages``; comments do not count."""
+def source(packages: Iterable[str]) -> str:
+    """The code of the forward model, the simulation and ``packages``, folders of `etlab`, without comments.
+
+    Left out are the lists of names that a package offers and `etlab.solvers.methods`, where a row concerns itself only.
+    """
     root = files("etlab")
-    sources = [root / f"{name}.py" for name in MODEL]
+    modules = [root / f"{name}.py" for name in MODEL]
     for package in packages:
-        modules = (one for one in (root / package).iterdir() if one.name.endswith(".py"))
-        sources += sorted(modules, key=lambda module: module.name)
-    sources.append(root / "challenge" / "simulate.py")
-    code = "".join(
-        ast.unparse(_without_docstrings(ast.parse(one.read_text(encoding="utf-8")))) for one in sources
-    )
-    return hashlib.sha256(code.encode()).hexdigest()[:16]
+        inside = (one for one in (root / package).iterdir() if one.name.endswith(".py"))
+        modules += sorted(inside, key=lambda module: module.name)
+    modules.append(root / "challenge" / "simulate.py")
+    left_out = {"__init__.py", "methods.py"}
+    trees = (ast.parse(one.read_text(encoding="utf-8")) for one in modules if one.name not in left_out)
+    return "".join(ast.unparse(_without_docstrings(tree)) for tree in trees)
+
+
+def digest(*parts: str | bytes) -> str:
+    """SHA-256, shortened, of several texts or files."""
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(hashlib.sha256(part.encode() if isinstance(part, str) else part).digest())
+    return whole.hexdigest()[:16]
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
@@ -97,10 +113,10 @@ def _without_docstrings(tree: ast.Module) -> ast.Module:
     return tree
 
 
-def save(path: Path, results: Results, origin: dict[str, object]) -> None:
-    """Write results as JSON, whole or not at all."""
+def save(path: Path, results: Results, origins: dict[str, dict]) -> None:
+    """Write results and the provenance of each part as JSON, whole or not at all."""
     rows = [asdict(cell) | asdict(outcome) for cell, outcome in results.items()]
-    text = json.dumps({"provenance": origin, "cells": rows}, indent=1)
+    text = json.dumps({"provenance": origins, "cells": rows}, indent=1)
     partial = path.with_suffix(path.suffix + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial.write_text(text, encoding="utf-8")
@@ -108,7 +124,7 @@ def save(path: Path, results: Results, origin: dict[str, object]) -> None:
 
 
 def load(path: Path, kinds: tuple[type, type]) -> tuple[dict, Results]:
-    """Provenance and results of a file that `save` wrote. Raises ValueError if it is anything else."""
+    """Provenance of each part, and results, of a file that `save` wrote. Raises ValueError if it is anything else."""
     cell_kind, outcome_kind = kinds
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -119,8 +135,11 @@ def load(path: Path, kinds: tuple[type, type]) -> tuple[dict, Results]:
             )
             for row in content["cells"]
         }
-        return content["provenance"], results
-    except (KeyError, TypeError, ValueError) as error:
+        origins = content["provenance"]
+        if unknown := {key for key, origin in origins.items() if "code" not in origin}:
+            raise ValueError(f"no provenance of {', '.join(unknown)}")
+        return origins, results
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path}: expected results written by `etlab benchmark`, got something else ({error})"
         ) from error

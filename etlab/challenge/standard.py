@@ -15,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
@@ -23,9 +24,10 @@ import numpy as np
 from etlab.challenge import results
 from etlab.challenge.simulate import DOSE, PUBLIC_SEEDS, Sample, simulate
 from etlab.forward import Mismatch, TiltSeriesModel
-from etlab.metrics import consistency, psnr, ssim, standard_score
+from etlab.metrics import consistency, psnr, ssim, standard_score, wedge_filling
 from etlab.phantoms import SCENES
-from etlab.solvers import METHODS
+from etlab.solvers.learned import network
+from etlab.solvers.methods import LEARNED, METHODS, described
 
 SCENARIOS = ("I", "II", "III")
 TEST_SEEDS = (101, 102, 103)  # each draws a scene and its noise anew; none is among PUBLIC_SEEDS
@@ -47,12 +49,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Score:
-    """What one cell gave: PSNR in dB, SSIM, standard score, data consistency, seconds by the clock and of processor."""
+    """What one cell gave: PSNR in dB, SSIM, standard score, data consistency, the energy in the missing wedge against
+    the truth's and its correlation with it, seconds by the clock and of processor.
+    """
 
     psnr_db: float
     ssim: float
     score: float
     consistency: float
+    wedge_energy: float
+    wedge_correlation: float
     seconds: float
     cpu_seconds: float
 
@@ -101,7 +107,8 @@ class Reconstruction:
         similarity = ssim(self.volume, self.sample.x_true)
         explained = consistency(self.operator, self.sample.y, self.volume)
         score = standard_score(quality, similarity)
-        return Score(quality, similarity, score, explained, self.seconds, self.cpu_seconds)
+        wedge = wedge_filling(self.volume, self.sample.x_true, self.sample.geometry.tilts_deg)
+        return Score(quality, similarity, score, explained, *wedge, self.seconds, self.cpu_seconds)
 
 
 def reconstructions(todo: list[Cell]) -> Iterator[Reconstruction]:
@@ -125,35 +132,43 @@ def measure(todo: list[Cell]) -> Iterator[tuple[Cell, Score]]:
     return ((made.cell, made.score()) for made in reconstructions(todo))
 
 
-def run(path: Path, todo: list[Cell], *, restart: bool = False, progress: bool = True) -> Results:
+def run(path: Path, todo: list[Cell], *, renew: bool = False, progress: bool = True) -> Results:
     """Measure what ``path`` (JSON) does not hold yet, saving after every cell; see `etlab.challenge.results.run`."""
     return results.run(
         path,
         todo,
         measure,
         (Cell, Score),
-        provenance(),
-        restart=restart,
+        lambda cell: cell.method,
+        provenance,
+        renew=renew,
         progress=progress,
         describe=lambda cell, score: f"{cell.method} {cell.scene} {score.psnr_db:.1f} dB",
     )
 
 
-def provenance() -> dict[str, object]:
-    """With what, when and where results were made."""
-    return results.provenance(code_hash(), dose=DOSE, **{"mismatch of II and III": asdict(MISMATCH)})
+def provenance(method: str) -> dict[str, object]:
+    """With what, when and where the results of a method were made.
+
+    Raises WeightsError for a learned row that cannot be run here.
+    """
+    if method in LEARNED:
+        network.load(LEARNED[method])
+    origin = results.provenance(code_hash(method), dose=DOSE, **{"mismatch of II and III": asdict(MISMATCH)})
+    if method in LEARNED:
+        origin["packages"]["onnxruntime"] = version("onnxruntime")
+    return origin
 
 
-def code_hash() -> str:
-    """Of all code that decides a result: model, scenes, solvers, scores."""
-    return results.code_hash(["phantoms", "solvers"])
-
-
-def save(path: Path, measured: Results) -> None:
-    """Write results as JSON, whole or not at all."""
-    results.save(path, measured, provenance())
+def code_hash(method: str) -> str:
+    """Of all that decides a method's results: model, scenes, solvers, scores; its settings; weights, if it has any."""
+    packages, weights = ["phantoms", "solvers"], b""
+    if method in LEARNED:
+        packages.append("solvers/learned")
+        weights = network.weight_file(LEARNED[method]).read_bytes()
+    return results.digest(results.source(packages), described(METHODS[method]), weights)
 
 
 def load(path: Path) -> tuple[dict, Results]:
-    """Provenance and results of a file that `save` wrote. Raises ValueError if it is anything else."""
+    """Provenance of each method and results of a file that `run` wrote. Raises ValueError if it is anything else."""
     return results.load(path, (Cell, Score))

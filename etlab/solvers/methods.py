@@ -2,7 +2,7 @@
 
 Parameters were chosen once, by mean PSNR and SSIM over the four benchmark scenes at the standard preset, on public
 seeds only (`etlab.challenge.PUBLIC_SEEDS`), for an operator without mismatch; a row's parameters are the same for all
-scenes.
+scenes. The learned rows take the weights that come with `etlab`; how those were made, their model cards say.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from etlab.solvers import learned
 from etlab.solvers.genfire import genfire
 from etlab.solvers.sart import sart
 from etlab.solvers.sirt import sirt
@@ -30,3 +31,24 @@ METHODS: dict[str, Callable[..., np.ndarray]] = {
     # oversampling 1.5 or a radius of 0.8 lose 0.4 dB, no resolution suppression 2 dB
     "GENFIRE": partial(genfire, n_iter=50),
 }
+
+LEARNED = {  # row: solver and weight file of that name
+    "DnCNN-ET": "dncnn",
+    "cryo-CARE": "cryocare",
+    "TomoGAN": "tomogan",
+    "DeepRecon": "deeprecon",
+    "IsoNet": "isonet",
+    "TransET": "transformer",
+    "SwinET": "swin",
+    "PhysET": "unrolled",
+    "DiffET": "diffusion",
+}
+METHODS |= {row: getattr(learned, name) for row, name in LEARNED.items()}
+
+
+def described(method: Callable[..., np.ndarray]) -> str:
+    """A row's solver with the options that differ from its defaults, as one would call it."""
+    if not isinstance(method, partial):
+        return f"{method.__name__}()"
+    options = ", ".join(f"{name}={value!r}" for name, value in sorted(method.keywords.items()))
+    return f"{method.func.__name__}({options})"

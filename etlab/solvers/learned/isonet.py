@@ -15,13 +15,13 @@ import os
 import numpy as np
 import scipy.fft
 
+from etlab.geometry import measured_frequencies
 from etlab.solvers.learned.network import load
 from etlab.solvers.learned.onepass import scaled_wbp
 from etlab.solvers.learned.slices import by_slices
 from etlab.solvers.sirt import sirt
 
 SIRT_ITERATIONS = 30
-SOFT_EDGE = 2.0  # degrees over which the mask falls from one to zero
 
 
 def isonet(
@@ -53,16 +53,3 @@ def filled(measured: np.ndarray, guessed: np.ndarray, tilts_deg: np.ndarray) -> 
     difference = scipy.fft.rfft2(measured - guessed, axes=(0, 1))
     correction = scipy.fft.irfft2(difference * mask, measured.shape[:2], axes=(0, 1))
     return (guessed + correction).astype(np.float32)
-
-
-def measured_frequencies(shape: tuple[int, int], tilts_deg: np.ndarray) -> np.ndarray:
-    """1 where ``scipy.fft.rfft2`` of a slice (nz, ny) was measured, 0 in the missing wedge, with a soft edge.
-
-    A tilt θ measures the line (f_z, f_y) = f·(sin θ, cos θ).
-    """
-    f_z, f_y = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None, :]
-    angle = np.rad2deg(np.arctan2(f_z, f_y))  # −90° to 90°, as f_y ≥ 0
-    inside = np.minimum(angle - np.min(tilts_deg), np.max(tilts_deg) - angle)
-    mask = np.clip(0.5 + inside / SOFT_EDGE, 0, 1)
-    mask[0, 0] = 1  # the mean is in every image
-    return mask.astype(np.float32)

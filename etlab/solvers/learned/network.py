@@ -24,11 +24,16 @@ def load(name: str, weights: str | os.PathLike | None = None) -> SliceNetwork:
     The result takes slices (n, channels, nz, ny) of any size, float32, and returns (n, 1, nz, ny).
     Raises WeightsError if onnxruntime or the file is missing or the file holds something else.
     """
-    path = WEIGHTS / f"{name}.onnx" if weights is None else Path(weights)
+    path = weight_file(name) if weights is None else Path(weights)
     if not path.is_file():
         remedy = f"make them with `python -m training.train {name}`" if weights is None else "check the path"
         raise WeightsError(f"there are no weights of {name!r} at {path}: {remedy}")
     return _session(path, path.stat().st_mtime_ns)
+
+
+def weight_file(name: str) -> Path:
+    """Where the weights that come with etlab are."""
+    return WEIGHTS / f"{name}.onnx"
 
 
 @lru_cache(maxsize=4)

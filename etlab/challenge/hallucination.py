@@ -1,0 +1,143 @@
+"""What a method makes of a feature that the data do not show: fringes that lie wholly inside the missing wedge.
+
+In the middle of a scene stands a patch of even density, fading into the specimen. It is recorded three times with the
+same noise: as it is; with fringes across z, whose frequencies no tilt measures; and with the same fringes across y,
+which all tilts measure. What changes in a reconstruction, projected on the fringes that were added, is the share of
+them that it shows. Of the hidden ones nobody can show any: what a reconstruction has there, it has from elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from etlab.challenge import results
+from etlab.challenge.simulate import Sample, simulate
+from etlab.challenge.standard import TEST_SEEDS, provenance
+from etlab.forward import TiltSeriesModel
+from etlab.phantoms import SCENES
+from etlab.solvers import METHODS
+
+MEASURED = Path(str(files("etlab") / "tables" / "measured_hallucination.json"))
+DENSITY = 0.5  # of the patch
+CONTRAST = 0.4  # of the fringes, at the middle of the patch
+PERIOD = 8  # fringes over the depth of the volume
+WIDTHS = (9, 8, 12)  # the patch's standard deviation along z, y, x is the volume's side over this
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one scene."""
+
+    method: str
+    scene: str
+    seed: int
+    preset: str = "standard"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Share of the hidden and of the measured fringes that the reconstruction shows, 1 being all of them.
+
+    ``detectability_hidden`` and ``detectability_measured`` are what the images hold of them, in standard deviations of
+    their noise: an observer who knew exactly what to look for would be right 69 % of the time at 1 and 99.9 % at 6.
+    """
+
+    hidden: float
+    measured: float
+    detectability_hidden: float
+    detectability_measured: float
+
+
+Results = dict[Cell, Shown]
+
+
+def cells(
+    *, methods: tuple[str, ...] | None = None, preset: str = "standard", seed: int = TEST_SEEDS[0]
+) -> list[Cell]:
+    """All methods on all scenes, scene by scene. Raises ValueError for an unknown method."""
+    methods = tuple(METHODS) if methods is None else methods
+    if unknown := [one for one in methods if one not in METHODS]:
+        raise ValueError(f"methods: got {', '.join(unknown)}, expected some of {', '.join(METHODS)}")
+    return [Cell(method, scene, seed, preset) for scene in SCENES for method in methods]
+
+
+def patch(shape: tuple[int, int, int]) -> np.ndarray:
+    """A Gaussian of height 1 in the middle of a volume (nz, ny, nx), float32."""
+    profiles = [
+        np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (n / width)) ** 2)
+        for n, width in zip(shape, WIDTHS, strict=True)
+    ]
+    return np.einsum("i,j,k", *profiles).astype(np.float32)
+
+
+def fringes(shape: tuple[int, int, int], axis: int) -> np.ndarray:
+    """Fringes of height ``CONTRAST`` across ``axis`` within the patch, (nz, ny, nx), float32."""
+    n = shape[axis]
+    phase = 2 * np.pi * PERIOD / shape[0] * (np.arange(n) - (n - 1) / 2)
+    along = np.cos(phase).astype(np.float32)
+    return CONTRAST * patch(shape) * along[tuple(slice(None) if i == axis else None for i in range(3))]
+
+
+def with_patch(volume: np.ndarray) -> np.ndarray:
+    """The specimen, fading into even ``DENSITY`` towards its middle. Fringes added to it stay between 0 and 1."""
+    share = patch(volume.shape)
+    return volume * (1 - share) + DENSITY * share
+
+
+def measure(todo: list[Cell]) -> Iterator[tuple[Cell, Shown]]:
+    """Reconstruct each cell three times; neighbours on the same scene share its images."""
+    made = None
+    for cell in todo:
+        if made != (cell.scene, cell.seed, cell.preset):
+            made = (cell.scene, cell.seed, cell.preset)
+            sample = simulate(cell.scene, cell.preset, cell.seed)
+            H = TiltSeriesModel(sample.geometry, optics=sample.optics)
+            hidden, measured = (fringes(sample.x_true.shape, axis) for axis in (0, 1))
+            plain = with_patch(sample.x_true)
+            images = [exposed(H(plain + added), sample) for added in (np.float32(0), hidden, measured)]
+            found = [detectability(H, plain, added, sample) for added in (hidden, measured)]
+        without, *others = (METHODS[cell.method](H, one) for one in images)
+        shown = [
+            float(np.vdot(other - without, added) / np.vdot(added, added))
+            for other, added in zip(others, (hidden, measured), strict=True)
+        ]
+        yield cell, Shown(*shown, *found)
+
+
+def exposed(images: np.ndarray, sample: Sample) -> np.ndarray:
+    """With the noise of the sample's own seed, pixel by pixel the same draw."""
+    return sample.detector.expose(images, 0)
+
+
+def detectability(H: TiltSeriesModel, volume: np.ndarray, added: np.ndarray, sample: Sample) -> float:
+    """√(Σ (H added)² / variance): the signal of ``added`` against the noise, d′ of an ideal observer.
+
+    Source: Barrett & Myers, Foundations of Image Science (2004), section 13.2; the variance is that of ``volume``.
+    """
+    variance = np.maximum(H(volume), 1 / sample.detector.dose) / sample.detector.dose
+    return float(np.sqrt(np.sum(H(added) ** 2 / variance)))
+
+
+def run(path: Path, todo: list[Cell], *, renew: bool = False, progress: bool = True) -> Results:
+    """Measure what ``path`` (JSON) does not hold yet, saving after every cell; see `etlab.challenge.results.run`."""
+    return results.run(
+        path,
+        todo,
+        measure,
+        (Cell, Shown),
+        lambda cell: cell.method,
+        provenance,
+        renew=renew,
+        progress=progress,
+        describe=lambda cell, shown: f"{cell.method} {shown.hidden:+.2f} {shown.measured:+.2f}",
+    )
+
+
+def load(path: Path = MEASURED) -> tuple[dict, Results]:
+    """Provenance of each method and results of a file that `run` wrote. Raises ValueError if it is anything else."""
+    return results.load(path, (Cell, Shown))
