@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from etlab.arrays import checked
-from etlab.calibrate.crossval import MIN_TILTS, cross_validate
+from etlab.calibrate.checks import checked_ranges, checked_series
+from etlab.calibrate.crossval import cross_validate
+from etlab.calibrate.estimate import PARAMETERS
 from etlab.calibrate.fiducials import calibrate_with_beads
 from etlab.calibrate.flatness import film_tilt
 from etlab.calibrate.moments import moment_gradient
@@ -20,7 +21,6 @@ from etlab.forward import Mismatch, Optics
 from etlab.geometry import TiltGeometry
 from etlab.phantoms import Fiducials
 
-PARAMETERS = tuple(parameter.name for parameter in fields(Mismatch))
 UNITS = {"tilt_angle": "°", "tilt_axis": "°", "defocus_gradient": " nm/µm"}
 FEW_PIXELS = 1_000_000  # in y, below which starting threads takes longer than they save
 AROUND = 0.2  # degrees about the beads' φ in which cross-validation looks again
@@ -100,9 +100,7 @@ def calibrate(
     shapes that do not fit.
     """
     ranges = checked_ranges(spec_ranges)
-    if geometry.n_tilts < MIN_TILTS:
-        raise ValueError(f"y: got {geometry.n_tilts} tilts, expected at least {MIN_TILTS}")
-    y = checked("y", y, geometry.images_shape)
+    y = checked_series(y, geometry)
     if np.ptp(y) == 0:
         raise ValueError(f"y: got constant images (all {y.flat[0]:g}), expected a tilt series of a specimen")
     n_threads = 1 if y.size < FEW_PIXELS else None
@@ -121,25 +119,16 @@ def calibrate(
     )
     if found:
         mismatch, std, diagnostics = _with_beads(y, geometry, optics, found, n_threads, record)
-        notes = list(found.notes)
     else:
         mismatch, std, diagnostics = _without_beads(y, geometry, optics, start, ranges, n_threads, record)
-        notes = []
-        if fiducials:
-            notes.append(
-                f"fiducials: of {fiducials.count} declared beads too few were found on one plane; "
-                "calibrated without beads"
-            )
     if not np.isfinite(std.tilt_angle):
-        notes.append("tilt_angle not identifiable without a flat reference: its std is infinite")
         mismatch = replace(mismatch, tilt_angle=start.tilt_angle)
-    mismatch = Mismatch(
-        **{name: float(np.clip(getattr(mismatch, name), *ranges[name])) for name in PARAMETERS}
-    )
+    mismatch = _cut(mismatch, ranges)
     record("done", mismatch)
+    notes = _notes(fiducials, found, std)
     for note in notes:
         warnings.warn(note, CalibrationWarning, stacklevel=2)
-    return Calibration(mismatch, std, tuple(record.steps), diagnostics | {"notes": tuple(notes)})
+    return Calibration(mismatch, std, tuple(record.steps), diagnostics | {"notes": notes})
 
 
 def _with_beads(y, geometry, optics, found, n_threads, record):
@@ -171,19 +160,22 @@ def _without_beads(y, geometry, optics, start, ranges, n_threads, record):
     return mismatch, std, {"mode": "no beads", "film": film, "axis": axis, "moments": gradient}
 
 
-def checked_ranges(spec_ranges: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-    """The three ranges as floats, in the order of `Mismatch`, or an error naming what is wrong."""
-    if set(spec_ranges) != set(PARAMETERS):
-        raise ValueError(f"spec_ranges: got {sorted(spec_ranges)}, expected {', '.join(PARAMETERS)}")
-    ranges = {}
-    for name in PARAMETERS:
-        low, high = (float(bound) for bound in spec_ranges[name])
-        if not (np.isfinite([low, high]).all() and low < high):
-            raise ValueError(
-                f"spec_ranges[{name!r}]: got ({low:g}, {high:g}), expected (min, max) with min < max"
-            )
-        ranges[name] = low, high
-    return ranges
+def _cut(mismatch, ranges):
+    """Cut to the ranges."""
+    return Mismatch(**{name: float(np.clip(getattr(mismatch, name), *ends)) for name, ends in ranges.items()})
+
+
+def _notes(fiducials, found, std):
+    """What a user should know: where the data contradict what was declared, and what they do not tell."""
+    notes = list(found.notes) if found else []
+    if fiducials and not found:
+        notes.append(
+            f"fiducials: of {fiducials.count} declared beads too few were found on one plane; "
+            "calibrated without beads"
+        )
+    if not np.isfinite(std.tilt_angle):
+        notes.append("tilt_angle not identifiable without a flat reference: its std is infinite")
+    return tuple(notes)
 
 
 class _Record:

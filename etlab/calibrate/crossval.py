@@ -29,7 +29,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from etlab.arrays import checked
+from etlab.calibrate.checks import checked_bounds, checked_series
 from etlab.calibrate.estimate import Estimate
 from etlab.forward import Mismatch, Optics, TiltSeriesModel
 from etlab.geometry import TiltGeometry
@@ -47,7 +47,6 @@ ENOUGH = 64  # pixels across the field; a wider one is binned
 ANTIALIAS = 0.7  # pixels
 LAM_PER_NOISE = 0.22  # λ of `tv` for noise of standard deviation 1 in the images that it sees
 N_STRIPS = 8  # along the tilt axis
-MIN_TILTS = 10
 NEARBY = 2.0  # pixels over which the signal is averaged for the weights
 FAINTEST = 0.5  # of the mean signal: no weight is larger than there, or vacuum would count most
 
@@ -74,52 +73,74 @@ def cross_validate(
     φ is unbiased. g is shrunk towards 0, as a reconstruction is smoother than the object and less blur makes up for
     it; ``std`` does not know of that.
 
-    Raises ValueError for another parameter, empty bounds, fewer than ``MIN_TILTS`` tilts or y that does not fit.
+    Raises ValueError for another parameter, empty bounds, fewer than 10 tilts or y that does not fit.
     """
     if parameter not in REACH:
         raise ValueError(
             f"parameter: got {parameter!r}, expected one of {', '.join(REACH)}; the tilt angle's offset turns the "
             "object and leaves every prediction as it was"
         )
-    low, high = bounds
-    if not low < high:
-        raise ValueError(f"bounds: got {bounds}, expected (low, high) with low < high")
-    if geometry.n_tilts < MIN_TILTS:
-        raise ValueError(f"y: got {geometry.n_tilts} tilts, expected at least {MIN_TILTS} for two halves")
-    y = checked("y", y, geometry.images_shape)
-    lam = LAM_PER_NOISE * noise(y)
-    factor = binning(geometry)
-    geometry, images, transfer = coarse(geometry, y, factor)
-    optics = optics or Optics(kappa=0)
-    optics = replace(optics, kappa=optics.kappa / factor)
-    weights = counting_weights(images)
-
-    def losses(value):
-        mismatch = replace(start, **{parameter: float(value)})
-        found = prediction_losses(
-            images,
-            weights,
-            TiltSeriesModel(geometry, mismatch=mismatch, optics=optics, n_threads=n_threads),
-            lam=lam * transfer,
-            n_iter=n_iter,
-            blurred=parameter == "defocus_gradient",
-        )
-        if callback:
-            callback(float(value), float(found.sum()))
-        return found
-
-    middle, tried, seen = (low + high) / 2, [], []
-    if high - low > 2 * REACH[parameter]:
-        tried = list(np.linspace(low, high, COARSE_TRIALS))
-        seen = [losses(value).sum() for value in tried]
-        first = np.clip(np.argmin(seen), 1, COARSE_TRIALS - 2)
-        near = slice(first - 1, first + 2)
-        middle = np.clip(vertex(np.array(tried[near]), np.array(seen[near]))[0], low, high)
+    bounds = checked_bounds("bounds", bounds)
+    y = checked_series(y, geometry)
+    losses = loss_function(
+        y,
+        geometry,
+        optics or Optics(kappa=0),
+        start,
+        parameter,
+        n_iter=n_iter,
+        callback=callback,
+        n_threads=n_threads,
+    )
+    middle, tried, seen = coarse_search(losses, bounds, REACH[parameter])
     trials = middle + REACH[parameter] * np.array([-1.0, 0, 1])
     parts = np.stack([losses(value) for value in trials])
     value, std = vertex(trials, parts)
     std = float(np.hypot(std, SHARED[parameter]))
     return Estimate(value, std, np.append(tried, trials), np.append(seen, parts.sum(axis=(1, 2))))
+
+
+def loss_function(
+    y, geometry, optics, start, parameter, *, n_iter, callback, n_threads
+) -> Callable[[float], np.ndarray]:
+    """The map of a value of ``parameter`` to its loss in parts (n_tilts, N_STRIPS), on images made `coarse`."""
+    factor = binning(geometry)
+    geometry, images, transfer = coarse(geometry, y, factor)
+    optics = replace(optics, kappa=optics.kappa / factor)
+    lam = LAM_PER_NOISE * noise(y) * transfer
+    weights = counting_weights(images)
+
+    def losses(value):
+        mismatch = replace(start, **{parameter: float(value)})
+        model = TiltSeriesModel(geometry, mismatch=mismatch, optics=optics, n_threads=n_threads)
+        blurred = parameter == "defocus_gradient"
+        found = prediction_losses(images, weights, model, lam=lam, n_iter=n_iter, blurred=blurred)
+        if callback:
+            callback(float(value), float(found.sum()))
+        return found
+
+    return losses
+
+
+def coarse_search(losses, bounds, reach) -> tuple[float, np.ndarray, np.ndarray]:
+    """Where to put three trials that lie ``reach`` apart; the trials that told it, and their losses.
+
+    Within bounds that the three trials fill, it is the middle, and nothing is tried.
+    """
+    low, high = bounds
+    if high - low <= 2 * reach:
+        return (low + high) / 2, np.empty(0), np.empty(0)
+    trials = np.linspace(low, high, COARSE_TRIALS)
+    seen = np.array([losses(value).sum() for value in trials])
+    best = np.clip(np.argmin(seen), 1, COARSE_TRIALS - 2)
+    near = slice(best - 1, best + 2)
+    return np.clip(vertex(trials[near], seen[near])[0], low, high), trials, seen
+
+
+def halves(tilts_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every second tilt in order of angle, and the others: two masks (n_tilts,)."""
+    every_second = np.argsort(np.argsort(tilts_deg)) % 2 == 0
+    return every_second, ~every_second
 
 
 def prediction_losses(images, weights, model, *, lam, n_iter, blurred) -> np.ndarray:
@@ -133,8 +154,7 @@ def prediction_losses(images, weights, model, *, lam, n_iter, blurred) -> np.nda
     upright = turn.T(images)
     found = np.empty((len(images), N_STRIPS))
     edges = np.linspace(0, images.shape[2], N_STRIPS + 1).astype(int)[:-1]
-    every_second = np.argsort(np.argsort(model.geometry.tilts_deg)) % 2 == 0
-    for judged in (every_second, ~every_second):
+    for judged in halves(model.geometry.tilts_deg):
         volume = tv(operator.subset(~judged), upright[~judged], lam=lam, n_iter=n_iter, tol=0)
         error = images[judged] - turn(operator.subset(judged)(volume))
         by_column = (weights[judged] * error**2).sum(axis=1, dtype=np.float64)

@@ -1,10 +1,14 @@
-"""One number found from data: its value, how far off it may be, and what was tried on the way."""
+"""What is sought, and one number found from data: its value, how far off it may be, what was tried on the way."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
+
+from etlab.forward import Mismatch
+
+PARAMETERS = tuple(parameter.name for parameter in fields(Mismatch))
 
 
 @dataclass(frozen=True, eq=False)

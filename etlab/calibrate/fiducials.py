@@ -82,31 +82,20 @@ def calibrate_with_beads(
     ``axis`` in degrees is where φ starts, ``gradients`` the range of g in nm/µm, scanned. ``report(stage, mismatch)``
     is called after each round.
     """
-    margin = BEYOND * (gradients[1] - gradients[0])
-    scanned = np.linspace(gradients[0] - margin, gradients[1] + margin, N_STARTS)
+    scanned = scanned_gradients(*gradients)
     bundle = Bundle(geometry, optics, fiducials, max_gradient=np.abs(scanned).max())
     fewest = max(FEWEST, HALF * fiducials.count)
     found = find_beads(y, geometry, fiducials)
     if len(found) < fewest:
         return None
     weights = certainty(gaussian_filter(y, (0, NEARBY, NEARBY)))
-    starts = (Beads(found, np.ones(len(found)), axis, float(g)) for g in scanned)
-    fit = min((bundle.fit(y, start, weights, n_iter=3) for start in starts), key=lambda fit: fit.loss)
-    under, volume = np.zeros_like(y), None
-    for n in range(ROUNDS + 1):
-        beads = fit.beads.keep(alike(fit.beads))
-        if len(beads) < fewest:
-            return None
-        fit = bundle.fit(y - under, beads, weights)
-        report(f"beads, round {n}" if n else "beads", mismatch_of(fit.beads))
-        if n == ROUNDS:
-            break
-        volume, under = background_of(y, bundle, fit.beads, volume, n_threads)
-        weights = certainty(under + bundle.render(fit.beads))
-    held = (replace(fit.beads, defocus_gradient=float(g)) for g in scanned)
-    losses = [bundle.fit(y - under, start, weights, n_iter=2, fixed_gradient=True).loss for start in held]
+    fit = first_fit(y, weights, bundle, found, axis, scanned)
+    last_round = fit_in_rounds(y, weights, bundle, fit, fewest, n_threads, report)
+    if last_round is None:
+        return None
+    fit, only_beads, weights, volume = last_round
     std = spread(fit, rng)
-    notes, radius_is_wrong = doubts(y - under, weights, bundle, fiducials, fit)
+    notes, radius_is_wrong = doubts(only_beads, weights, bundle, fiducials, fit)
     if radius_is_wrong:
         std[2] = np.inf  # a wrong radius passes for a wrong blur
     return BeadCalibration(
@@ -117,10 +106,47 @@ def calibrate_with_beads(
         found,
         plane_through(fit.beads),
         scanned,
-        np.array(losses),
+        losses_along(scanned, only_beads, weights, bundle, fit.beads),
         volume,
         notes,
     )
+
+
+def scanned_gradients(low: float, high: float) -> np.ndarray:
+    """g at which fits start, evenly spaced, a little beyond the range from ``low`` to ``high``: (N_STARTS,)."""
+    margin = BEYOND * (high - low)
+    return np.linspace(low - margin, high + margin, N_STARTS)
+
+
+def first_fit(y, weights, bundle, found, axis, gradients) -> BundleFit:
+    """The best of short fits to images with all that is in them, one from each of ``gradients``."""
+    starts = (Beads(found, np.ones(len(found)), axis, float(g)) for g in gradients)
+    return min((bundle.fit(y, start, weights, n_iter=3) for start in starts), key=lambda fit: fit.loss)
+
+
+def fit_in_rounds(y, weights, bundle, fit, fewest, n_threads, report):
+    """Fit the beads, learn what lies under them, take it away and fit again, ``ROUNDS`` times; outliers go first.
+
+    The last fit, the images and weights it was made with, and the volume of what is not bead; or None if fewer than
+    ``fewest`` beads are left.
+    """
+    only_beads, volume = y, None
+    for n in range(ROUNDS + 1):
+        if n:
+            volume, under = background_of(y, bundle, fit.beads, volume, n_threads)
+            only_beads, weights = y - under, certainty(under + bundle.render(fit.beads))
+        beads = fit.beads.keep(alike(fit.beads))
+        if len(beads) < fewest:
+            return None
+        fit = bundle.fit(only_beads, beads, weights)
+        report(f"beads, round {n}" if n else "beads", mismatch_of(fit.beads))
+    return fit, only_beads, weights, volume
+
+
+def losses_along(gradients, images, weights, bundle, beads) -> np.ndarray:
+    """Loss of the best fit with g held at each of ``gradients``."""
+    held = (replace(beads, defocus_gradient=float(g)) for g in gradients)
+    return np.array([bundle.fit(images, at, weights, n_iter=2, fixed_gradient=True).loss for at in held])
 
 
 def background_of(y, bundle, beads, x0, n_threads):

@@ -27,17 +27,17 @@ LNCS 1883 (2000) §9.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy.fft
 from scipy.ndimage import laplace
 from scipy.sparse.linalg import LinearOperator, cg
 
-from etlab.forward import Detector, Mismatch, TiltSeriesModel
+from etlab.calibrate.estimate import PARAMETERS
+from etlab.forward import Detector, TiltSeriesModel
 from etlab.solvers import sirt
 
-PARAMETERS = tuple(parameter.name for parameter in fields(Mismatch))
 # of the mean signal: no pixel counts as darker. A pixel without electrons would have no noise and infinite weight,
 # while the model, which is band-limited, is not zero there to the last digit.
 LEAST_SIGNAL = 0.02
@@ -101,9 +101,26 @@ def bound_object_unknown(
         raise ValueError(f"n_iter: got {n_iter}, expected at least 1")
     rates = model.jacobian(volume)
     weights = inverse_variance(model(volume), detector)
+    F_xx = object_information(model, weights, smoothness)
+    M = preconditioner(model, float(weights.mean()), smoothness)
+    trace = np.empty((n_iter, len(rates)))
+    imitations = []
+    for i, rate in enumerate(rates):
+        imitation, trace[:, i] = imitated(rate, model, weights, F_xx, M, n_iter)
+        imitations.append(imitation)
+    for rate, imitation in zip(rates, imitations, strict=True):
+        rate -= model(imitation)
+    information = weighted_products(rates, weights)
+    if smoothness:
+        information += smoothness * roughness_products(imitations)
+    return Bound(information, trace)
+
+
+def object_information(model: TiltSeriesModel, weights: np.ndarray, smoothness: float) -> LinearOperator:
+    """F_xx = Hᵀ W H + λ·∇ᵀ∇ for volumes in one row."""
     shape = model.geometry.volume_shape
 
-    def object_information(values):
+    def apply(values):
         x = values.reshape(shape).astype(np.float32)
         product = model.T(weights * model(x))
         if smoothness:
@@ -111,34 +128,24 @@ def bound_object_unknown(
         return product.ravel()
 
     size = int(np.prod(shape))
-    F_xx = LinearOperator((size, size), object_information, dtype=np.float64)
-    M = LinearOperator(
-        (size, size), preconditioner(model, float(weights.mean()), smoothness), dtype=np.float64
+    return LinearOperator((size, size), apply, dtype=np.float64)
+
+
+def imitated(rate, model, weights, F_xx, M, n_iter) -> tuple[np.ndarray, np.ndarray]:
+    """The object that imitates ``rate`` best, and the information that is left after each iteration (n_iter,)."""
+    mixed = model.T(weights * rate).ravel().astype(np.float64)
+    left = [float(np.sum(weights * rate**2, dtype=np.float64))]
+    x, _ = cg(
+        F_xx,
+        mixed,
+        rtol=CONVERGED,
+        maxiter=n_iter,
+        M=M,
+        # conjugate gradients start from zero, so that xᵀ F_xx x = xᵀ F_xp at every step
+        callback=lambda x: left.append(left[0] - float(x @ mixed)),
     )
-    trace = np.empty((n_iter, len(rates)))
-    prior = np.zeros((len(rates), len(rates)))
-    imitations = []
-    for i, rate in enumerate(rates):
-        mixed = model.T(weights * rate).ravel().astype(np.float64)
-        reached = [float(np.sum(weights * rate**2, dtype=np.float64))]
-        x, _ = cg(
-            F_xx,
-            mixed,
-            rtol=CONVERGED,
-            maxiter=n_iter,
-            M=M,
-            # conjugate gradients start from zero, so that xᵀ F_xx x = xᵀ F_xp at every step
-            callback=lambda x, mixed=mixed, reached=reached: reached.append(reached[0] - float(x @ mixed)),
-        )
-        trace[:, i] = np.pad(reached[1:] or reached, (0, n_iter), mode="edge")[:n_iter]
-        imitations.append(x.reshape(shape).astype(np.float32))
-    for rate, imitation in zip(rates, imitations, strict=True):
-        rate -= model(imitation)
-    if smoothness:
-        for i, one in enumerate(imitations):
-            curved = laplace(one, mode="nearest")
-            prior[i] = [-smoothness * np.vdot(curved, other) for other in imitations]
-    return Bound(weighted_products(rates, weights) + prior, trace)
+    imitation = x.reshape(model.geometry.volume_shape).astype(np.float32)
+    return imitation, np.pad(left[1:] or left, (0, n_iter), mode="edge")[:n_iter]
 
 
 def gauge_scan(
@@ -188,7 +195,13 @@ def weighted_products(rates: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.array([[np.sum(weights * one * other, dtype=np.float64) for other in rates] for one in rates])
 
 
-def preconditioner(model: TiltSeriesModel, weight: float, smoothness: float):
+def roughness_products(volumes: list[np.ndarray]) -> np.ndarray:
+    """Σ ∇a·∇b of every two of the volumes, shape (n, n)."""
+    curved = [-laplace(one, mode="nearest") for one in volumes]
+    return np.array([[np.vdot(one, other) for other in volumes] for one in curved])
+
+
+def preconditioner(model: TiltSeriesModel, weight: float, smoothness: float) -> LinearOperator:
     """Roughly F_xx⁻¹: AᵀA of n tilts is about n / (π·|f|) at a frequency f across the tilt axis, −∇² is 4·sin²(πf)."""
     geometry = model.geometry
     fz, fy, fx = np.meshgrid(
@@ -203,4 +216,5 @@ def preconditioner(model: TiltSeriesModel, weight: float, smoothness: float):
         spectrum = scipy.fft.dctn(values.reshape(geometry.volume_shape), norm="ortho")
         return scipy.fft.idctn(inverse * spectrum, norm="ortho").ravel()
 
-    return apply
+    size = inverse.size
+    return LinearOperator((size, size), apply, dtype=np.float64)

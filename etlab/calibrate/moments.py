@@ -25,8 +25,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.polynomial.legendre import legvander
 
-from etlab.arrays import checked
-from etlab.calibrate.crossval import MIN_TILTS, N_STRIPS, noise
+from etlab.calibrate.checks import checked_bounds, checked_series
+from etlab.calibrate.crossval import N_STRIPS, halves, noise
 from etlab.calibrate.estimate import Estimate
 from etlab.forward import Mismatch, Optics, TiltSeriesModel
 from etlab.geometry import TiltGeometry
@@ -57,31 +57,18 @@ def moment_gradient(
     ``std`` comes from the scatter among strips along the tilt axis and ``SHARED``; it is infinite where nothing is
     blurred.
 
-    Raises ValueError for empty bounds, fewer than ``MIN_TILTS`` tilts or y that does not fit.
+    Raises ValueError for empty bounds, fewer than 10 tilts or y that does not fit.
     """
-    low, high = bounds
-    if not low < high:
-        raise ValueError(f"bounds: got {bounds}, expected (low, high) with low < high")
-    if geometry.n_tilts < MIN_TILTS:
-        raise ValueError(f"y: got {geometry.n_tilts} tilts, expected at least {MIN_TILTS} for two halves")
-    y = checked("y", y, geometry.images_shape)
+    low, high = checked_bounds("bounds", bounds)
+    y = checked_series(y, geometry)
     lam = LAM_PER_NOISE * noise(y)
-    every_second = np.argsort(np.argsort(geometry.tilts_deg)) % 2 == 0
-    halves = (every_second, ~every_second)
-    volumes = [None, None]
+    volumes = (None, None)
     value, std, tried = (low + high) / 2, np.inf, []
     for _ in range(max_steps):
         mismatch = replace(start, defocus_gradient=float(value))
         H = TiltSeriesModel(geometry, mismatch=mismatch, optics=optics, n_threads=n_threads)
-        score, curvature = np.zeros(geometry.images_shape[2]), 0.0
-        for i, judged in enumerate(halves):
-            volumes[i] = tv(H.subset(~judged), y[~judged], lam=lam, n_iter=n_iter, tol=0, x0=volumes[i])
-            seen = H.subset(judged)
-            outside = outside_moments(seen.geometry)
-            error = outside(y[judged] - seen(volumes[i]))
-            rate = outside(seen.jacobian(volumes[i])[2])
-            score += (rate * error).sum(axis=0)
-            curvature += float((rate**2).sum())
+        volumes = reconstructed_halves(y, H, volumes, lam=lam, n_iter=n_iter)
+        score, curvature = normal_equation(y, H, volumes)
         if not curvature > 0:
             return Estimate(float(value), np.inf, np.array(tried))
         before, value = value, float(np.clip(value + score.sum() / curvature, low, high))
@@ -93,6 +80,27 @@ def moment_gradient(
         if abs(value - before) < SETTLED * std:
             break
     return Estimate(value, std, np.array(tried))
+
+
+def reconstructed_halves(y, H, x0, *, lam, n_iter) -> list[np.ndarray]:
+    """For each of the `halves`, the volume reconstructed from the other one, starting from those in ``x0``."""
+    return [
+        tv(H.subset(~judged), y[~judged], lam=lam, n_iter=n_iter, tol=0, x0=volume)
+        for judged, volume in zip(halves(H.geometry.tilts_deg), x0, strict=True)
+    ]
+
+
+def normal_equation(y, H, volumes) -> tuple[np.ndarray, float]:
+    """The Gauss–Newton step of g is Σ score / curvature: the score of each column (nx,), and the curvature."""
+    score, curvature = np.zeros(y.shape[2]), 0.0
+    for judged, volume in zip(halves(H.geometry.tilts_deg), volumes, strict=True):
+        seen = H.subset(judged)
+        outside = outside_moments(seen.geometry)
+        error = outside(y[judged] - seen(volume))
+        rate = outside(seen.jacobian(volume)[2])
+        score += (rate * error).sum(axis=0)
+        curvature += float((rate**2).sum())
+    return score, curvature
 
 
 def outside_moments(geometry: TiltGeometry) -> Callable[[np.ndarray], np.ndarray]:
