@@ -1,4 +1,8 @@
-"""Densities come out in the units they went in: a cube of density 1 is reconstructed with mean 1 by every method."""
+"""Densities come out in the units they went in: a cube of density 1 is reconstructed with mean 1.
+
+By every row that solves for the volume. A learned row answers with what it saw while it was trained, and no cube was
+among that.
+"""
 
 import numpy as np
 import pytest
@@ -6,7 +10,7 @@ import pytest
 from etlab.forward import TiltSeriesModel
 from etlab.geometry import TiltGeometry
 from etlab.projector import Projector
-from etlab.solvers import METHODS
+from etlab.solvers import LEARNED, METHODS
 
 EDGE_NM, FIELD_NM = 14.0, 32.0  # of the cube and of the volume
 FULL = np.arange(-90, 90, 3.0)
@@ -26,7 +30,7 @@ def cube(voxel_nm):
 
 @pytest.mark.parametrize("operator", ["projector", "model"])
 @pytest.mark.parametrize("voxel_nm", [0.8, 1.0, 1.25])
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in LEARNED])
 def test_a_unit_cube_has_mean_one(name, voxel_nm, operator):
     truth, inside = cube(voxel_nm)
     n = len(truth)
