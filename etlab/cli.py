@@ -119,6 +119,24 @@ def hallucination(
 
 
 @benchmark.command()
+def training(
+    weights: Annotated[
+        Path, typer.Argument(help="folder of the weights that `python -m training.study` made")
+    ],
+    out: Out = Path("training.json"),
+    renew: Renew = False,
+) -> None:
+    """Measure other trainings of the learned rows: other seeds, and scene families left out. Resumable."""
+    from etlab.challenge import training
+    from etlab.challenge.results import write_csv
+
+    with errors_in_one_line():
+        results = training.run(out, weights, training.study(), renew=renew)
+        write_csv(out.with_suffix(".csv"), training.load(out)[1])
+    typer.echo(training.as_text(results))
+
+
+@benchmark.command()
 def gallery(
     out: Annotated[Path, typer.Option("--out", "-o", help="picture to write (PNG, SVG or PDF)")] = Path(
         "gallery.png"

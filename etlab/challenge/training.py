@@ -27,6 +27,7 @@ from etlab.solvers.methods import LEARNED, METHODS, described
 
 MEASURED = Path(str(files("etlab") / "tables" / "measured_training.json"))
 SUPERVISED = ("DnCNN-ET", "TransET", "SwinET", "PhysET", "DiffET")
+FAMILIES = ("DnCNN-ET", "PhysET")  # one that sees the images once, and one that comes back to them
 TRAINING_SEEDS = (0, 1, 2)  # 0 with all scenes is what etlab ships
 
 
@@ -80,10 +81,10 @@ class Quality:
 Results = dict[Cell, Quality]
 
 
-def trainings(methods: tuple[str, ...], families: tuple[str, ...]) -> list[Training]:
-    """All seeds of ``methods``, then each of the four scenes left out of the training of ``families``."""
-    seeds = [Training(method, seed) for seed in TRAINING_SEEDS for method in methods]
-    return seeds + [Training(method, without=scene) for method in families for scene in SCENES]
+def study() -> list[Training]:
+    """All seeds of the ``SUPERVISED`` rows, then each of the four scenes left out of the training of ``FAMILIES``."""
+    seeds = [Training(method, seed) for seed in TRAINING_SEEDS for method in SUPERVISED]
+    return seeds + [Training(method, without=scene) for method in FAMILIES for scene in SCENES]
 
 
 def cells(of: list[Training]) -> list[Cell]:
@@ -155,21 +156,39 @@ def load(path: Path = MEASURED) -> tuple[dict, Results]:
 
 
 def by_seed(measured: Results, method: str) -> np.ndarray:
-    """Mean PSNR [dB] of each training of a row on all scenes, in the order of their seeds."""
-    grouped: dict[int, list[float]] = {}
-    for cell, quality in measured.items():
-        if cell.method == method and not cell.without:
-            grouped.setdefault(cell.training_seed, []).append(quality.psnr_db)
-    return np.array([np.mean(grouped[seed]) for seed in sorted(grouped)])
+    """Mean PSNR [dB] over the samples by each training of a row on all scenes, in the order of their seeds."""
+    means = [_psnr(measured, method, training_seed=seed, without="") for seed in TRAINING_SEEDS]
+    return np.array([mean for mean in means if np.isfinite(mean)])
 
 
-def on_scene(measured: Results, method: str, scene: str, *, left_out: bool) -> np.ndarray:
-    """PSNR [dB] on the samples of a scene by the training that lacked it, or by seed 0 of those that did not."""
-    without = scene if left_out else ""
-    return np.array(
-        [
-            quality.psnr_db
-            for cell, quality in measured.items()
-            if (cell.method, cell.scene, cell.without, cell.training_seed) == (method, scene, without, 0)
-        ]
-    )
+def left_out(measured: Results, method: str) -> dict[str, tuple[float, float]]:
+    """For each scene the mean PSNR [dB] on it by the training on all scenes and by the one that lacked it."""
+    return {
+        scene: tuple(
+            _psnr(measured, method, scene=scene, training_seed=0, without=without) for without in ("", scene)
+        )
+        for scene in SCENES
+    }
+
+
+def _psnr(measured, method, **where):
+    values = [
+        quality.psnr_db
+        for cell, quality in measured.items()
+        if cell.method == method and all(getattr(cell, name) == value for name, value in where.items())
+    ]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def as_text(measured: Results) -> str:
+    """Both studies as tables: PSNR by seed of training, and by scene with and without it in the training."""
+    lines = ["PSNR [dB] by training seed"]
+    for method in dict.fromkeys(cell.method for cell in measured):
+        means = by_seed(measured, method)
+        spread = f"   sd {np.std(means, ddof=1):.2f}" if len(means) > 1 else ""
+        lines.append(f"{method:12s}" + "".join(f"{mean:8.2f}" for mean in means) + spread)
+    lines.append("PSNR [dB] on a scene by the training on all, by the training without it")
+    for method in dict.fromkeys(cell.method for cell in measured if cell.without):
+        for scene, (seen, unseen) in left_out(measured, method).items():
+            lines.append(f"{method:12s}{scene:10s}{seen:8.2f}{unseen:8.2f}{unseen - seen:+8.2f}")
+    return "\n".join(lines)
