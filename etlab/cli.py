@@ -184,4 +184,11 @@ def leaderboard(
 
 
 def _or_all(method: list[str] | None) -> tuple[str, ...] | None:
-    return tuple(method) if method else None
+    """The methods asked for; if none, all that can be run here, and it is said which cannot."""
+    from etlab.challenge.standard import not_runnable
+
+    if method:
+        return tuple(method)
+    for row, reason in not_runnable().items():
+        typer.echo(f"left out: {row}: {reason}", err=True)
+    return None

@@ -36,6 +36,11 @@ LEAST_SIGNAL = 0.3  # line integral: no pixel is taken to be more certain than o
 SAME_AMPLITUDE = 0.35  # of the median amplitude: what differs more is not a bead
 SAME_PLANE = 0.75  # voxels from the plane, or
 STRAY = 5.0  # robust standard deviations, if that is more
+# of the median amplitude, standard deviation. The fit draws amplitudes together by its prior, so that noise of any
+# strength makes beads scatter by half of AMPLITUDE_SPREAD at most, 0.025. Parts of a specimen are of all brightnesses:
+# those that `alike` lets pass fill its range and scatter by about SAME_AMPLITUDE / √3, 0.2 (public scenes: 0.01–0.03
+# with beads, 0.13–0.26 without).
+ONE_KIND = 0.07
 N_RESAMPLED = 500
 ENOUGH = 0.7  # of the declared number of beads
 SHARED = 0.15  # nm/µm: error of g that all beads share, from the film continued under them (public scenes)
@@ -77,7 +82,7 @@ def calibrate_with_beads(
 ) -> BeadCalibration | None:
     """Mismatch of images y (n_tilts, n_rows, nx) from beads as declared; None if too few are found.
 
-    Too few is less than half of those declared, or than five.
+    Too few is less than half of those declared, or than five; and all of them where they are not `of_one_kind`.
 
     ``axis`` in degrees is where φ starts, ``gradients`` the range of g in nm/µm, scanned. ``report(stage, mismatch)``
     is called after each round.
@@ -91,7 +96,7 @@ def calibrate_with_beads(
     weights = certainty(gaussian_filter(y, (0, NEARBY, NEARBY)))
     fit = first_fit(y, weights, bundle, found, axis, scanned)
     last_round = fit_in_rounds(y, weights, bundle, fit, fewest, n_threads, report)
-    if last_round is None:
+    if last_round is None or not of_one_kind(last_round[0].beads):
         return None
     fit, only_beads, weights, volume = last_round
     std = spread(fit, rng)
@@ -176,6 +181,11 @@ def alike(beads: Beads) -> np.ndarray:
     slope, height, *_ = theilslopes(z[bright], y[bright])  # beads far off the plane do not tilt it
     above = np.abs(z - height - slope * y)
     return bright & (above < max(STRAY * 1.4826 * np.median(above[bright]), SAME_PLANE))
+
+
+def of_one_kind(beads: Beads) -> bool:
+    """Whether fitted beads are equally bright, as those of one batch are and parts of a specimen are not."""
+    return bool(beads.amplitudes.std() < ONE_KIND * np.median(beads.amplitudes))
 
 
 def plane_through(beads: Beads) -> np.ndarray:

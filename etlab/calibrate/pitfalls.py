@@ -85,7 +85,8 @@ def wrong_slab(
     The specimen is flat, so it fits a slab through the tilt axis, perpendicular to the beam at zero tilt; that fixes δ,
     which the data alone do not. If the specimen stands beside the tilt axis or is thicker, the slab cuts through it,
     and the δ of the least residual is the one that turns most of its mass inside: a number about the specimen, degrees
-    from the truth. A slab as thick as the volume assumes nothing and says nothing: the residual is flat.
+    from the truth. A slab as thick as the volume assumes nothing and says nothing: its residual is the same
+    whatever the truth.
     """
     slab = replace(geometry, volume_shape=(thickness, *geometry.volume_shape[1:]))
     residuals = []

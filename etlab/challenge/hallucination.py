@@ -17,7 +17,7 @@ import numpy as np
 
 from etlab.challenge import results
 from etlab.challenge.simulate import Sample, simulate
-from etlab.challenge.standard import TEST_SEEDS, provenance
+from etlab.challenge.standard import TEST_SEEDS, known_methods, provenance
 from etlab.forward import TiltSeriesModel
 from etlab.phantoms import SCENES
 from etlab.solvers import METHODS
@@ -59,11 +59,11 @@ Results = dict[Cell, Shown]
 def cells(
     *, methods: tuple[str, ...] | None = None, preset: str = "standard", seed: int = TEST_SEEDS[0]
 ) -> list[Cell]:
-    """All methods on all scenes, scene by scene. Raises ValueError for an unknown method."""
-    methods = tuple(METHODS) if methods is None else methods
-    if unknown := [one for one in methods if one not in METHODS]:
-        raise ValueError(f"methods: got {', '.join(unknown)}, expected some of {', '.join(METHODS)}")
-    return [Cell(method, scene, seed, preset) for scene in SCENES for method in methods]
+    """All methods on all scenes, scene by scene; ``methods`` by default all that can be run here.
+
+    Raises ValueError for an unknown method.
+    """
+    return [Cell(method, scene, seed, preset) for scene in SCENES for method in known_methods(methods)]
 
 
 def patch(shape: tuple[int, int, int]) -> np.ndarray:

@@ -74,11 +74,13 @@ def cells(
     scenarios: tuple[str, ...] = ("I",),
     preset: str = "standard",
 ) -> list[Cell]:
-    """All combinations, sample by sample. Raises ValueError for an unknown method or scenario or a public seed."""
-    methods = tuple(METHODS) if methods is None else methods
-    for name, given, known in (("methods", methods, METHODS), ("scenarios", scenarios, SCENARIOS)):
-        if unknown := [one for one in given if one not in known]:
-            raise ValueError(f"{name}: got {', '.join(unknown)}, expected some of {', '.join(known)}")
+    """All combinations, sample by sample; ``methods`` by default all that can be run here.
+
+    Raises ValueError for an unknown method or scenario or a public seed.
+    """
+    methods = known_methods(methods)
+    if unknown := [one for one in scenarios if one not in SCENARIOS]:
+        raise ValueError(f"scenarios: got {', '.join(unknown)}, expected some of {', '.join(SCENARIOS)}")
     if tuned := set(seeds) & set(PUBLIC_SEEDS):
         raise ValueError(f"seeds: got {sorted(tuned)}, on which parameters were chosen; expected others")
     return [
@@ -88,6 +90,26 @@ def cells(
         for scenario in scenarios
         for method in methods
     ]
+
+
+def known_methods(methods: tuple[str, ...] | None) -> tuple[str, ...]:
+    """``methods``, or all that can be run here. Raises ValueError for one that is no row of the board."""
+    if methods is None:
+        return tuple(method for method in METHODS if method not in not_runnable())
+    if unknown := [one for one in methods if one not in METHODS]:
+        raise ValueError(f"methods: got {', '.join(unknown)}, expected some of {', '.join(METHODS)}")
+    return methods
+
+
+def not_runnable() -> dict[str, str]:
+    """The learned rows that cannot be run here, each with what to do about it in a line."""
+    reasons = {}
+    for method, name in LEARNED.items():
+        try:
+            network.load(name)
+        except network.WeightsError as error:
+            reasons[method] = str(error)
+    return reasons
 
 
 @dataclass(frozen=True, eq=False)
