@@ -8,6 +8,7 @@ import pytest
 
 from etlab import plot
 from etlab.calibrate import CalibrationWarning, calibrate
+from etlab.calibrate.fiducials import calibrate_with_beads
 from etlab.challenge import simulate
 from etlab.challenge.calibration import PARAMETERS, public_ranges
 from etlab.forward import Mismatch, Optics
@@ -114,6 +115,23 @@ def test_beads_that_are_not_there(beadless, beadless_calibration):
             beadless.y, beadless.geometry, RANGES, beadless.optics, fiducials=Fiducials.for_field(64)
         )
     assert found.mismatch == beadless_calibration.mismatch
+
+
+@pytest.mark.parametrize("name", ["vesicles", "catalyst"])
+def test_parts_of_a_specimen_do_not_pass_for_beads(name):
+    """Half as many as declared lie on a plane in these; they are not equally bright."""
+    sample = simulate(name, "small", 0, TRUTH, fiducials=False)
+    found = calibrate_with_beads(
+        sample.y,
+        sample.geometry,
+        sample.optics,
+        Fiducials.for_field(64),
+        0.15,
+        RANGES["defocus_gradient"],
+        rng=np.random.default_rng(0),
+        n_threads=1,
+    )
+    assert found is None
 
 
 def test_a_wrong_contrast_is_named_and_does_no_harm(sample, calibration):

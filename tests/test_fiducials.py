@@ -10,7 +10,7 @@ from etlab.calibrate.background import Unshaded, background
 from etlab.calibrate.bead_image import PIXEL_VARIANCE, BeadImage
 from etlab.calibrate.bundle import Beads, Bundle
 from etlab.calibrate.detection import apart, find_beads
-from etlab.calibrate.fiducials import alike, doubts, plane_through, spread
+from etlab.calibrate.fiducials import SAME_AMPLITUDE, alike, doubts, of_one_kind, plane_through, spread
 from etlab.challenge import PRESETS, simulate
 from etlab.challenge.simulate import binned, refined
 from etlab.forward import Mismatch, Optics, TiltSeriesModel
@@ -147,6 +147,20 @@ def test_what_is_not_a_bead_is_left_out():
     positions = np.concatenate([POSITIONS, [[9.0, 0, 0], [5.0, 5, -5]]])
     strange = replace(beads(positions=positions), amplitudes=np.array([1.0] * 7 + [0.4]))
     assert alike(strange).tolist() == [True] * 6 + [False, False]
+
+
+@pytest.mark.parametrize("noise", [0.5, 2.0, 8.0])
+def test_noise_of_any_strength_leaves_beads_of_one_kind(bundle, noise):
+    images = bundle.render(beads())
+    noisy = images + np.random.default_rng(2).normal(0, noise, images.shape)
+    assert of_one_kind(bundle.fit(noisy, beads(), np.ones_like(images)).beads)
+
+
+def test_what_is_of_all_brightnesses_is_not_of_one_kind():
+    """Not even where each is near enough to the median to pass for a bead."""
+    amplitudes = 0.8 * (1 + np.linspace(-0.99, 0.99, len(POSITIONS)) * SAME_AMPLITUDE)
+    various = replace(beads(), amplitudes=amplitudes)
+    assert alike(various).all() and not of_one_kind(various)
 
 
 # finding them
