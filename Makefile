@@ -9,10 +9,10 @@ PIP = $(VENV)/$(INSTALL)
 LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock" --quiet
 
-.PHONY: help book serve test training labs lock clean distclean
+.PHONY: help book serve test training test-training labs lock clean distclean
 
 help: ## list what make can do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 book: $(VENV)/.book vendored/mathjax ## set up, fetch the data, execute and build the site
 	@$(RUN) -m etlab.data
@@ -31,6 +31,13 @@ test: $(VENV)/.dev ## set up, build the site and run every check
 
 training: $(TRAINING)/.made ## set up what training networks needs (.venv-training, with PyTorch)
 	@echo "ready: $(TRAINING)/bin/python -m training.train --help"
+
+# A test that skips for want of PyTorch would pass, so PyTorch is asked for first. Two at a time: each takes one core.
+test-training: $(TRAINING)/.made ## set up the same, train at a small size and check what is exported
+	@$(TRAINING)/bin/python -c "import onnxscript, torch"
+	@$(TRAINING)/bin/python -m pytest tests/test_networks.py & networks=$$!; \
+	$(TRAINING)/bin/python -m pytest tests/test_training.py tests/test_refinement.py; rest=$$?; \
+	wait $$networks && exit $$rest
 
 labs: $(VENV)/.dev ## make the students' labs from the instructor's
 	@$(RUN) tools/release_labs.py
@@ -69,9 +76,9 @@ $(TRAINING)/.made: requirements-training.txt training/torch.txt pyproject.toml
 	@sh tools/check_python.sh "$(PYTHON)"
 	@test -x $(TRAINING)/bin/python || $(PYTHON) -m venv --clear $(TRAINING)
 	@echo "installing what training needs into $(TRAINING) (a minute or two, longer if PyTorch brings CUDA)"
-	@$(TRAINING)/$(INSTALL) -r requirements-training.txt
-	@$(TRAINING)/$(INSTALL) -r training/torch.txt
-	@$(TRAINING)/$(INSTALL) --no-deps --editable .
+	@{ $(TRAINING)/$(INSTALL) -r requirements-training.txt && $(TRAINING)/$(INSTALL) -r training/torch.txt \
+		&& $(TRAINING)/$(INSTALL) --no-deps --editable .; } \
+		|| { echo "error: PyTorch and what goes with it could not be installed (pip says why above); it needs the network once" >&2; exit 1; }
 	@touch $@
 
 vendored/mathjax: $(VENV)/.book tools/vendor_mathjax.py

@@ -1,47 +1,50 @@
-"""Training: what is learned from, how a run goes, and that what is exported is what was trained."""
+"""Training: what is learned from, and how a run goes from its first step to weights with a card."""
 
+import functools
 import json
 import math
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs PyTorch: run in .venv-training (`make training`)")
-pytest.importorskip("onnxscript", reason="needs onnxscript: run in .venv-training (`make training`)")
+torch = pytest.importorskip("torch", reason="needs PyTorch: run in .venv-training (`make test-training`)")
+pytest.importorskip("onnxscript", reason="needs onnxscript: run in .venv-training (`make test-training`)")
 
 from typer.testing import CliRunner  # noqa: E402
 
 from etlab.challenge.simulate import PUBLIC_SEEDS  # noqa: E402
 from etlab.challenge.standard import TEST_SEEDS  # noqa: E402
 from etlab.phantoms import SCENES  # noqa: E402
-from etlab.solvers.learned.deeprecon import NEIGHBOURS, band_reconstructions  # noqa: E402
-from training import data, export, isotropy, objectives, step_by_step, train  # noqa: E402
+from training import data, isotropy, objectives, run, step_by_step, train  # noqa: E402
 from training.isotropy import Isotropy, turned_piece  # noqa: E402
-from training.networks import halve, n_parameters  # noqa: E402
-from training.networks.deeprecon import DeepRecon  # noqa: E402
-from training.networks.diffusion import Diffusion  # noqa: E402
 from training.recipes import RECIPES  # noqa: E402
-from training.train import Settings, TrainingError  # noqa: E402
+from training.settings import Settings, TrainingError  # noqa: E402
 
 N_SAMPLES = 4
-NETWORKS = {
-    recipe.network: name for name, recipe in RECIPES.items()
-}  # each once; cryoCARE's is also IsoNet's
+STEPS = 60  # of the training that has to show something
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """A cache folder of its own, so that nothing of the user's is read or written; IsoNet's stock kept small."""
+def small_work(tmp_path_factory):
+    """Little work: few slices to validate on, few validations, a small stock of IsoNet's pieces, nothing made twice.
+
+    The cache folder is of its own, so that nothing of the user's is read or written.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ETLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(data, "make", functools.cache(data.make))
+        patch.setattr(objectives, "SLAB", 8)
+        patch.setattr(step_by_step, "SLAB", 8)
+        patch.setattr(step_by_step, "POOL", 2)
         patch.setattr(isotropy, "POOL", 4)
         patch.setattr(isotropy, "SIRT_ITERATIONS", 3)
+        patch.setattr(run, "N_VALIDATIONS", 2)
         torch.set_num_threads(1)
         yield
 
 
 @pytest.fixture(scope="module")
-def samples(cache):
+def samples(small_work):
     return data.training_samples(N_SAMPLES, preset="small"), data.validation_samples(preset="small")
 
 
@@ -121,8 +124,7 @@ def test_the_second_round_of_isonet_stands_on_the_network(samples):
     assert not np.allclose(objective.samples[0]["stand-in"], first)
 
 
-def test_slabs_of_the_descent_go_on_and_are_replaced_at_its_end(samples, monkeypatch):
-    monkeypatch.setattr(step_by_step, "POOL", 2)
+def test_slabs_of_the_descent_go_on_and_are_replaced_at_its_end(samples):
     objective = step_by_step.StepByStep(*samples, progress=False)
     steps = []
     for step in range(0, 60, step_by_step.ADVANCE_EVERY):
@@ -134,61 +136,6 @@ def test_slabs_of_the_descent_go_on_and_are_replaced_at_its_end(samples, monkeyp
     assert targets.shape == (3, 1, 32, 64)
 
 
-# networks
-
-
-@pytest.mark.parametrize("name", NETWORKS.values())
-def test_networks_are_small_and_their_onnx_file_gives_what_pytorch_gives_on_three_shapes(name, tmp_path):
-    torch.manual_seed(0)
-    network = RECIPES[name].network()
-    for parameter in network.parameters():
-        if not parameter.any():  # a last layer at zero would hide everything before it
-            torch.nn.init.normal_(parameter, std=0.05)
-    assert n_parameters(network) <= 1_000_000
-    assert export.export(network, tmp_path / f"{name}.onnx") <= 1e-5
-    assert (tmp_path / f"{name}.onnx").stat().st_size <= 4_000_000
-
-
-def test_a_file_that_differs_from_the_network_is_not_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "largest_difference", lambda network, path: 1e-3)
-    with pytest.raises(export.ExportError, match=r"differs from PyTorch by 1\.0e-03"):
-        export.export(RECIPES["dncnn"].network(), tmp_path / "dncnn.onnx")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", ["dncnn", "cryocare", "transformer", "swin", "unrolled", "tomogan"])
-def test_an_untrained_network_changes_nothing(name):
-    network = RECIPES[name].network().eval()
-    slices = torch.rand(1, network.channels, 32, 64)
-    with torch.no_grad():
-        assert torch.equal(network(slices), slices[:, network.centre : network.centre + 1])
-
-
-def test_without_noise_the_prior_believes_what_it_sees():
-    network = Diffusion().eval()
-    torch.nn.init.normal_(network.body.leave[0].weight)
-    slices = torch.cat([torch.rand(1, 3, 16, 16), torch.full((1, 1, 16, 16), 1e-6)], dim=1)
-    with torch.no_grad():
-        assert torch.allclose(network(slices), slices[:, 1:2], atol=1e-3)
-
-
-def test_the_way_down_can_be_the_splitting_of_voxels_into_channels():
-    # a convolution of 6 × 6 at stride 2 holds pixel_unshuffle followed by one of 3 × 3 as a special case
-    split = torch.nn.Conv2d(4 * 2, 5, 3, padding=1)
-    whole = halve(2, 5)
-    with torch.no_grad():
-        whole.weight.copy_(torch.nn.functional.pixel_shuffle(split.weight, 2))
-        whole.bias.copy_(split.bias)
-        slices = torch.rand(1, 2, 8, 12)
-        assert torch.allclose(whole(slices), split(torch.nn.functional.pixel_unshuffle(slices, 2)), atol=1e-5)
-
-
-def test_the_bands_of_the_network_are_those_of_the_solver():
-    operator = data.model("small")
-    bands = band_reconstructions(operator, np.zeros(operator.geometry.images_shape, np.float32))
-    assert DeepRecon().channels == len(bands) * NEIGHBOURS
-
-
 # runs
 
 
@@ -196,7 +143,7 @@ def test_the_bands_of_the_network_are_those_of_the_solver():
 def smoke(samples, tmp_path_factory):
     """One short training from beginning to end, as a command."""
     out = tmp_path_factory.mktemp("weights") / "dncnn.onnx"
-    arguments = f"dncnn --steps 60 --samples {N_SAMPLES} --preset small --out {out}"
+    arguments = f"dncnn --steps {STEPS} --samples {N_SAMPLES} --preset small --out {out}"
     command = train.typer.Typer()
     command.command()(train.main)
     return out, lambda *more: CliRunner().invoke(command, [*arguments.split(), *more])
@@ -208,7 +155,7 @@ def test_a_short_training_improves_the_validation_and_leaves_weights_with_a_card
     assert answer.exit_code == 0, answer.output
     card = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
     assert card["validation after"] > card["validation before"] + 0.5
-    assert card["steps"] == 60
+    assert card["steps"] == STEPS
     assert card["training data"]["samples"] == N_SAMPLES
     assert [path.name for path in sorted(out.parent.iterdir())] == ["dncnn.json", "dncnn.onnx"]
 
@@ -220,21 +167,21 @@ def test_a_short_training_improves_the_validation_and_leaves_weights_with_a_card
 
 def test_an_interrupted_run_ends_as_it_would_have(samples, tmp_path, monkeypatch):
     settings = brief("dncnn", 8)
-    whole = train.train(settings, checkpoint=tmp_path / "whole.pt", progress=False)
+    whole = run.train(settings, checkpoint=tmp_path / "whole.pt", progress=False)
 
-    monkeypatch.setattr(train, "SAVE_EVERY", 0.0)
-    step = train.Run.train_step
+    monkeypatch.setattr(run, "SAVE_EVERY", 0.0)
+    step = run.Run.train_step
 
-    def interrupted(run, objective):
-        if run.step == 5:
+    def interrupted(self, objective):
+        if self.step == 5:
             raise KeyboardInterrupt
-        return step(run, objective)
+        return step(self, objective)
 
-    monkeypatch.setattr(train.Run, "train_step", interrupted)
+    monkeypatch.setattr(run.Run, "train_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train.train(settings, checkpoint=tmp_path / "part.pt", progress=False)
-    monkeypatch.setattr(train.Run, "train_step", step)
-    parted = train.train(settings, checkpoint=tmp_path / "part.pt", progress=False)
+        run.train(settings, checkpoint=tmp_path / "part.pt", progress=False)
+    monkeypatch.setattr(run.Run, "train_step", step)
+    parted = run.train(settings, checkpoint=tmp_path / "part.pt", progress=False)
 
     assert parted.step == whole.step == 8
     assert [entry[0] for entry in parted.curve] == [entry[0] for entry in whole.curve]
@@ -244,24 +191,26 @@ def test_an_interrupted_run_ends_as_it_would_have(samples, tmp_path, monkeypatch
 
 def test_a_budget_in_minutes_is_kept(samples, tmp_path):
     settings = Settings("dncnn", minutes=0.03, samples=N_SAMPLES, preset="small")
-    run = train.train(settings, checkpoint=tmp_path / "run.pt", progress=False)
-    assert 0.03 <= run.seconds / 60 < 0.1
-    assert run.step > 1
+    done = run.train(settings, checkpoint=tmp_path / "run.pt", progress=False)
+    assert 0.03 <= done.seconds / 60 < 0.1
+    assert done.step > 1
 
 
-def test_another_seed_is_another_network(samples, tmp_path):
-    runs = [
-        train.train(brief("dncnn", 2, seed=seed), checkpoint=tmp_path / f"{seed}.pt", progress=False)
-        for seed in (0, 1)
-    ]
-    first, second = (next(run.average.parameters()) for run in runs)
-    assert not torch.allclose(first, second)
+def test_the_same_seed_is_the_same_network_and_another_seed_another(samples, tmp_path):
+    first, again, other = (
+        run.train(brief("dncnn", 3, seed=seed), checkpoint=tmp_path / f"{n}.pt", progress=False)
+        for n, seed in enumerate((0, 0, 1))
+    )
+    assert first.curve[1:] == again.curve[1:]
+    weights = [list(one.average.parameters()) for one in (first, again, other)]
+    assert all(torch.equal(one, same) for one, same in zip(*weights[:2], strict=True))
+    assert not torch.allclose(weights[0][0], weights[2][0])
 
 
 def test_a_checkpoint_of_other_settings_is_not_taken_up(samples, tmp_path):
-    train.train(brief("dncnn", 1), checkpoint=tmp_path / "run.pt", progress=False)
+    run.train(brief("dncnn", 1), checkpoint=tmp_path / "run.pt", progress=False)
     with pytest.raises(TrainingError, match="--restart"):
-        train.train(brief("dncnn", 2), checkpoint=tmp_path / "run.pt", progress=False)
+        run.train(brief("dncnn", 2), checkpoint=tmp_path / "run.pt", progress=False)
 
 
 @pytest.mark.parametrize(
@@ -280,8 +229,8 @@ def test_settings_that_mean_nothing_are_named(settings, message):
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name != "dncnn"])
 def test_every_recipe_takes_a_step(name, samples, tmp_path):
-    run = train.train(brief(name, 1), checkpoint=tmp_path / "run.pt", progress=False)
-    (_, _, before), (_, loss, after) = run.curve
+    done = run.train(brief(name, 1), checkpoint=tmp_path / "run.pt", progress=False)
+    (_, _, before), (_, loss, after) = done.curve
     assert math.isfinite(loss)
     assert math.isfinite(before)
     assert math.isfinite(after)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from google.protobuf.message import DecodeError
 from torch import nn
 
 from etlab.solvers.learned.network import load
@@ -49,6 +50,31 @@ def export(network: nn.Module, path: Path) -> float:
     return difference
 
 
+def restore(network: nn.Module, path: Path) -> None:
+    """Give ``network`` the parameters in an exported file.
+
+    Raises FileNotFoundError if there is none, ExportError if it does not hold those of such a network.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        initializers = onnx.load(path).graph.initializer
+    except DecodeError as error:
+        raise ExportError(f"{path}: not an ONNX file") from error
+    kept = {one.name: torch.from_numpy(onnx.numpy_helper.to_array(one).copy()) for one in initializers}
+    # how many batches a normalisation has seen is not exported and decides nothing
+    wanted = {
+        name: value for name, value in network.state_dict().items() if "num_batches_tracked" not in name
+    }
+    missing = [name for name, value in wanted.items() if name not in kept or kept[name].shape != value.shape]
+    if missing:
+        raise ExportError(
+            f"{path}: {len(missing)} of {len(wanted)} parameters are not there ({missing[0]}, …): the file is of "
+            "another network or was exported with its layers merged; export it again"
+        )
+    network.load_state_dict({name: kept[name] for name in wanted}, strict=False)
+
+
 def largest_difference(network: nn.Module, path: Path) -> float:
     """Between the network and its file, on three shapes of random slices."""
     exported = load(path.stem, path)
@@ -77,6 +103,7 @@ def _as_onnx(network: nn.Module) -> onnx.ModelProto:
             dynamo=True,
             external_data=False,
             verbose=False,
+            optimize=False,  # it would merge layers, and `restore` could not part them; onnxruntime merges them anyway
             input_names=["slices"],
             output_names=["answer"],
             dynamic_shapes=({0: batch, 2: m * nz, 3: m * ny},),

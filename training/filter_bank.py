@@ -8,7 +8,7 @@ from tqdm.auto import tqdm
 from etlab.solvers.learned.deeprecon import NEIGHBOURS, band_reconstructions
 from etlab.solvers.learned.slices import SliceNetwork, by_slices
 from training.data import Which, model
-from training.objectives import Batch, Supervised, flipped, slab_model, slices_at
+from training.objectives import Batch, Supervised, flipped, slab_of, slices_at
 
 
 class FilterBank(Supervised):
@@ -21,7 +21,7 @@ class FilterBank(Supervised):
         super().__init__(training, validation, progress=progress)
         for samples, operator in (
             (self.samples, model(training[0].preset)),
-            (self.held_out, slab_model(training[0].preset)),
+            (self.held_out, slab_of(model(training[0].preset))),
         ):
             for sample in tqdm(samples, desc="filtering", unit="sample", disable=not progress):
                 bands = band_reconstructions(operator, sample.pop("images"))

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from tqdm.auto import tqdm
 
 from etlab.challenge.simulate import DOSE
-from etlab.forward import Detector
+from etlab.forward import Detector, TiltSeriesModel
 from etlab.solvers.learned.isonet import SIRT_ITERATIONS, filled
 from etlab.solvers.learned.slices import SliceNetwork, by_slices
 from etlab.solvers.sirt import sirt
@@ -22,11 +22,10 @@ from etlab.solvers.wbp import wbp
 from training.data import Which, model
 from training.objectives import (
     NEIGHBOURS,
-    SLAB,
     Batch,
     Supervised,
     flipped,
-    slab_model,
+    slab_of,
     slices_at,
     stacked,
 )
@@ -36,6 +35,9 @@ POOL = 32  # turned pieces at hand
 RENEW_EVERY = 2  # training steps
 ROUNDS = 2
 TURNED_BY = (50.0, 130.0)  # degrees, the z axis
+LOPSIDED = 1.0  # degrees by which tilts may reach further to one side before that counts
+
+Pair = tuple[np.ndarray, np.ndarray]  # what is seen of a piece, and the piece
 
 
 class Isotropy(Supervised):
@@ -46,15 +48,20 @@ class Isotropy(Supervised):
 
     def __init__(self, training: list[Which], validation: list[Which], *, progress: bool = True):
         super().__init__(training[:SERIES], validation, progress=progress)
-        self.operator, self.slab = model(training[0].preset), slab_model(training[0].preset)
-        self.detector = Detector(dose=DOSE)
-        self.rng = np.random.default_rng(0)
-        self.round, self.stale = 0, True
-        self.pool: list[tuple[np.ndarray, np.ndarray]] = []
+        self.begin(model(training[0].preset), Detector(dose=DOSE))
         for sample in tqdm(self.samples, desc="SIRT", unit="series", disable=not progress):
             sample["sirt"] = sirt(self.operator, sample.pop("images"), n_iter=SIRT_ITERATIONS)
         for sample in self.held_out:
             sample["sirt"] = sirt(self.slab, sample.pop("images"), n_iter=SIRT_ITERATIONS)
+
+    def begin(self, operator: TiltSeriesModel, detector: Detector) -> None:
+        """The microscope that records the turned pieces anew, and an empty pool."""
+        self.operator, self.slab, self.detector = operator, slab_of(operator), detector
+        tilts_deg = operator.geometry.tilts_deg
+        self.symmetric = bool(abs(tilts_deg.min() + tilts_deg.max()) < LOPSIDED)
+        self.rng = np.random.default_rng(0)
+        self.round, self.stale = 0, True
+        self.pool: list[Pair] = []
 
     def prepare(self, step: int, progress: float, predict: SliceNetwork) -> None:
         """The volumes that stand in for the truth, anew in every round; turned pieces, one every few steps."""
@@ -66,9 +73,9 @@ class Isotropy(Supervised):
             self.pool.clear()
             self.stale = False
         while len(self.pool) < POOL:
-            self.pool.append(self.turned_pair())
+            self.pool.append(self.turned_pair(self.rng))
         if step % RENEW_EVERY == 0:
-            self.pool[self.rng.integers(POOL)] = self.turned_pair()
+            self.pool[self.rng.integers(POOL)] = self.turned_pair(self.rng)
 
     def stand_in(self, sample: dict[str, np.ndarray], predict: SliceNetwork) -> np.ndarray:
         """SIRT in the first round, then SIRT with its wedge filled by the network."""
@@ -76,22 +83,21 @@ class Isotropy(Supervised):
             return sample["sirt"]
         return np.clip(self.reconstruct(predict, sample), 0, 1)
 
-    def turned_pair(self) -> tuple[np.ndarray, np.ndarray]:
+    def turned_pair(self, rng: np.random.Generator, kind: str = "stand-in") -> Pair:
         """A turned piece of a random volume, as it would be reconstructed, and as it is."""
-        volume = self.samples[self.rng.integers(len(self.samples))]["stand-in"]
-        turned = turned_piece(volume, self.slab.geometry.volume_shape, self.rng)
-        images = self.detector.expose(self.slab(turned), self.rng)
-        return wbp(self.slab, images), turned
+        volume = self.samples[rng.integers(len(self.samples))][kind]
+        turned = turned_piece(volume, self.slab.geometry.volume_shape, rng)
+        return wbp(self.slab, recorded(self.slab(turned), self.detector, rng)), turned
 
     def batch(self, rng: np.random.Generator, n: int) -> Batch:
         """Random slices of random pieces."""
         return stacked(self.pair_of(*self.pool[rng.integers(len(self.pool))], rng) for _ in range(n))
 
-    @staticmethod
-    def pair_of(seen: np.ndarray, turned: np.ndarray, rng: np.random.Generator) -> Batch:
+    def pair_of(self, seen: np.ndarray, turned: np.ndarray, rng: np.random.Generator) -> Batch:
         """One random slice with its neighbours, and the slice of the turned piece."""
-        at = rng.integers(SLAB)
-        return flipped(rng, slices_at(seen, at, NEIGHBOURS), slices_at(turned, at, 1))
+        at = rng.integers(turned.shape[2])
+        pair = slices_at(seen, at, NEIGHBOURS), slices_at(turned, at, 1)
+        return flipped(rng, *pair, symmetric=self.symmetric)
 
     def reconstruct(self, predict: SliceNetwork, sample: dict[str, np.ndarray]) -> np.ndarray:
         """As the solver does it: the wedge of SIRT filled."""
@@ -105,6 +111,17 @@ class Isotropy(Supervised):
     def restore(self, state: dict) -> None:
         """Of what `state` gave; the volumes of that round are made anew with the network as it is."""
         self.round = state.get("round", 0)
+
+
+def recorded(images: np.ndarray, detector: Detector, rng: np.random.Generator) -> np.ndarray:
+    """Images with the noise of ``detector``, as its ``expose`` makes it, but for a seed not the same on every machine.
+
+    The inverse of the Poisson distribution, which that takes, costs thirty times as much and would be most of a run.
+    """
+    noisy = images.astype(np.float64)
+    if detector.dose is not None:
+        noisy = rng.poisson(np.maximum(noisy, 0) * detector.dose) / detector.dose
+    return (noisy + rng.normal(0, detector.read_noise, noisy.shape)).astype(np.float32)
 
 
 def turned_piece(volume: np.ndarray, shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:

@@ -6,7 +6,8 @@ An objective holds its samples and offers
     batch(rng, n)                the inputs (n, channels, nz, ny) and the targets (n, 1, nz, ny) of one step,
     loss(answer, target, input)  what the step lowers,
     validate(predict)            mean PSNR in dB on samples that no network learns from; ``predict`` maps arrays,
-    state(), restore(state)      what a checkpoint keeps of it.
+    state(), restore(state)      what a checkpoint keeps of it,
+    describe()                   what a model card says of the data.
 
 Validation goes the way of inference, through `etlab.solvers.learned`, on the middle slices of each sample.
 """
@@ -23,7 +24,7 @@ from torch.nn import functional as F
 from etlab.forward import TiltSeriesModel
 from etlab.metrics import psnr
 from etlab.solvers.learned.slices import SliceNetwork, by_slices, with_neighbours
-from training.data import Which, load, model
+from training.data import Which, describe, load
 from training.networks.diffusion import NEIGHBOURS as NEIGHBOURS_OF_PRIOR
 from training.networks.diffusion import SIGMA_DATA
 
@@ -42,9 +43,17 @@ class Supervised:
     validated_by = "PSNR of the reconstruction [dB]"
 
     def __init__(self, training: list[Which], validation: list[Which], *, progress: bool = True):
+        self.training, self.validation = training, validation
         self.samples = load(training, self.kinds, progress=progress)
         kept = tuple({*self.kinds, "truth"})
         self.held_out = [middle(one) for one in load(validation, kept, progress=progress)]
+
+    def describe(self) -> dict[str, object]:
+        """What a model card says of the data."""
+        return {
+            "training data": describe(self.training),
+            "validation seeds": sorted({which.seed for which in self.validation}),
+        }
 
     def prepare(self, step: int, progress: float, predict: SliceNetwork) -> None:
         """Nothing, where the pairs do not depend on the network."""
@@ -152,11 +161,11 @@ def middle(sample: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(array[..., first : first + SLAB]) for name, array in sample.items()}
 
 
-def slab_model(preset: str) -> TiltSeriesModel:
+def slab_of(whole: TiltSeriesModel) -> TiltSeriesModel:
     """The operator of ``SLAB`` slices. Only the blur mixes slices, so no more than the outermost two notice."""
-    whole = model(preset)
-    nz, ny, _ = whole.geometry.volume_shape
-    return TiltSeriesModel(replace(whole.geometry, volume_shape=(nz, ny, SLAB)))
+    nz, ny, nx = whole.geometry.volume_shape
+    geometry = replace(whole.geometry, volume_shape=(nz, ny, min(SLAB, nx)))
+    return TiltSeriesModel(geometry, optics=whole.optics)
 
 
 def mean_psnr(samples: list[dict[str, np.ndarray]], reconstruct: Callable) -> float:
@@ -169,13 +178,16 @@ def slices_at(volume: np.ndarray, at: int, n_neighbours: int) -> np.ndarray:
     return with_neighbours(volume, np.array([at]), n_neighbours)
 
 
-def flipped(rng: np.random.Generator, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+def flipped(rng: np.random.Generator, *arrays: np.ndarray, symmetric: bool = True) -> tuple[np.ndarray, ...]:
     """All mirrored alike at random in z, in y, and along x, where the neighbours change places.
 
     A specimen as likely stands one way as the other, and tilts that reach as far to either side see its mirror image
-    as the mirror image of what they saw.
+    as the mirror image of what they saw. Tilts that do not (``symmetric=False``) see it so only if z and y are both
+    mirrored, which is half a turn.
     """
     axes = tuple(axis for axis in (1, 2, 3) if rng.random() < 0.5)
+    if not symmetric and (2 in axes) != (3 in axes):
+        axes = tuple({*axes} ^ {3})
     return tuple(np.flip(array, axes) for array in arrays)
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from etlab.solvers.learned.slices import SliceNetwork
 from etlab.solvers.learned.unrolled import NEIGHBOURS, STEPS, advanced, descent
-from training.data import Which
-from training.objectives import SLAB, Batch, Supervised, flipped, slab_model, slices_at, stacked
+from training.data import Which, model
+from training.objectives import SLAB, Batch, Supervised, flipped, slab_of, slices_at, stacked
 
 POOL = 16
 ADVANCE_EVERY = 4  # training steps
@@ -40,7 +40,7 @@ class StepByStep(Supervised):
 
     def __init__(self, training: list[Which], validation: list[Which], *, progress: bool = True):
         super().__init__(training, validation, progress=progress)
-        self.operator = slab_model(training[0].preset)
+        self.operator = slab_of(model(training[0].preset))
         self.rng = np.random.default_rng(0)
         self.pool: list[UnderWay] = []
 

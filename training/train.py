@@ -1,282 +1,118 @@
-"""Train one network: ``python -m training.train dncnn --minutes 12 --seed 0``.
+"""Train one network: ``python -m training.train dncnn --minutes 12 --seed 0``, or refine IsoNet on one's own series.
 
-One loop for all: AdamW, fifty steps of warm-up, then a cosine to zero over the budget, gradients clipped to norm 1,
-and a running average of the weights, which is what is validated and exported. The budget is a number of steps or of
-minutes (on a CPU, of processor time), in which validation does not count. An interrupted run goes on where it was: it
-is saved once a minute.
 At the end the network is exported to ``etlab/weights``, compared with PyTorch, and its model card written.
 """
 
 from __future__ import annotations
 
-import datetime
-import math
-import os
-import platform
-import time
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 import typer
-from torch import nn
-from torch.optim.swa_utils import AveragedModel
-from tqdm.auto import tqdm
 
+from etlab.data import DataError
 from etlab.solvers.learned.network import WEIGHTS
-from etlab.solvers.learned.slices import SliceNetwork, padded_to
-from training import data
-from training.export import export, write_card
-from training.networks import n_parameters
-from training.recipes import RECIPES, Recipe
+from training.data import CacheError
+from training.export import ExportError, export, write_card
+from training.own_series import NEEDLE, NEEDLE_BIN, OwnSeries, Refinement, predictions
+from training.recipes import RECIPES
+from training.run import card, train
+from training.settings import Settings, TrainingError
 
-BATCH = 8
-WARM_UP = 50  # steps
-DECAY = 0.99  # of the running average of the weights, per step
-SAVE_EVERY = 60.0  # seconds
-N_VALIDATIONS = 16  # times over a run that the curve is taken
-
-
-class TrainingError(RuntimeError):
-    """A run cannot be started or resumed. The message says why and what to do."""
+SHIPPED = WEIGHTS / "isonet.onnx"
+SIMULATED_OPTIONS = ("samples", "preset", "without")
+OWN_OPTIONS = ("tilts", "axis", "bin", "thickness", "background", "dose", "up_to", "start", "new")
+SIMULATED = "Simulated series"
+OWN = "One's own series (isonet only)"
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What decides a run; a checkpoint of other settings is not resumed. One of ``steps`` and ``minutes`` is set."""
-
-    name: str
-    seed: int = 0
-    steps: int | None = None
-    minutes: float | None = None
-    samples: int = 96
-    preset: str = "standard"
-    without: str | None = None
-
-    def __post_init__(self):
-        if self.name not in RECIPES:
-            raise TrainingError(f"name: got {self.name!r}, expected one of {', '.join(RECIPES)}")
-        if (self.steps is None) == (self.minutes is None):
-            raise TrainingError("give either --steps or --minutes, the length of the training")
-        if not (self.steps or self.minutes) > 0:
-            raise TrainingError(
-                f"the length of the training: got {self.steps or self.minutes}, expected more"
-            )
-
-
-class Run:
-    """A network on its way: weights, their average, optimiser, progress and validation curve."""
-
-    def __init__(self, settings: Settings, device: torch.device):
-        self.settings, self.device = settings, device
-        self.recipe: Recipe = RECIPES[settings.name]
-        torch.manual_seed(settings.seed)
-        self.network = self.recipe.network().to(device, memory_format=torch.channels_last)
-        # the weights are averaged; the statistics of the normalisations, averages themselves, are copied
-        self.average = AveragedModel(self.network, avg_fn=running_average)
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=self.recipe.rate, betas=(0.9, 0.99))
-        # on a processor its own time, so that neither other programs nor a pause eat into the budget
-        self.clock = time.process_time if device.type == "cpu" else time.perf_counter
-        self.step, self.seconds = 0, 0.0
-        self.curve: list[tuple[int, float, float]] = []  # step, mean loss since the last entry, validation
-
-    @property
-    def progress(self) -> float:
-        """Share of the budget that is spent, 0 to 1."""
-        if self.settings.steps is not None:
-            return min(1.0, self.step / self.settings.steps)
-        return min(1.0, self.seconds / (60 * self.settings.minutes))
-
-    def train_step(self, objective) -> float:
-        """One batch; returns its loss."""
-        began = self.clock()
-        objective.prepare(self.step, self.progress, self.predictor())
-        rng = np.random.default_rng((self.settings.seed, self.step))  # a resumed run draws what it would have
-        inputs, targets = (
-            torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
-            for array in objective.batch(rng, BATCH)
-        )
-        for group in self.optimiser.param_groups:
-            warm = min(1.0, (self.step + 1) / WARM_UP)
-            group["lr"] = self.recipe.rate * warm * 0.5 * (1 + math.cos(math.pi * self.progress))
-        self.network.train()
-        self.optimiser.zero_grad(set_to_none=True)
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-        loss = objective.loss(self.network(inputs), targets, inputs)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
-        self.average.update_parameters(self.network)
-        self.step += 1
-        loss = float(loss.detach())
-        self.seconds += self.clock() - began
-        return loss
-
-    def predictor(self) -> SliceNetwork:
-        """The averaged network as a function of arrays, as `etlab.solvers.learned` wants it."""
-        return predictor(self.average.module, self.device)
-
-    def save(self, path: Path, objective) -> None:
-        """Write all of it, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.part")
-        state = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimiser")}
-        state |= dict(settings=asdict(self.settings), step=self.step, seconds=self.seconds)
-        state |= dict(curve=self.curve, objective=objective.state())
-        torch.save(state, partial)
-        partial.replace(path)
-
-    def resume(self, path: Path) -> dict:
-        """Go on from a checkpoint; returns the objective's state. Raises TrainingError if it is of another run."""
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        if state["settings"] != asdict(self.settings):
-            raise TrainingError(f"{path}: is of a run with other settings; --restart throws it away")
-        for name in ("network", "average", "optimiser"):
-            getattr(self, name).load_state_dict(state[name])
-        self.step, self.seconds, self.curve = state["step"], state["seconds"], state["curve"]
-        return state["objective"]
-
-
-def running_average(average: torch.Tensor, weight: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
-    """The average after ``n`` steps and one more; early on it forgets faster, so that the first weights go."""
-    n = int(n)
-    return average.lerp(weight, 1 - min(DECAY, (1 + n) / (10 + n)))
-
-
-def predictor(network: nn.Module, device: torch.device) -> SliceNetwork:
-    """A PyTorch network as a function of arrays."""
-
-    def predict(slices: np.ndarray) -> np.ndarray:
-        padded, (rows, columns) = padded_to(slices, network.multiple)
-        network.eval()
-        with torch.no_grad():
-            answer = network(torch.from_numpy(padded).to(device)).cpu().numpy()
-        return answer[:, :, rows, columns]
-
-    return predict
-
-
-def train(
-    settings: Settings,
-    *,
-    device: str = "cpu",
-    checkpoint: Path | None = None,
-    restart: bool = False,
-    progress: bool = True,
-) -> Run:
-    """Train to the end of the budget, resuming from ``checkpoint`` if it is there.
-
-    Raises TrainingError if the checkpoint is of other settings, ValueError for settings that mean nothing.
-    """
-    run = Run(settings, torch.device(device))
-    checkpoint = checkpoint or default_checkpoint(settings)
-    state = run.resume(checkpoint) if checkpoint.exists() and not restart else {}
-    training = data.training_samples(settings.samples, preset=settings.preset, without=settings.without)
-    validation = data.validation_samples(preset=settings.preset)
-    objective = run.recipe.objective(training, validation, progress=progress)
-    objective.restore(state)
-    saved, losses = time.monotonic(), []
-    validated = run.progress
-    if not run.curve:
-        run.curve.append((0, math.nan, objective.validate(run.predictor())))
-    looks = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-    with tqdm(
-        total=1.0,
-        initial=run.progress,
-        desc=settings.name,
-        disable=not progress,
-        bar_format=looks,
-        mininterval=1.0,
-    ) as bar:
-        while run.progress < 1:
-            losses.append(run.train_step(objective))
-            bar.update(run.progress - bar.n)
-            if run.progress == 1 or run.progress - validated >= 1 / N_VALIDATIONS:
-                validated = run.progress
-                run.curve.append((run.step, float(np.mean(losses)), objective.validate(run.predictor())))
-                losses.clear()
-                bar.set_postfix_str(f"step {run.step}, validation {run.curve[-1][2]:.2f}")
-            if run.progress == 1 or time.monotonic() - saved > SAVE_EVERY:
-                run.save(checkpoint, objective)
-                saved = time.monotonic()
-    return run
-
-
-def default_checkpoint(settings: Settings) -> Path:
-    """In the user's cache folder, one for each name, seed, preset and scene left out."""
-    parts = [settings.name, f"seed{settings.seed}", settings.preset]
-    parts += [f"without-{settings.without}"] if settings.without else []
-    return data.cache_folder() / "runs" / ("-".join(parts) + ".pt")
-
-
-def card(run: Run, difference: float, *, threads: int) -> dict[str, object]:
-    """What a reader of the weights should know."""
-    settings = run.settings
-    training = data.training_samples(settings.samples, preset=settings.preset, without=settings.without)
-    objective = run.recipe.objective
-    machine = torch.cuda.get_device_name() if run.device.type == "cuda" else platform.machine()
-    return {
-        "name": settings.name,
-        "about": run.recipe.about,
-        "learns from": objective.learns_from,
-        "training data": data.describe(training),
-        "parameters": n_parameters(run.network),
-        "seed": settings.seed,
-        "steps": run.step,
-        "batch": BATCH,
-        "minutes of training": round(run.seconds / 60, 1),  # of processor time on a CPU
-        "machine": f"{run.device.type}, {machine}, {threads} thread{'s' if threads > 1 else ''}",
-        "versions": {name: version(name) for name in ("etlab", "torch", "onnx", "onnxruntime", "numpy")},
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "validation seeds": sorted({which.seed for which in data.validation_samples()}),
-        "validation": objective.validated_by,
-        "validation before": round(run.curve[0][2], 2),
-        "validation after": round(run.curve[-1][2], 2),
-        "curve": [
-            [step, None if math.isnan(loss) else round(loss, 6), round(v, 2)] for step, loss, v in run.curve
-        ],
-        "onnxruntime differs from PyTorch by": float(f"{difference:.1e}"),
-        "limits": run.recipe.limits,
-    }
+def option(text: str, panel: str | None = None):
+    """What ``--help`` says of an option, and under which heading."""
+    return typer.Option(help=text, rich_help_panel=panel)
 
 
 def main(
+    context: typer.Context,
     name: Annotated[str, typer.Argument(help=f"one of {', '.join(RECIPES)}")],
-    seed: Annotated[int, typer.Option(help="of the first weights, the order of the slices, the noise")] = 0,
-    steps: Annotated[
-        int | None, typer.Option(help="length of the training in batches of eight slices")
+    seed: Annotated[int, option("of the first weights, the order of the slices, the noise")] = 0,
+    steps: Annotated[int | None, option("length of the training in batches of eight slices")] = None,
+    minutes: Annotated[float | None, option("length in minutes instead, on a CPU of processor time")] = None,
+    samples: Annotated[int, option("how many simulated tilt series to learn from", SIMULATED)] = 96,
+    preset: Annotated[str, option("standard (64×128×128) or small (32×64×64)", SIMULATED)] = "standard",
+    without: Annotated[str | None, option("a scene family to leave out", SIMULATED)] = None,
+    on: Annotated[
+        str | None, option("an aligned series (MRC, HDF5) to learn from instead, or: needle", OWN)
     ] = None,
-    minutes: Annotated[
-        float | None, typer.Option(help="length in minutes instead, on a CPU of processor time")
+    tilts: Annotated[str | None, option("file of its angles; default: beside or in it", OWN)] = None,
+    axis: Annotated[str, option("tilt axis in the file's images: x horizontal, y vertical", OWN)] = "x",
+    bin: Annotated[
+        int | None, option(f"pixels to make one of, default 1, {NEEDLE_BIN} for the needle", OWN)
     ] = None,
-    samples: Annotated[int, typer.Option(help="how many simulated tilt series to learn from")] = 96,
-    preset: Annotated[str, typer.Option(help="standard (64×128×128) or small (32×64×64)")] = "standard",
-    without: Annotated[str | None, typer.Option(help="a scene family to leave out")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    threads: Annotated[int, typer.Option(help="of PyTorch; for such small networks one is best")] = 1,
-    out: Annotated[Path | None, typer.Option(help="weight file; default etlab/weights/NAME.onnx")] = None,
+    thickness: Annotated[
+        int | None, option("of a flat specimen in binned pixels; default: as thick as the image is high", OWN)
+    ] = None,
+    background: Annotated[float, option("intensity of vacuum in the file", OWN)] = 0.0,
+    dose: Annotated[
+        float | None, option("counts per unit line integral; default: estimated from the images", OWN)
+    ] = None,
+    up_to: Annotated[
+        float | None,
+        option("learn from tilts up to this angle, and measure how well the others are predicted", OWN),
+    ] = None,
+    start: Annotated[
+        Path | None, option("weights to begin with; default: etlab/weights/isonet.onnx, if it is there", OWN)
+    ] = None,
+    new: Annotated[bool, typer.Option("--new", help="begin with new weights", rich_help_panel=OWN)] = False,
+    device: Annotated[str, option("cpu or cuda")] = "cpu",
+    threads: Annotated[int, option("of PyTorch; for such small networks one is best")] = 1,
+    out: Annotated[
+        Path | None, option("weight file; default etlab/weights/NAME.onnx, with --on isonet-SERIES.onnx here")
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="replace the weight file if it exists")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="throw the checkpoint away")] = False,
 ) -> None:
     """Train a network, export it, check it and write its model card. Resumable."""
     try:
-        settings = Settings(name, seed, steps, minutes, samples, preset, without)
-        out = out or WEIGHTS / f"{name}.onnx"
+        if on is None:
+            refuse(context, OWN_OPTIONS, "means nothing without --on SERIES")
+            settings = Settings(name, seed, steps, minutes, samples, preset, without)
+        else:
+            refuse(context, SIMULATED_OPTIONS, "means nothing with --on, which simulates no series")
+            if new and start is not None:
+                raise TrainingError("--new, --start: give one of them, the weights to begin with")
+            bin = bin if bin is not None else NEEDLE_BIN if on == NEEDLE else 1
+            series = OwnSeries(on, tilts, axis, bin, thickness, background, dose, up_to)
+            if start is None and not new and SHIPPED.is_file():
+                start = SHIPPED
+            settings = Refinement(
+                name, seed, steps, minutes, series=series, start=str(start) if start else None
+            )
+        out = out or (WEIGHTS / f"{name}.onnx" if on is None else Path(f"{settings.stem}.onnx"))
         if out.exists() and not replace:
             raise TrainingError(f"{out} exists; --replace replaces it, --out writes elsewhere")
         if device == "cuda" and not torch.cuda.is_available():
             raise TrainingError("device: got cuda, but PyTorch finds none here; use --device cpu")
         torch.set_num_threads(threads)
         run = train(settings, device=device, restart=restart)
-    except (TrainingError, data.CacheError, ValueError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
+        about = card(run, export(run.average.module, out), threads=threads)
+        if on is not None and up_to is not None:
+            compared = {"IsoNet": out} | ({"IsoNet before": start} if start else {})
+            about["images beyond, predicted"] = predictions(series, compared, run.objective.scale)
+            for row, numbers in about["images beyond, predicted"].items():
+                typer.echo(f"{row}: " + ", ".join(f"{what} {number}" for what, number in numbers.items()))
+        write_card(out, about)
+    except (TrainingError, CacheError, DataError, ExportError, ValueError, OSError) as error:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(1) from error
-    difference = export(run.average.module, out)
-    write_card(out, card(run, difference, threads=threads))
     typer.echo(f"{out}: {run.step} steps, validation {run.curve[0][2]:.2f} -> {run.curve[-1][2]:.2f}")
+
+
+def refuse(context: typer.Context, options: tuple[str, ...], why: str) -> None:
+    """Raises TrainingError if one of ``options`` was given."""
+    for name in options:
+        if context.get_parameter_source(name).name != "DEFAULT":
+            raise TrainingError(f"--{name.replace('_', '-')}: {why}")
 
 
 if __name__ == "__main__":
