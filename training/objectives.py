@@ -75,8 +75,12 @@ class Supervised:
         return flipped(rng, slices_at(sample["wbp"], at, NEIGHBOURS), slices_at(sample["truth"], at, 1))
 
     def loss(self, answer: torch.Tensor, target: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-        """Squared small errors, absolute large ones."""
-        return F.smooth_l1_loss(answer, target, beta=KNEE)
+        """Squared small errors, absolute large ones; less than nothing is no error where there is nothing.
+
+        Solvers clip there. Asked for zero itself, a network leaves a haze of both signs, of which half survives.
+        """
+        error = torch.where((target == 0) & (answer < 0), 0, answer - target)
+        return F.smooth_l1_loss(error, torch.zeros_like(error), beta=KNEE)
 
     def validate(self, predict: SliceNetwork) -> float:
         """Mean PSNR of the reconstructions of the validation samples."""

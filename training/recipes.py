@@ -57,7 +57,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "transformer": Recipe("vision transformer on patches of 4 × 4 voxels", Transformer, rate=1.5e-3),
     "swin": Recipe("attention in shifted windows of 8 × 8", Swin),
-    "unrolled": Recipe("five steps of a learned descent on the data", unrolled, StepByStep),
+    "unrolled": Recipe("five steps of a learned descent on the data", unrolled, StepByStep, rate=1e-3),
     "diffusion": Recipe(
         "denoiser of slices, the prior of a diffusion sampler", Diffusion, Denoising, limits=PRIOR
     ),
