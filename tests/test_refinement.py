@@ -183,7 +183,7 @@ def test_images_kept_back_say_how_well_they_are_predicted(refined):
     out, answer = refined
     card = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
     rows = card["images beyond, predicted"]
-    assert list(rows) == ["SIRT", "IsoNet"]
+    assert list(rows) == ["SIRT, 30 iterations", "SIRT, 100 iterations", "total variation", "IsoNet"]
     assert all(0 < row["relative error"] < 1 for row in rows.values())
     assert all(row["correlation"] > 0.8 for row in rows.values())
     assert all(name in answer.output for name in rows)

@@ -24,6 +24,7 @@ from etlab.metrics import psnr
 from etlab.solvers.learned.isonet import SIRT_ITERATIONS, isonet
 from etlab.solvers.learned.slices import SliceNetwork, by_slices
 from etlab.solvers.sirt import sirt
+from etlab.solvers.tv import tv
 from etlab.solvers.wbp import wbp
 from training import data
 from training.isotropy import NEIGHBOURS, Isotropy
@@ -33,6 +34,7 @@ from training.settings import Settings, TrainingError
 NEEDLE = "needle"
 NEEDLE_BIN = 3  # 85 × 85 pixels, which keeps a refinement to minutes
 DENSEST = 99.9  # per cent of the specimen that is less dense than the unit of density
+CONVERGED = 100  # iterations of SIRT: what IsoNet starts from, SIRT_ITERATIONS, is still smooth
 N_HELD_OUT = 4  # turned pieces
 LIMITS = (
     "Learned from one series and is for this one, with the scale named here. Assumes that the specimen looks alike in "
@@ -225,11 +227,15 @@ def density_of(volume: np.ndarray) -> float:
 def predictions(series: OwnSeries, weights: dict[str, Path], scale: float) -> dict[str, dict[str, float]]:
     """How well volumes from the tilts up to ``up_to`` predict the images beyond: relative error and correlation.
 
-    SIRT and, under the names in ``weights``, IsoNet with these weights. No truth, but an answer that no network has
-    seen: the images were recorded.
+    Methods that learn nothing, which IsoNet has to beat, and, under the names in ``weights``, IsoNet with these
+    weights. There is no truth in it, but an answer that no method has seen: the images were recorded.
     """
     near, beyond = series.parts()
-    volumes = {"SIRT": sirt(near.model, near.images, n_iter=SIRT_ITERATIONS)}
+    volumes = {
+        f"SIRT, {n_iter} iterations": sirt(near.model, near.images, n_iter=n_iter)
+        for n_iter in (SIRT_ITERATIONS, CONVERGED)
+    }
+    volumes["total variation"] = tv(near.model, near.images / np.float32(scale)) * np.float32(scale)
     for name, path in weights.items():
         volumes[name] = isonet(near.model, near.images, scale=scale, weights=path)
     return {name: agreement(beyond.model(volume), beyond.images) for name, volume in volumes.items()}
