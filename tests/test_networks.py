@@ -6,12 +6,15 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch: run in .venv-training (`make test-training`)")
 pytest.importorskip("onnxscript", reason="needs onnxscript: run in .venv-training (`make test-training`)")
 
+from etlab.challenge.training import study  # noqa: E402
+from etlab.solvers import LEARNED  # noqa: E402
 from etlab.solvers.learned.deeprecon import NEIGHBOURS, band_reconstructions  # noqa: E402
 from training import data, export  # noqa: E402
 from training.networks import halve, n_parameters  # noqa: E402
 from training.networks.deeprecon import DeepRecon  # noqa: E402
 from training.networks.diffusion import Diffusion  # noqa: E402
 from training.recipes import RECIPES  # noqa: E402
+from training.study import everything  # noqa: E402
 
 # each once: cryoCARE's is also IsoNet's and TomoGAN's
 NETWORKS = {recipe.network: name for name, recipe in RECIPES.items()}
@@ -107,3 +110,11 @@ def test_the_bands_of_the_network_are_those_of_the_solver():
     operator = data.model("small")
     bands = band_reconstructions(operator, np.zeros(operator.geometry.images_shape, np.float32))
     assert DeepRecon().channels == len(bands) * NEIGHBOURS
+
+
+def test_the_study_trains_every_shipped_row_first_and_nothing_twice():
+    trainings = everything()
+    assert [one.method for one in trainings[: len(LEARNED)]] == list(LEARNED)
+    assert len(set(trainings)) == len(trainings)
+    assert set(study()) <= set(trainings)
+    assert set(LEARNED.values()) == set(RECIPES)

@@ -20,6 +20,8 @@ from training.networks.unrolled import unrolled
 from training.objectives import Denoising, Noise2Noise, Supervised
 from training.step_by_step import StepByStep
 
+STEPS = 1600  # of every row that etlab ships: none had more batches to learn from than another
+
 WEDGE = (
     "Knows simulated specimens of four families, densities 0 to 1, tilts of ±70° in steps of 2°, one dose and no "
     "mismatch. What lies in the missing wedge is a guess from these specimens. Other specimens, tilts, doses or a "
