@@ -25,7 +25,7 @@ from etlab.solvers import METHODS
 MEASURED = Path(str(files("etlab") / "tables" / "measured_hallucination.json"))
 DENSITY = 0.5  # of the patch
 CONTRAST = 0.4  # of the fringes, at the middle of the patch
-PERIOD = 8  # fringes over the depth of the volume
+N_FRINGES = 8  # over the depth of the volume
 WIDTHS = (9, 8, 12)  # the patch's standard deviation along z, y, x is the volume's side over this
 
 
@@ -78,7 +78,7 @@ def patch(shape: tuple[int, int, int]) -> np.ndarray:
 def fringes(shape: tuple[int, int, int], axis: int) -> np.ndarray:
     """Fringes of height ``CONTRAST`` across ``axis`` within the patch, (nz, ny, nx), float32."""
     n = shape[axis]
-    phase = 2 * np.pi * PERIOD / shape[0] * (np.arange(n) - (n - 1) / 2)
+    phase = 2 * np.pi * N_FRINGES / shape[0] * (np.arange(n) - (n - 1) / 2)
     along = np.cos(phase).astype(np.float32)
     return CONTRAST * patch(shape) * along[tuple(slice(None) if i == axis else None for i in range(3))]
 
@@ -110,7 +110,7 @@ def measure(todo: list[Cell]) -> Iterator[tuple[Cell, Shown]]:
 
 
 def exposed(images: np.ndarray, sample: Sample) -> np.ndarray:
-    """With the noise of the sample's own seed, pixel by pixel the same draw."""
+    """Recorded with always the same noise: pixel by pixel the same random number, whatever the images."""
     return sample.detector.expose(images, 0)
 
 
