@@ -53,12 +53,10 @@ def standard(
 ) -> None:
     """Measure all methods on four scenes and three seeds, on the operator that is known exactly. Resumable."""
     from etlab.challenge import board
-    from etlab.challenge.results import write_csv
-    from etlab.challenge.standard import cells, load, run
+    from etlab.challenge.standard import cells, run
 
     with errors_in_one_line():
         results = run(out, cells(methods=_or_all(method), preset=preset), renew=renew)
-        write_csv(out.with_suffix(".csv"), load(out)[1])
     typer.echo(board.as_text(board.standard_board(results)))
 
 
@@ -71,13 +69,11 @@ def mismatch(
 ) -> None:
     """Measure the gallery: nominal operator (I), mismatch not known (II), mismatch known (III). Resumable."""
     from etlab.challenge import board
-    from etlab.challenge.results import write_csv
-    from etlab.challenge.standard import SCENARIOS, TEST_SEEDS, cells, load, run
+    from etlab.challenge.standard import SCENARIOS, TEST_SEEDS, cells, run
 
     with errors_in_one_line():
         todo = cells(methods=_or_all(method), preset=preset, scenarios=SCENARIOS, seeds=TEST_SEEDS[:1])
         results = run(out, todo, renew=renew)
-        write_csv(out.with_suffix(".csv"), load(out)[1])
     typer.echo(board.gallery_text(board.gallery(results)))
 
 
@@ -89,12 +85,10 @@ def calibration(
     renew: Renew = False,
 ) -> None:
     """Measure blind calibration on fresh draws of the mismatch in the public ranges. Resumable."""
-    from etlab.challenge.calibration import as_text, draws, load, run
-    from etlab.challenge.results import write_csv
+    from etlab.challenge.calibration import as_text, draws, run
 
     with errors_in_one_line():
         results = run(out, draws(preset=preset, fiducials=fiducials), renew=renew)
-        write_csv(out.with_suffix(".csv"), load(out)[1])
     typer.echo(as_text(results))
 
 
@@ -106,12 +100,10 @@ def hallucination(
     renew: Renew = False,
 ) -> None:
     """Measure how much each method shows of fringes inside the missing wedge, and outside it. Resumable."""
-    from etlab.challenge.hallucination import cells, load, run
-    from etlab.challenge.results import write_csv
+    from etlab.challenge.hallucination import cells, run
 
     with errors_in_one_line():
         results = run(out, cells(methods=_or_all(method), preset=preset), renew=renew)
-        write_csv(out.with_suffix(".csv"), load(out)[1])
     for cell, shown in results.items():
         typer.echo(
             f"{cell.method:12s}{cell.scene:10s} hidden {shown.hidden:+.3f}   measured {shown.measured:+.3f}"
@@ -128,11 +120,9 @@ def training(
 ) -> None:
     """Measure other trainings of the learned rows: other seeds, and scene families left out. Resumable."""
     from etlab.challenge import training
-    from etlab.challenge.results import write_csv
 
     with errors_in_one_line():
         results = training.run(out, weights, training.study(), renew=renew)
-        write_csv(out.with_suffix(".csv"), training.load(out)[1])
     typer.echo(training.as_text(results))
 
 

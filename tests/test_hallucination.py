@@ -5,9 +5,8 @@ import pytest
 import scipy.fft
 
 from etlab.challenge import hallucination, simulate
-from etlab.challenge.hallucination import Cell, fringes, load, measure, patch, run, with_patch
+from etlab.challenge.hallucination import Cell, code_hash, fringes, load, measure, patch, run, with_patch
 from etlab.challenge.simulate import PRESETS
-from etlab.challenge.standard import code_hash
 from etlab.forward import TiltSeriesModel
 from etlab.geometry import measured_frequencies
 from etlab.solvers import METHODS, wbp

@@ -66,7 +66,9 @@ class Run:
     def train_step(self, objective) -> float:
         """One batch; returns its loss."""
         began = self.clock()
-        objective.prepare(self.step, self.progress, self.predictor())
+        fast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16")
+        with fast:
+            objective.prepare(self.step, self.progress, self.predictor())
         rng = np.random.default_rng((self.settings.seed, self.step))  # a resumed run draws what it would have
         inputs, targets = (
             torch.from_numpy(padded_to(np.ascontiguousarray(array), self.network.multiple)[0]).to(self.device)
@@ -78,7 +80,9 @@ class Run:
         self.network.train()
         self.optimiser.zero_grad(set_to_none=True)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        loss = objective.loss(self.network(inputs), targets, inputs)
+        with fast:
+            answer = self.network(inputs)
+        loss = objective.loss(answer.float(), targets, inputs)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
@@ -126,7 +130,7 @@ def predictor(network: nn.Module, device: torch.device) -> SliceNetwork:
         padded, (rows, columns) = padded_to(slices, network.multiple)
         network.eval()
         with torch.no_grad():
-            answer = network(torch.from_numpy(padded).to(device)).cpu().numpy()
+            answer = network(torch.from_numpy(padded).to(device)).float().cpu().numpy()
         return answer[:, :, rows, columns]
 
     return predict
@@ -190,6 +194,7 @@ def card(run: Run, difference: float, *, threads: int) -> dict[str, object]:
         "seed": settings.seed,
         "steps": run.step,
         "batch": BATCH,
+        "precision": settings.precision,
         "minutes of training": round(run.seconds / 60, 1),  # of processor time on a CPU
         "machine": f"{run.device.type}, {machine}, {threads} thread{'s' if threads > 1 else ''}",
         "versions": {name: version(name) for name in ("etlab", "torch", "onnx", "onnxruntime", "numpy")},

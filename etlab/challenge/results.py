@@ -42,6 +42,8 @@ def run(
 ) -> Results:
     """Measure what ``path`` (JSON) does not hold yet, saving after every cell; returns all that was asked for.
 
+    At the end all that the file holds is written beside it as a table (CSV).
+
     ``measure(cells)`` yields cells with their outcomes, ``kinds`` are the two dataclasses; ``part(cell)`` names the
     part that a cell belongs to and ``origin(part)`` is its provenance today. A run that was interrupted goes on where
     it stopped. Raises ValueError if the file holds results of one of these parts that other code made; ``renew``
@@ -63,6 +65,8 @@ def run(
         origins[part(cell)] = today[part(cell)]
         save(path, results, {name: origins[name] for name in dict.fromkeys(map(part, results))})
         bar.set_postfix_str(describe(cell, outcome))
+    if results:
+        write_csv(path.with_suffix(".csv"), results)
     return {cell: results[cell] for cell in todo}
 
 
@@ -91,8 +95,7 @@ def source(packages: Iterable[str]) -> str:
         modules += sorted(inside, key=lambda module: module.name)
     modules.append(root / "challenge" / "simulate.py")
     left_out = {"__init__.py", "methods.py"}
-    trees = (ast.parse(one.read_text(encoding="utf-8")) for one in modules if one.name not in left_out)
-    return "".join(ast.unparse(_without_docstrings(tree)) for tree in trees)
+    return "".join(without_comments(one) for one in modules if one.name not in left_out)
 
 
 def digest(*parts: str | bytes) -> str:
@@ -103,14 +106,16 @@ def digest(*parts: str | bytes) -> str:
     return whole.hexdigest()[:16]
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+def without_comments(module: Path) -> str:
+    """The code of a file without its comments and docstrings."""
+    tree = ast.parse(module.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
             and ast.get_docstring(node) is not None
         ):
             node.body = node.body[1:] or [ast.Pass()]
-    return tree
+    return ast.unparse(tree)
 
 
 def save(path: Path, results: Results, origins: dict[str, dict]) -> None:

@@ -7,6 +7,8 @@ stack must see all of it: it works at half the resolution with dilations 1, 2, 3
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -16,20 +18,25 @@ DILATIONS = (1, 2, 3, 4, 4, 3, 2, 1)
 
 
 class DnCNN(nn.Module):
-    """``channels`` in, of which number ``centre`` is the slice to be corrected; ``normalised`` over each batch."""
+    """``channels`` in, of which number ``centre`` is the slice to be corrected; ``norm`` of a width follows each layer."""
 
     multiple = 2
 
-    def __init__(self, channels: int = 5, *, centre: int = 2, width: int = 48, normalised: bool = True):
+    def __init__(
+        self,
+        channels: int = 5,
+        *,
+        centre: int = 2,
+        width: int = 48,
+        norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+    ):
         super().__init__()
         self.channels, self.centre = channels, centre
         layers: list[nn.Module] = [halve(channels, width), nn.ReLU()]
         for dilation in DILATIONS:
-            # no bias where a normalisation behind it brings its own
-            layers.append(
-                nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation, bias=not normalised)
-            )
-            layers += [nn.BatchNorm2d(width), nn.ReLU()] if normalised else [nn.ReLU()]
+            # no bias: the normalisation behind it brings its own
+            convolution = nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation, bias=False)
+            layers += [convolution, norm(width), nn.ReLU()]
         self.correction = nn.Sequential(*layers, double(width, start_at_zero=True))
 
     def forward(self, slices: torch.Tensor) -> torch.Tensor:

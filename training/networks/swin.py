@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from training.networks import double, halve
+from training.networks import attention, double, halve
 
 WINDOW = 8
 
@@ -75,8 +75,8 @@ class WindowLayer(nn.Module):
         tokens = windows.reshape(-1, WINDOW**2, width)
         heads = self.queries_keys_values(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         queries, keys, values = heads.unbind(0)
-        likeness = queries @ keys.transpose(2, 3) * (width // self.heads) ** -0.5
-        mixed = (likeness + self.bias[self.offsets].permute(2, 0, 1)).softmax(dim=3) @ values
+        bias = self.bias[self.offsets].permute(2, 0, 1).to(queries.dtype)
+        mixed = attention(queries, keys, values, bias)
         tokens = self.out(mixed.transpose(1, 2).flatten(2))
         windows = tokens.reshape(n, down, across, WINDOW, WINDOW, width).permute(0, 1, 3, 2, 4, 5)
         features = windows.reshape(n, down * WINDOW, across * WINDOW, width)

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from training.networks import double, halve
+from training.networks import attention, double, halve
 
 SLOWEST = 64  # the lowest frequency turns by one radian in so many patches, the highest in one
 
@@ -78,7 +77,7 @@ class Layer(nn.Module):
             2, 0, 3, 1, 4
         )  # (3, n, heads, tokens, width)
         queries, keys, values = heads.unbind(0)
-        attended = F.scaled_dot_product_attention(turned(queries, cos, sin), turned(keys, cos, sin), values)
+        attended = attention(turned(queries, cos, sin), turned(keys, cos, sin), values)
         tokens = tokens + self.out(attended.transpose(1, 2).flatten(2))
         return tokens + self.perceptron(self.before_perceptron(tokens))
 

@@ -21,7 +21,7 @@ from etlab.solvers.learned.network import load
 from etlab.solvers.learned.onepass import scaled_wbp
 from etlab.solvers.learned.slices import SliceNetwork, by_slices
 
-STEPS = 5
+STEPS = 3
 NEIGHBOURS = 5
 
 
