@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from etlab.challenge.simulate import Sample, simulate
 from etlab.challenge import results, standard
+from etlab.challenge.simulate import Sample, simulate
 from etlab.challenge.standard import TEST_SEEDS, known_methods
 from etlab.forward import TiltSeriesModel
 from etlab.phantoms import SCENES

@@ -18,7 +18,7 @@ DILATIONS = (1, 2, 3, 4, 4, 3, 2, 1)
 
 
 class DnCNN(nn.Module):
-    """``channels`` in, of which number ``centre`` is the slice to be corrected; ``norm`` of a width follows each layer."""
+    """``channels`` in, of which number ``centre`` is the slice to be corrected; ``norm(width)`` is in each layer."""
 
     multiple = 2
 
