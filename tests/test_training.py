@@ -207,6 +207,18 @@ def test_the_same_seed_is_the_same_network_and_another_seed_another(samples, tmp
     assert not torch.allclose(weights[0][0], weights[2][0])
 
 
+def test_with_half_the_digits_a_run_goes_nearly_the_same_way_and_keeps_all_digits_of_its_weights(
+    samples, tmp_path
+):
+    full, half = (
+        run.train(brief("dncnn", 4, precision=precision), checkpoint=tmp_path / precision, progress=False)
+        for precision in ("float32", "bfloat16")
+    )
+    assert half.curve[-1][1] == pytest.approx(full.curve[-1][1], rel=0.02)
+    assert half.curve[-1][1] != full.curve[-1][1]
+    assert {one.dtype for one in half.average.parameters()} == {torch.float32}
+
+
 def test_a_checkpoint_of_other_settings_is_not_taken_up(samples, tmp_path):
     run.train(brief("dncnn", 1), checkpoint=tmp_path / "run.pt", progress=False)
     with pytest.raises(TrainingError, match="--restart"):
@@ -220,6 +232,7 @@ def test_a_checkpoint_of_other_settings_is_not_taken_up(samples, tmp_path):
         (dict(name="dncnn"), "--steps or --minutes"),
         (dict(name="dncnn", steps=1, minutes=1.0), "--steps or --minutes"),
         (dict(name="dncnn", steps=-1), "length"),
+        (dict(name="dncnn", steps=1, precision="float8"), "precision: got 'float8'.*bfloat16"),
     ],
 )
 def test_settings_that_mean_nothing_are_named(settings, message):
