@@ -2,8 +2,9 @@
 
 Volumes reconstructed from the series stand in for the truth. A piece of one is turned at random, its z axis by 50° to
 130°, so that its own wedge lies where the next is not; it is recorded anew by the model of the microscope, noise
-included, and reconstructed. The network learns the way back. Half-way through, the volumes are made anew with the
-network as it is: second round (Liu et al., Nat. Commun. 13 (2022) 6482; there, the wedge is cut out in Fourier space).
+included, and reconstructed. The network learns the way back. After a third and two thirds of the way the network's
+answers take the place of the volumes, wedge filled and noise removed, and it learns from them (Liu et al., Nat. Commun.
+13 (2022) 6482; there, the wedge is cut out in Fourier space, and what was measured is put back between rounds).
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from tqdm.auto import tqdm
 
 from etlab.challenge.simulate import DOSE
 from etlab.forward import Detector, TiltSeriesModel
-from etlab.solvers.learned.isonet import SIRT_ITERATIONS, filled
-from etlab.solvers.learned.slices import SliceNetwork, by_slices
+from etlab.solvers.learned.isonet import SIRT_ITERATIONS
+from etlab.solvers.learned.slices import SliceNetwork
 from etlab.solvers.sirt import sirt
 from etlab.solvers.wbp import wbp
 from training.data import Which, model
@@ -33,7 +34,7 @@ from training.objectives import (
 SERIES = 16  # tilt series that it learns from
 POOL = 32  # turned pieces at hand
 RENEW_EVERY = 2  # training steps
-ROUNDS = 2
+ROUNDS = 3
 TURNED_BY = (50.0, 130.0)  # degrees, the z axis
 LOPSIDED = 1.0  # degrees by which tilts may reach further to one side before that counts
 
@@ -51,8 +52,6 @@ class Isotropy(Supervised):
         self.begin(model(training[0].preset), Detector(dose=DOSE))
         for sample in tqdm(self.samples, desc="SIRT", unit="series", disable=not progress):
             sample["sirt"] = sirt(self.operator, sample.pop("images"), n_iter=SIRT_ITERATIONS)
-        for sample in self.held_out:
-            sample["sirt"] = sirt(self.slab, sample.pop("images"), n_iter=SIRT_ITERATIONS)
 
     def begin(self, operator: TiltSeriesModel, detector: Detector) -> None:
         """The microscope that records the turned pieces anew, and an empty pool."""
@@ -78,7 +77,7 @@ class Isotropy(Supervised):
             self.pool[self.rng.integers(POOL)] = self.turned_pair(self.rng)
 
     def stand_in(self, sample: dict[str, np.ndarray], predict: SliceNetwork) -> np.ndarray:
-        """SIRT in the first round, then SIRT with its wedge filled by the network."""
+        """SIRT in the first round, then the network's answer."""
         if self.round == 0:
             return sample["sirt"]
         return np.clip(self.reconstruct(predict, sample), 0, 1)
@@ -98,11 +97,6 @@ class Isotropy(Supervised):
         at = rng.integers(turned.shape[2])
         pair = slices_at(seen, at, NEIGHBOURS), slices_at(turned, at, 1)
         return flipped(rng, *pair, symmetric=self.symmetric)
-
-    def reconstruct(self, predict: SliceNetwork, sample: dict[str, np.ndarray]) -> np.ndarray:
-        """As the solver does it: the wedge of SIRT filled."""
-        guessed = by_slices(predict, [sample["wbp"]], n_neighbours=NEIGHBOURS)
-        return filled(sample["sirt"], guessed, self.operator.geometry.tilts_deg)
 
     def state(self) -> dict:
         """Which round it is."""
