@@ -90,3 +90,6 @@ def test_the_committed_results_are_of_this_code_and_nobody_shows_what_nobody_mea
         assert shown.detectability_hidden < 1
         assert abs(shown.hidden) < 0.05, cell
         assert shown.measured > 0.3, cell
+    ((spot, again),) = measure([Cell("WBP-ET", "lamella", 101)])
+    assert again.measured == pytest.approx(committed[spot].measured, abs=2e-3)
+    assert again.hidden == pytest.approx(committed[spot].hidden, abs=2e-3)

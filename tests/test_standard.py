@@ -9,9 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from etlab.challenge import standard
+from etlab.challenge.board import standard_board
 from etlab.challenge.results import save, write_csv
 from etlab.challenge.simulate import PUBLIC_SEEDS
 from etlab.challenge.standard import Cell, Score, cells, code_hash, load, measure, run
+from etlab.challenge.training import SUPERVISED
 from etlab.cli import app
 from etlab.solvers import tv
 
@@ -151,10 +153,15 @@ def test_a_file_that_holds_something_else_is_named(tmp_path, content):
 
 
 def test_the_committed_board_is_what_this_code_measures():
-    """Two cells of the committed results, measured again: the spot check."""
+    """Four cells of the committed results, measured again: the spot check."""
     provenance, committed = load(standard.MEASURED)
     of_this_code(provenance, "etlab benchmark standard --renew -o etlab/tables/measured_standard.json")
-    spots = [Cell("WBP-ET", "lamella", 101), Cell("SIRT-ET", "nanorods", 103)]
+    spots = [
+        Cell("WBP-ET", "lamella", 101),
+        Cell("SIRT-ET", "nanorods", 103),
+        Cell("DnCNN-ET", "nanorods", 103),
+        Cell("PhysET", "lamella", 101),
+    ]
     for cell, again in measure(spots):
         np.testing.assert_allclose(again.psnr_db, committed[cell].psnr_db, atol=0.02)
         np.testing.assert_allclose(again.ssim, committed[cell].ssim, atol=0.002)
@@ -165,6 +172,16 @@ def test_the_committed_board_is_complete():
     assert set(cells()) == set(committed)
     assert all(np.isfinite([s.psnr_db, s.ssim, s.score]).all() for s in committed.values())
     assert json.loads(standard.MEASURED.read_text())["cells"]
+
+
+def test_on_the_committed_board_networks_that_learned_from_truth_are_three_decibels_above_total_variation():
+    board = {row.method: row for row in standard_board(load(standard.MEASURED)[1])}
+    floor = board["CS-ET"].psnr_db[0]
+    supervised = [board[method] for method in (*SUPERVISED, "TomoGAN", "DeepRecon")]
+    assert min(row.psnr_db[0] for row in supervised) > floor + 3
+    best = max(supervised, key=lambda row: row.score[0])
+    assert best.psnr_db[0] > floor + 4.5 and best.ssim[0] > 0.95
+    assert floor > board["IsoNet"].psnr_db[0] > board["SIRT-ET"].psnr_db[0] + 1, "it never saw a truth"
 
 
 def test_the_committed_gallery_is_of_this_code_and_says_that_sharper_methods_lose_more():

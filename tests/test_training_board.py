@@ -1,7 +1,9 @@
 """Other trainings of the learned rows: which, where their weights are, and what is said of them."""
 
+import hashlib
 import json
 
+import numpy as np
 import pytest
 
 from etlab.challenge import training
@@ -63,3 +65,30 @@ def test_results_say_which_weights_and_what_their_card_says(tmp_path):
     assert origin["card"] == card
     assert origin["code"] == training.code_hash("SwinET", origin["sha256"])
     assert origin["code"] != training.code_hash("SwinET", "of other weights")
+
+
+def test_the_committed_results_are_of_this_code_and_of_the_shipped_weights():
+    provenance, committed = training.load()
+    for one in study():
+        origin = provenance[str(one)]
+        assert origin["code"] == training.code_hash(one.method, origin["sha256"]), (
+            f"{one}: code changed; run `python -m training.study FOLDER`, then `etlab benchmark training FOLDER "
+            "--renew -o etlab/tables/measured_training.json`"
+        )
+        if not one.seed and not one.without:
+            shipped = one.weights(WEIGHTS).read_bytes()
+            assert origin["sha256"] == hashlib.sha256(shipped).hexdigest(), one
+    assert set(cells(study())) == set(committed)
+
+
+def test_all_trainings_of_a_row_had_the_same_budget():
+    provenance, _ = training.load()
+    budgets = {(origin["card"]["steps"], origin["card"]["batch"]) for origin in provenance.values()}
+    assert len(budgets) == 1
+
+
+def test_other_first_weights_change_less_than_a_scene_that_is_missing_from_the_training():
+    _, committed = training.load()
+    for method in training.FAMILIES:
+        lost = [seen - unseen for seen, unseen in left_out(committed, method).values()]
+        assert max(lost) > np.ptp(by_seed(committed, method))
