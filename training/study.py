@@ -18,7 +18,7 @@ from etlab.challenge.training import Training, study
 from etlab.solvers.methods import LEARNED
 from training.data import CacheError
 from training.export import ExportError, export, write_card
-from training.recipes import PRECISION, STEPS
+from training.recipes import PRECISION, RECIPES
 from training.run import card, train
 from training.settings import Settings, TrainingError
 
@@ -42,8 +42,9 @@ def main(
             out = one.weights(folder)
             if out.with_suffix(".json").exists():  # the card is written last
                 continue
+            name = LEARNED[one.method]
             settings = Settings(
-                LEARNED[one.method], one.seed, STEPS, without=one.without or None, precision=PRECISION
+                name, one.seed, RECIPES[name].steps, without=one.without or None, precision=PRECISION
             )
             run = train(settings, device=device)
             write_card(out, card(run, export(run.average.module, out), threads=1))
