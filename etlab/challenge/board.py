@@ -132,8 +132,8 @@ def inventions_text(lines: list[Invention]) -> str:
     return "\n".join(
         head
         + [
-            f"{line.method:14s}{line.wedge_energy:10.2f}{line.wedge_correlation:11.2f}{round(line.hidden, 3) + 0.0:11.3f}"
-            f"{line.measured:10.2f}{line.mismatch_db:9.2f} dB"
+            f"{line.method:14s}{line.wedge_energy:10.2f}{line.wedge_correlation:11.2f}"
+            f"{round(line.hidden, 3) + 0.0:11.3f}{line.measured:10.2f}{line.mismatch_db:9.2f} dB"
             for line in lines
         ]
     )
