@@ -10,7 +10,8 @@ from etlab import plot
 from etlab.calibrate import CalibrationWarning, calibrate
 from etlab.calibrate.fiducials import calibrate_with_beads
 from etlab.challenge import simulate
-from etlab.challenge.calibration import PARAMETERS, public_ranges
+from etlab.challenge.calibration import PARAMETERS
+from etlab.challenge.published import spec_ranges
 from etlab.forward import Mismatch, Optics
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.phantoms import Fiducials
@@ -52,7 +53,7 @@ def beadless_calibration(beadless):
 
 
 def test_the_ranges_here_are_the_public_ones():
-    assert public_ranges() == RANGES
+    assert spec_ranges("public") == RANGES
 
 
 @pytest.mark.parametrize("parameter", PARAMETERS)

@@ -18,6 +18,7 @@ from etlab.challenge.calibration import (
     summary,
     true_mismatch,
 )
+from etlab.challenge.published import spec_ranges
 from etlab.phantoms import SCENES
 
 # asked for: root mean square error in degrees, degrees and nm/µm
@@ -93,7 +94,7 @@ def test_a_committed_draw_comes_out_again(measured):
 def test_every_scene_is_drawn_with_every_seed_and_its_own_mismatch():
     todo = draws(preset="small")
     assert len(todo) == len(SCENES) * len(DRAW_SEEDS) == len({true_mismatch(draw) for draw in todo})
-    ranges = calibration.public_ranges()
+    ranges = spec_ranges("public")
     for draw in todo:
         for name, (low, high) in ranges.items():
             assert low <= getattr(true_mismatch(draw), name) <= high

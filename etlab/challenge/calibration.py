@@ -19,7 +19,7 @@ import numpy as np
 from etlab.calibrate import CalibrationWarning, calibrate
 from etlab.calibrate.calibrate import PARAMETERS
 from etlab.challenge import results
-from etlab.challenge.published import published
+from etlab.challenge.published import spec_ranges
 from etlab.challenge.simulate import DOSE, PUBLIC_SEEDS, simulate
 from etlab.forward import Mismatch, TiltSeriesModel
 from etlab.metrics import psnr
@@ -67,15 +67,6 @@ class Outcome:
 Results = dict[Draw, Outcome]
 
 
-def public_ranges() -> dict[str, tuple[float, float]]:
-    """The public tier's range of each parameter, as `calibrate` takes them."""
-    return {
-        row["parameter"]: (row["min"], row["max"])
-        for row in published("spec_ranges")
-        if row["tier"] == "public"
-    }
-
-
 def draws(
     *, preset: str = "standard", fiducials: bool = True, seeds: tuple[int, ...] = DRAW_SEEDS
 ) -> list[Draw]:
@@ -88,7 +79,7 @@ def draws(
 def true_mismatch(draw: Draw) -> Mismatch:
     """Uniform in the public ranges, the same for both presets, with beads and without."""
     rng = np.random.default_rng([draw.seed, SCENES.index(draw.scene)])
-    return Mismatch(**{name: float(rng.uniform(*ends)) for name, ends in public_ranges().items()})
+    return Mismatch(**{name: float(rng.uniform(*ends)) for name, ends in spec_ranges("public").items()})
 
 
 def measure(todo: list[Draw]) -> Iterator[tuple[Draw, Outcome]]:
@@ -100,7 +91,7 @@ def measure(todo: list[Draw]) -> Iterator[tuple[Draw, Outcome]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CalibrationWarning)  # it is in the outcome: an infinite std
             found = calibrate(
-                sample.y, sample.geometry, public_ranges(), sample.optics, fiducials=sample.fiducials
+                sample.y, sample.geometry, spec_ranges("public"), sample.optics, fiducials=sample.fiducials
             )
         seconds, cpu_seconds = time.perf_counter() - clock, time.process_time() - processor
         operators = {"nominal": Mismatch(), "calibrated": found.mismatch, "true": truth}

@@ -25,6 +25,19 @@ def published(table: str) -> list[dict[str, str | float]]:
     return [{key: _number(value) for key, value in row.items()} for row in csv.DictReader(text.splitlines())]
 
 
+def spec_ranges(tier: str) -> dict[str, tuple[float, float]]:
+    """The range of each mismatch parameter in "public", "dev" or "hidden" [deg, deg, nm/µm].
+
+    Raises ValueError for any other tier.
+    """
+    ranges = {
+        row["parameter"]: (row["min"], row["max"]) for row in published("spec_ranges") if row["tier"] == tier
+    }
+    if not ranges:
+        raise ValueError(f"tier: got {tier!r}, expected public, dev or hidden")
+    return ranges
+
+
 def _number(text: str) -> str | float:
     try:
         return float(text)

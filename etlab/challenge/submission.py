@@ -1,0 +1,131 @@
+"""Submissions: answers to the scenes of one tier in an HDF5 file, and what they are worth.
+
+Layout, version 1: the root's attributes are format ("etlab submission") and version; a group for each scene, named as
+in the tier's file, holds ``x_hat`` (nz, ny, nx), floats, and a group ``corrected_spec`` with the numbers ``tilt_angle``
+[deg], ``tilt_axis`` [deg] and ``defocus_gradient`` [nm/µm]. Whatever else is in the file is not looked at.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from etlab.challenge import hdf5
+from etlab.challenge.hdf5 import FileError
+from etlab.challenge.problem import SPEC, Problem, write
+from etlab.challenge.scoring import AnswerError, Score, Spec, checked_spec, score_answer
+from etlab.challenge.tiers import Tier, load_tier
+from etlab.forward import Mismatch
+
+FORMAT, VERSION = "etlab submission", "1"
+
+
+class SubmissionError(ValueError):
+    """A submission that cannot be scored. The message names each scene that is wrong, and why."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a submission is worth on one tier: a `Score` for each scene, and their mean.
+
+    ``score`` is NaN where the truth is sealed; then only the consistency says something.
+    """
+
+    tier: str
+    scenes: dict[str, Score]
+
+    @property
+    def score(self) -> float:
+        """Mean over the scenes of the tier."""
+        return float(np.mean([one.score for one in self.scenes.values()]))
+
+    @property
+    def consistency(self) -> float:
+        """Mean over the scenes of the tier."""
+        return float(np.mean([one.consistency for one in self.scenes.values()]))
+
+
+def write_submission(
+    path: str | os.PathLike,
+    answers: Mapping[str, tuple[np.ndarray, Spec]],
+    *,
+    tier: Tier | str | os.PathLike | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write answers, ``{scene: (x_hat, corrected_spec)}``, as a submission, whole or not at all.
+
+    ``corrected_spec`` is a `Mismatch` or a mapping with its three numbers. With ``tier`` (an open one or its file) they
+    are checked against the problems first. Raises SubmissionError if they would be refused, FileExistsError unless
+    ``overwrite``.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} is already there; ask for overwriting, or choose another name")
+    if tier is not None:
+        tier = tier if isinstance(tier, Tier) else load_tier(tier)
+        _scored(tier, answers.__getitem__)
+    if not answers:
+        raise SubmissionError("answers: got none, expected {scene: (x_hat, corrected_spec)}")
+    with hdf5.new_file(path) as file:
+        file.attrs.update({"format": FORMAT, "version": VERSION})
+        for name, (x_hat, spec) in answers.items():
+            write_answer(file.create_group(name), x_hat, spec)
+
+
+def write_answer(scene, x_hat: np.ndarray, corrected_spec: Spec) -> None:
+    """Write one answer into an empty group of an HDF5 file."""
+    given = asdict(corrected_spec) if isinstance(corrected_spec, Mismatch) else corrected_spec
+    write(scene, "x_hat", np.asarray(x_hat, np.float32))
+    numbers = scene.create_group("corrected_spec")
+    for name in SPEC:
+        write(numbers, name, np.float64(given[name]))
+
+
+def read_answer(path: str | os.PathLike, name: str, problem: Problem) -> tuple[np.ndarray, Mismatch]:
+    """The answer to one scene, by a stranger. Raises FileError or AnswerError if it is not one to this problem."""
+    with hdf5.opened(path) as file:
+        check_format(file)
+        scene = hdf5.group(file, name)
+        numbers = hdf5.group(scene, "corrected_spec")
+        spec = checked_spec({one: hdf5.number(numbers, one) for one in SPEC}, problem.spec_ranges)
+        return hdf5.array(scene, "x_hat", problem.geometry.volume_shape), spec
+
+
+def score_submission(path: str | os.PathLike, tier: Tier | str | os.PathLike) -> Report:
+    """Score a submission on a tier, an open one or its file; with its truth if that is at hand, see `load_tier`.
+
+    Raises SubmissionError naming every scene that is missing or wrong, FileNotFoundError if there is no file.
+    """
+    tier = tier if isinstance(tier, Tier) else load_tier(tier)
+    path = Path(path)
+    path.stat()
+    return Report(tier.tier, _scored(tier, lambda name: read_answer(path, name, tier[name])))
+
+
+def _scored(tier, answer):
+    """A `Score` for each scene, or SubmissionError with all that is wrong."""
+    scenes, wrong = {}, []
+    for name, problem in tier.items():
+        try:
+            truth = tier.truth(name) if tier.has_truth else None
+            scenes[name] = score_answer(problem, *answer(name), truth)
+        except KeyError:
+            wrong.append(f"{name}: missing")
+        except (AnswerError, FileError) as error:
+            wrong.append(f"{name}: {error}")
+    if wrong:
+        raise SubmissionError("; ".join(wrong))
+    return scenes
+
+
+def check_format(file) -> None:
+    """Raises FileError if a file does not say that it is a submission."""
+    found = hdf5.text(file, "format"), hdf5.text(file, "version")
+    if found != (FORMAT, VERSION):
+        raise FileError(
+            f"got format {found[0]!r}, version {found[1]!r}, expected {FORMAT!r}, version {VERSION}"
+        )
