@@ -9,15 +9,24 @@ from __future__ import annotations
 
 import os
 import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
+from math import prod
 from pathlib import Path
 
 import h5py
 import numpy as np
+from h5py import h5s, h5t, h5z
 
-PLAIN_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
+FLOATS = (h5t.IEEE_F16LE, h5t.IEEE_F16BE, h5t.IEEE_F32LE, h5t.IEEE_F32BE, h5t.IEEE_F64LE, h5t.IEEE_F64BE)
+GZIP, SHUFFLE = h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE
+PLAIN_FILTERS = ([], [SHUFFLE], [GZIP], [SHUFFLE, GZIP])  # and checksums among them
+MAX_FILE_BYTES = 4 << 30  # the library's own tables can be as large as the file
 MAX_CHUNK_BYTES = 64 << 20  # a chunk is unpacked as a whole, however little of it is asked for
+MAX_CHUNKS = 20_000  # each takes its time
+LARGEST = 1e9  # nothing real is near it, and its square is far from where float32 ends
 MAX_TEXT = 200  # characters of an attribute
 
 
@@ -34,6 +43,8 @@ def opened(path: str | os.PathLike) -> Iterator[h5py.File]:
     path = Path(path)
     if not stat.S_ISREG(path.stat().st_mode):
         raise FileError(f"{path.name}: expected a file, got something else")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise FileError(f"{path.name}: got more than {MAX_FILE_BYTES >> 30} GiB")
     try:
         with h5py.File(path, "r", locking=False) as file:
             yield file
@@ -41,13 +52,9 @@ def opened(path: str | os.PathLike) -> Iterator[h5py.File]:
         raise FileError(f"{path.name}: {error}") from error
     except MemoryError:
         raise
-    except (
-        Exception
-    ) as error:  # h5py has no class of its own for a damaged file: KeyError, RuntimeError, OSError …
+    except Exception as error:  # of a damaged file: KeyError, RuntimeError, OSError and others
         reason = (str(error).splitlines() or [""])[0][:MAX_TEXT]
-        raise FileError(
-            f"{path.name}: expected an HDF5 file that is whole, got one with {reason!r}"
-        ) from error
+        raise FileError(f"{path.name}: damaged, or not what was expected: {reason!r}") from error
 
 
 @contextmanager
@@ -76,16 +83,18 @@ def group(parent: h5py.Group, name: str) -> h5py.Group:
 def array(parent: h5py.Group, name: str, shape: tuple[int, ...], dtype: type = np.float32) -> np.ndarray:
     """The data set ``name``: finite floats of exactly this shape, as ``dtype``.
 
-    Raises FileError for links, virtual or external storage, other filters than gzip, shuffle and Fletcher's checksum,
-    chunks above 64 MiB, types other than floating point of at most 64 bits, other shapes, NaN and infinity.
+    Raises FileError for links, virtual or external storage, other filters than gzip, shuffle and Fletcher's checksum
+    (each once), chunks above 64 MiB or more than 20 000, types other than IEEE's of 16, 32 and 64 bits, other shapes,
+    values of which some were never written, NaN, infinity, and numbers beyond ±10⁹.
     """
     data, where = _plain(parent, name), _where(parent, name)
     if data.shape != tuple(shape):
         raise FileError(f"{where}: got shape {data.shape}, expected {tuple(shape)}")
-    with np.errstate(over="ignore"):
-        values = np.asarray(data[()], dtype=dtype)
-    if not np.isfinite(values).all():
-        raise FileError(f"{where}: got NaN, infinite or huge values, expected finite ones")
+    _check_stored(data, where)
+    values = np.zeros(shape, dtype)
+    data.read_direct(values)
+    if not (np.abs(values) <= LARGEST).all():  # false for NaN too
+        raise FileError(f"{where}: got NaN, infinite or huge values, expected finite ones up to {LARGEST:g}")
     return values
 
 
@@ -101,13 +110,7 @@ def length(parent: h5py.Group, name: str, at_most: int) -> int:
 
 def number(parent: h5py.Group, name: str) -> float:
     """The scalar data set ``name``. Raises FileError as `array` does."""
-    data, where = _plain(parent, name), _where(parent, name)
-    if data.shape != ():
-        raise FileError(f"{where}: got shape {data.shape}, expected a single number")
-    value = float(data[()])
-    if not np.isfinite(value):
-        raise FileError(f"{where}: got {value}, expected a finite number")
-    return value
+    return float(array(parent, name, (), np.float64))
 
 
 def text(holder: h5py.Group, name: str) -> str:
@@ -115,29 +118,67 @@ def text(holder: h5py.Group, name: str) -> str:
     if name not in holder.attrs:
         raise FileError(f"attribute {name!r}: expected a text, found none")
     attribute = h5py.h5a.open(holder.id, name.encode())
-    if attribute.get_space().get_simple_extent_ndims() or attribute.get_type().get_class() != h5py.h5t.STRING:
+    kind, single = attribute.get_type(), attribute.get_space().get_simple_extent_type() == h5s.SCALAR
+    if not single or kind.get_class() != h5t.STRING:
         raise FileError(f"attribute {name!r}: expected a text, got numbers or a list")
-    return str(holder.attrs[name])[:MAX_TEXT]
+    if not kind.is_variable_str() and kind.get_size() > 4 * MAX_TEXT:
+        raise FileError(f"attribute {name!r}: got {kind.get_size()} bytes, expected {MAX_TEXT} characters")
+    value = holder.attrs[name]
+    return (value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))[:MAX_TEXT]
 
 
 def _plain(parent, name):
     data, where = _linked(parent, name), _where(parent, name)
     if not isinstance(data, h5py.Dataset):
         raise FileError(f"{where}: expected a data set, got a group or type")
-    kind = data.id.get_type().get_class()
-    if kind != h5py.h5t.FLOAT or data.dtype.kind != "f" or data.dtype.itemsize > 8:
+    kind = data.id.get_type()
+    if kind.get_class() != h5t.FLOAT or not any(kind.equal(one) for one in FLOATS):
         raise FileError(f"{where}: expected floats of 16, 32 or 64 bits, got another type")
     if data.is_virtual or data.external:
         raise FileError(f"{where}: expected data in the file itself, got data that lie in another")
-    if data.shape is None or data.size > 2**40:
-        raise FileError(f"{where}: got shape {data.shape}, expected a plain array")
-    if data.chunks and np.prod(data.chunks, dtype=float) * data.dtype.itemsize > MAX_CHUNK_BYTES:
-        raise FileError(f"{where}: got chunks of {data.chunks}, expected at most 64 MiB each")
-    properties = data.id.get_create_plist()
-    filters = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
-    if not filters <= PLAIN_FILTERS:
-        raise FileError(f"{where}: expected no filter but gzip, shuffle and fletcher32")
+    if data.shape is None:
+        raise FileError(f"{where}: expected numbers, got an empty data set")
     return data
+
+
+def _check_stored(data, where):
+    """Raise FileError unless every value is in the file, in chunks that can be unpacked without a surprise."""
+    if not data.chunks:
+        if data.id.get_storage_size() != data.nbytes:
+            raise FileError(f"{where}: some of its values were never written")
+        return
+    chunk_bytes = prod(data.chunks) * data.dtype.itemsize
+    steps = [range(0, n, step) for n, step in zip(data.shape, data.chunks, strict=True)]
+    if chunk_bytes > MAX_CHUNK_BYTES or prod(map(len, steps)) > MAX_CHUNKS:
+        raise FileError(f"{where}: got chunks of {data.chunks}, expected up to {MAX_CHUNKS} of up to 64 MiB")
+    packed_by = _checked_filters(data, where)
+    for corner in product(*steps):
+        stored = data.id.get_chunk_info_by_coord(corner)
+        if stored.byte_offset is None:
+            raise FileError(f"{where}: some of its values were never written")
+        if stored.size > 2 * chunk_bytes + 1024:
+            raise FileError(f"{where}: got a chunk of {stored.size} bytes, expected {chunk_bytes} or fewer")
+        if GZIP in packed_by:
+            _check_unpacked(data, corner, packed_by.index(GZIP), chunk_bytes, where)
+
+
+def _checked_filters(data, where):
+    """Filters in the order in which they were applied; nothing but a checksum, at the end, comes after gzip."""
+    properties = data.id.get_create_plist()
+    filters = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
+    if [one for one in filters if one != h5z.FILTER_FLETCHER32] not in PLAIN_FILTERS:
+        raise FileError(f"{where}: expected no filter but shuffle, then gzip, each once, and fletcher32")
+    return filters
+
+
+def _check_unpacked(data, corner, position, chunk_bytes, where):
+    """HDF5 unpacks gzip whatever comes out of it, a thousand times the chunk if need be. So look first."""
+    skipped, packed = data.id.read_direct_chunk(corner)
+    if skipped >> position & 1:
+        return
+    most = chunk_bytes + 4  # a checksum may be inside
+    if len(zlib.decompressobj().decompress(packed, most + 1)) > most:
+        raise FileError(f"{where}: got a chunk that unpacks to more than its {chunk_bytes} bytes")
 
 
 def _linked(parent, name):

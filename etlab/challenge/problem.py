@@ -15,18 +15,38 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, fields
+from math import prod
 
 import h5py
 import numpy as np
 
 from etlab.challenge import hdf5
 from etlab.challenge.hdf5 import FileError
-from etlab.forward import Mismatch, Optics, TiltSeriesModel
+from etlab.forward import MAX_GRADIENT, Mismatch, Optics, TiltSeriesModel
 from etlab.geometry import TiltGeometry
 from etlab.phantoms import Fiducials
+from etlab.rotation import MAX_ANGLE
 
 SPEC = tuple(field.name for field in fields(Mismatch))
 MAX_TILTS, MAX_VOXELS = 1000, 2**27  # of a file that claims more, nothing is read
+MIN_EDGE, MAX_EDGE = (
+    7,
+    2048,
+)  # voxels or pixels: the window of SSIM; beyond it blurring a column takes gigabytes
+LIMITS = {  # of what a file may declare, beyond which it makes no sense or costs a solver its memory
+    "tilt_angle": (-MAX_ANGLE, MAX_ANGLE),
+    "tilt_axis": (-MAX_ANGLE, MAX_ANGLE),
+    "defocus_gradient": (-MAX_GRADIENT, MAX_GRADIENT),
+    "voxel": (1e-3, 1e6),
+    "kappa": (0, 10),
+    "d0": (-1000, 1000),
+    "count": (0, 1000),
+    "separation": (0, MAX_EDGE),
+    "border": (0, MAX_EDGE),
+    "radius": (0.1, 100),
+    "edge": (0.01, 100),
+    "contrast": (0, 1000),
+}
 COMPRESSED_FROM = 1000  # values
 
 UNITS = {
@@ -113,37 +133,65 @@ def write(parent: h5py.Group, name: str, values: np.ndarray) -> None:
 
 
 def read_problem(scene: h5py.Group) -> Problem:
-    """The problem in a group. Raises FileError if something is missing, damaged or too large."""
-    part = hdf5.group(scene, "geometry")
-    shape = tuple(int(n) for n in hdf5.array(part, "volume_shape", (3,)))
-    n_rows, voxel_nm = int(hdf5.number(part, "n_rows")), hdf5.number(part, "voxel")
-    n_tilts = hdf5.length(part, "tilts", MAX_TILTS)
-    if (
-        not 0 < np.prod(shape, dtype=float) <= MAX_VOXELS
-        or not 0 < n_rows * shape[2] <= MAX_VOXELS // n_tilts
-    ):
+    """The problem in a group. Raises FileError if something is missing, damaged, too large or absurd."""
+    geometry = _read_geometry(hdf5.group(scene, "geometry"))
+    optics, beads, ranges = (hdf5.group(scene, part) for part in ("optics", "fiducials", "spec_ranges"))
+    declared = {field.name: _limited(beads, field.name) for field in fields(Fiducials)}
+    y = hdf5.array(scene, "y", geometry.images_shape)
+    if not np.linalg.norm(y) > 0:
+        raise FileError("y: got images of nothing, expected some signal")
+    return Problem(
+        y,
+        geometry,
+        Optics(**{field.name: _limited(optics, field.name) for field in fields(Optics)}),
+        Fiducials(**declared | {"count": _whole("count", declared["count"])}),
+        {name: _read_range(ranges, name) for name in SPEC},
+    )
+
+
+def _read_geometry(part):
+    shape = tuple(_whole("volume_shape", n) for n in hdf5.array(part, "volume_shape", (3,)))
+    n_rows, n_tilts = _whole("n_rows", hdf5.number(part, "n_rows")), hdf5.length(part, "tilts", MAX_TILTS)
+    if not all(MIN_EDGE <= n <= MAX_EDGE for n in (*shape, n_rows)) or prod(shape) > MAX_VOXELS:
         raise FileError(
-            f"geometry: got {n_tilts} tilts, {n_rows} rows and {shape} voxels, too large to be read"
+            f"geometry: got {shape} voxels, {n_rows} rows, expected edges of {MIN_EDGE} to {MAX_EDGE} "
+            f"and at most {MAX_VOXELS} voxels"
+        )
+    if n_tilts * n_rows * shape[2] > MAX_VOXELS:
+        raise FileError(
+            f"geometry: got {n_tilts} tilts of {n_rows} by {shape[2]} pixels, too many to be read"
         )
     tilts = hdf5.array(part, "tilts", (n_tilts,), np.float64)
-    geometry = TiltGeometry(tilts, shape, n_rows=n_rows, voxel_nm=voxel_nm)
-    optics = hdf5.group(scene, "optics")
-    beads = hdf5.group(scene, "fiducials")
-    declared = {field.name: hdf5.number(beads, field.name) for field in fields(Fiducials)}
-    ranges = hdf5.group(scene, "spec_ranges")
-    return Problem(
-        hdf5.array(scene, "y", geometry.images_shape),
-        geometry,
-        Optics(**{field.name: hdf5.number(optics, field.name) for field in fields(Optics)}),
-        Fiducials(**declared | {"count": int(declared["count"])}),
-        {name: tuple(float(end) for end in hdf5.array(ranges, name, (2,), np.float64)) for name in SPEC},
-    )
+    if np.abs(tilts).max() > 180:
+        raise FileError(f"tilts: got one of {np.abs(tilts).max():g}°, expected angles within ±180°")
+    return TiltGeometry(tilts, shape, n_rows=n_rows, voxel_nm=_limited(part, "voxel"))
+
+
+def _read_range(part, name):
+    low, high = (float(end) for end in hdf5.array(part, name, (2,), np.float64))
+    least, most = LIMITS[name]
+    if not least <= low < high <= most:
+        raise FileError(f"{name}: got {low:g} to {high:g}, expected a range within {least:g} to {most:g}")
+    return low, high
+
+
+def _limited(part, name):
+    value, (least, most) = hdf5.number(part, name), LIMITS[name]
+    if not least <= value <= most:
+        raise FileError(f"{name}: got {value:g}, expected {least:g} to {most:g}")
+    return value
+
+
+def _whole(name, value):
+    if value != int(value):
+        raise FileError(f"{name}: got {value:g}, expected a whole number")
+    return int(value)
 
 
 def read_truth(scene: h5py.Group, shape: tuple[int, int, int]) -> Truth:
     """The truth in a group, its volume of ``shape``. Raises FileError if it is missing or damaged."""
     truth = hdf5.group(scene, "truth")
-    mismatch = Mismatch(**{name: hdf5.number(truth, name) for name in SPEC})
+    mismatch = Mismatch(**{name: _limited(truth, name) for name in SPEC})
     return Truth(hdf5.array(truth, "x_true", shape), mismatch)
 
 

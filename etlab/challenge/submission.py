@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from etlab.arrays import checked
 from etlab.challenge import hdf5
 from etlab.challenge.hdf5 import FileError
-from etlab.challenge.problem import SPEC, Problem, write
+from etlab.challenge.problem import LIMITS, SPEC, Problem, write
 from etlab.challenge.scoring import AnswerError, Score, Spec, checked_spec, score_answer
 from etlab.challenge.tiers import Tier, load_tier
 from etlab.forward import Mismatch
@@ -48,6 +49,20 @@ class Report:
         """Mean over the scenes of the tier."""
         return float(np.mean([one.consistency for one in self.scenes.values()]))
 
+    def __str__(self):
+        lines = [
+            f"{'':10s}{'score':>7s}{'PSNR [dB]':>11s}{'SSIM':>7s}{'consistency':>13s}   spec: found − true"
+        ]
+        for name, one in self.scenes.items():
+            errors = f"{one.tilt_angle_error:+.3f}°  {one.tilt_axis_error:+.3f}°  {one.defocus_gradient_error:+.2f} nm/µm"
+            lines.append(
+                f"{name:10s}{one.score:7.3f}{one.psnr_db:11.2f}{one.ssim:7.3f}{one.consistency:13.3f}   {errors}"
+            )
+        lines.append(f"{self.tier} tier: score {self.score:.3f}, consistency {self.consistency:.3f}")
+        if np.isnan(self.score):
+            lines.append("the truth of this tier is sealed: only the consistency can be checked here")
+        return "\n".join(lines)
+
 
 def write_submission(
     path: str | os.PathLike,
@@ -67,22 +82,31 @@ def write_submission(
         raise FileExistsError(f"{path} is already there; ask for overwriting, or choose another name")
     if tier is not None:
         tier = tier if isinstance(tier, Tier) else load_tier(tier)
-        _scored(tier, answers.__getitem__)
+        _scored(tier, lambda name, _: _given(answers, name))
     if not answers:
         raise SubmissionError("answers: got none, expected {scene: (x_hat, corrected_spec)}")
     with hdf5.new_file(path) as file:
         file.attrs.update({"format": FORMAT, "version": VERSION})
         for name, (x_hat, spec) in answers.items():
-            write_answer(file.create_group(name), x_hat, spec)
+            try:
+                write_answer(file.create_group(name), x_hat, spec)
+            except AnswerError as error:
+                raise SubmissionError(f"{name}: {error}") from error
 
 
 def write_answer(scene, x_hat: np.ndarray, corrected_spec: Spec) -> None:
-    """Write one answer into an empty group of an HDF5 file."""
-    given = asdict(corrected_spec) if isinstance(corrected_spec, Mismatch) else corrected_spec
-    write(scene, "x_hat", np.asarray(x_hat, np.float32))
+    """Write one answer into an empty group of an HDF5 file. Raises AnswerError if it could be one to no problem."""
+    spec = checked_spec(corrected_spec, LIMITS)
+    try:
+        x_hat = checked("x_hat", x_hat, np.shape(x_hat))
+    except (TypeError, ValueError) as error:
+        raise AnswerError(str(error)) from error
+    if np.abs(x_hat).max(initial=0) > hdf5.LARGEST:
+        raise AnswerError(f"x_hat: got values beyond ±{hdf5.LARGEST:g}, expected densities, gold = 1")
+    write(scene, "x_hat", x_hat)
     numbers = scene.create_group("corrected_spec")
     for name in SPEC:
-        write(numbers, name, np.float64(given[name]))
+        write(numbers, name, np.float64(getattr(spec, name)))
 
 
 def read_answer(path: str | os.PathLike, name: str, problem: Problem) -> tuple[np.ndarray, Mismatch]:
@@ -91,8 +115,9 @@ def read_answer(path: str | os.PathLike, name: str, problem: Problem) -> tuple[n
         check_format(file)
         scene = hdf5.group(file, name)
         numbers = hdf5.group(scene, "corrected_spec")
-        spec = checked_spec({one: hdf5.number(numbers, one) for one in SPEC}, problem.spec_ranges)
-        return hdf5.array(scene, "x_hat", problem.geometry.volume_shape), spec
+        spec = {one: hdf5.number(numbers, one) for one in SPEC}
+        x_hat = hdf5.array(scene, "x_hat", problem.geometry.volume_shape)
+    return x_hat, checked_spec(spec, problem.spec_ranges)
 
 
 def score_submission(path: str | os.PathLike, tier: Tier | str | os.PathLike) -> Report:
@@ -103,23 +128,27 @@ def score_submission(path: str | os.PathLike, tier: Tier | str | os.PathLike) ->
     tier = tier if isinstance(tier, Tier) else load_tier(tier)
     path = Path(path)
     path.stat()
-    return Report(tier.tier, _scored(tier, lambda name: read_answer(path, name, tier[name])))
+    return Report(tier.tier, _scored(tier, lambda name, problem: read_answer(path, name, problem)))
 
 
 def _scored(tier, answer):
     """A `Score` for each scene, or SubmissionError with all that is wrong."""
     scenes, wrong = {}, []
     for name, problem in tier.items():
+        truth = tier.truth(name) if tier.has_truth else None
         try:
-            truth = tier.truth(name) if tier.has_truth else None
-            scenes[name] = score_answer(problem, *answer(name), truth)
-        except KeyError:
-            wrong.append(f"{name}: missing")
+            scenes[name] = score_answer(problem, *answer(name, problem), truth)
         except (AnswerError, FileError) as error:
             wrong.append(f"{name}: {error}")
     if wrong:
         raise SubmissionError("; ".join(wrong))
     return scenes
+
+
+def _given(answers, name):
+    if name not in answers:
+        raise AnswerError("missing")
+    return answers[name]
 
 
 def check_format(file) -> None:

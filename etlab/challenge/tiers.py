@@ -41,6 +41,8 @@ from etlab.challenge.simulate import PRESETS
 
 VERSION = "1"
 FORMAT, SEALED_FORMAT = "etlab challenge", "etlab challenge truth"
+KEYS = ("none", "demo", "secret")
+MAX_SCENES = 1000
 
 
 class Tier(Mapping[str, Problem]):
@@ -57,7 +59,9 @@ class Tier(Mapping[str, Problem]):
             self.tier, self.preset, self.key = (hdf5.text(file, name) for name in ("tier", "preset", "key"))
             if self.tier not in TIERS:
                 raise FileError(f"tier: got {self.tier!r}, expected one of {', '.join(TIERS)}")
-            self._names = tuple(sorted(file))
+            if self.preset not in PRESETS or self.key not in KEYS:
+                raise FileError(f"got preset {self.preset!r}, key {self.key!r}, expected those of a tier")
+            self._names = _scene_names(file)
         if self.sealed:
             with hdf5.opened(self.sealed) as file:
                 _check_format(file, SEALED_FORMAT)
@@ -77,6 +81,11 @@ class Tier(Mapping[str, Problem]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+    def sha256(self, name: str) -> str:
+        """What the file says that the SHA-256 of a problem is; reading the problem checks it."""
+        with hdf5.opened(self.path) as file:
+            return hdf5.text(hdf5.group(file, name), "sha256")
 
     @property
     def has_truth(self) -> bool:
@@ -103,6 +112,23 @@ def load_tier(path: str | os.PathLike, sealed: str | os.PathLike | None = None) 
     return Tier(Path(path), None if sealed is None else Path(sealed))
 
 
+def found_tiers(folder: str | os.PathLike) -> tuple[Tier, ...]:
+    """The tiers of a challenge in a folder, with their truth: TIER.h5 and sealed/TIER.h5, as `make_tier` names them.
+
+    Raises FileNotFoundError if there is no tier, or the truth of one is missing.
+    """
+    folder, found = Path(folder), []
+    for name in TIERS:
+        path, sealed = folder / f"{name}.h5", folder / "sealed" / f"{name}.h5"
+        if path.exists():
+            found.append(load_tier(path, None if name == "public" else sealed))
+    if not found:
+        raise FileNotFoundError(
+            f"{folder}: expected public.h5, dev.h5 or hidden.h5; make them: `etlab challenge make`"
+        )
+    return tuple(found)
+
+
 def make_tier(
     path: str | os.PathLike,
     tier: str = "public",
@@ -127,10 +153,12 @@ def make_tier(
         raise ValueError(f"tier: got {tier!r}, expected one of {', '.join(TIERS)}")
     if preset not in PRESETS:
         raise ValueError(f"preset: got {preset!r}, expected one of {', '.join(PRESETS)}")
-    if not 1 <= n_scenes <= 1000:
-        raise ValueError(f"n_scenes: got {n_scenes}, expected 1 to 1000")
+    if not 1 <= n_scenes <= MAX_SCENES:
+        raise ValueError(f"n_scenes: got {n_scenes}, expected 1 to {MAX_SCENES}")
     key = DEMO_KEY if key is None else checked_key(key)
     sealed = None if tier == "public" else Path(sealed or path.parent / "sealed" / path.name)
+    if sealed and sealed.resolve() == path.resolve():
+        raise ValueError(f"sealed: got {sealed}, expected another file than that of the problems")
     for one in (path, sealed):
         if one and one.exists() and not overwrite:
             raise FileExistsError(f"{one} is already there; ask for overwriting, or choose another name")
@@ -148,6 +176,16 @@ def make_tier(
             write_truth(sealed_scene, truth)
             scene.attrs["sha256"] = sealed_scene.attrs["sha256"] = digest(problem)
     return load_tier(path, sealed)
+
+
+def _scene_names(file):
+    """All that is in the file, if it is scenes as they are called here; names end up on boards and in file names."""
+    if not 1 <= len(file) <= MAX_SCENES:
+        raise FileError(f"got {len(file)} scenes, expected 1 to {MAX_SCENES}")
+    names = sorted(file, key=lambda name: (len(name), name))
+    if not set(names) <= {scene_name(i) for i in range(MAX_SCENES)}:
+        raise FileError(f"expected groups called {scene_name(0)} and so on, and no others")
+    return tuple(names)
 
 
 def _check_format(file, expected):
