@@ -23,6 +23,7 @@ serve: $(VENV)/.book ## serve the built site to this machine's browser (PORT=800
 
 test: $(VENV)/.dev ## set up, build the site and run every check
 	@$(RUN) tools/browser.py --install
+	@$(RUN) tools/sandbox.py --install
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(VENV)/bin/lint-imports --no-logo

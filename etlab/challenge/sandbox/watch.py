@@ -1,0 +1,99 @@
+"""How much of the machine a program uses, read from Linux' ``/proc``; elsewhere nothing is seen of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+# Not the files it has mapped, which are libraries; but the tables of its memory, which can be larger than the memory.
+OWN = re.compile(rb"^(?:RssAnon|RssShmem|VmSwap|VmPTE):\s+(\d+) kB", re.MULTILINE)
+SHARE = re.compile(rb"^(?:Pss_Anon|Pss_Shmem|SwapPss):\s+(\d+) kB", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Process:
+    """A line of the list of processes: times in seconds, that of its waited-for children apart."""
+
+    parent: int
+    threads: int
+    seconds: float
+    children_seconds: float
+
+
+@dataclass(frozen=True)
+class Use:
+    """What all processes of a program use at the moment, memory in bytes; the processor since it began."""
+
+    processes: int
+    memory: int
+    cpu_seconds: float
+
+
+class Meter:
+    """Measures the processes below one, of which ``own`` threads are the sandbox's."""
+
+    def __init__(self, root: int, own: int):
+        self.root, self.own = root, own
+        self._before: dict[int, float] = {}
+        self._ended = 0.0
+        self.cpu_seconds = 0.0  # used so far
+
+    def sample(self, memory_limit: int) -> Use:
+        """Memory shared by several processes counts for each, unless all would then exceed ``memory_limit``."""
+        tree = family(self.root, dict(processes()))
+        memory = sum(_kilobytes(pid, "status", OWN) for pid in tree) * 1024
+        if memory > memory_limit:
+            shares = {pid: _kilobytes(pid, "smaps_rollup", SHARE) for pid in tree}
+            memory = sum(share or _kilobytes(pid, "status", OWN) for pid, share in shares.items()) * 1024
+        threads = sum(one.threads for one in tree.values()) - self.own
+        self._account(tree)
+        return Use(max(threads, 0), memory, self.cpu_seconds)
+
+    def _account(self, tree):
+        # A process that ended is in its parent's account, unless the parent does not wait for it: then it is in ours.
+        now = {pid: one.seconds for pid, one in tree.items()}
+        self._ended += sum(seconds for pid, seconds in self._before.items() if pid not in now)
+        self._before = now
+        waited_for = sum(one.seconds + one.children_seconds for one in tree.values())
+        self.cpu_seconds = max(self.cpu_seconds, waited_for, self._ended + sum(now.values()))
+
+
+def processes() -> Iterator[tuple[int, Process]]:
+    """All processes of the machine."""
+    for name in os.listdir(PROC) if PROC.is_dir() else ():
+        if name.isdecimal() and (line := _read(f"{name}/stat")):
+            # The name, in brackets, is the program's choice and may hold brackets and spaces.
+            values = line[line.rindex(b")") + 2 :].split()
+            own, children = (
+                (int(user) + int(system)) / TICKS for user, system in (values[11:13], values[13:15])
+            )
+            yield int(name), Process(int(values[1]), int(values[17]), own, children)
+
+
+def family(root: int, everyone: dict[int, Process]) -> dict[int, Process]:
+    """A process and all that descend from it."""
+    children: dict[int, list[int]] = {}
+    for pid, one in everyone.items():
+        children.setdefault(one.parent, []).append(pid)
+    found, waiting = {}, [root] if root in everyone else []
+    while waiting:
+        pid = waiting.pop()
+        found[pid] = everyone[pid]
+        waiting += children.get(pid, [])
+    return found
+
+
+def _kilobytes(pid, file, pattern):
+    return sum(map(int, pattern.findall(_read(f"{pid}/{file}"))))
+
+
+def _read(name):
+    try:
+        return (PROC / name).read_bytes()
+    except OSError:  # it has just ended, or it is not ours to look at
+        return b""
