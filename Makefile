@@ -45,7 +45,7 @@ labs: $(VENV)/.dev ## make the students' labs from the instructor's
 
 lock: ## pin the newest allowed versions of everything (needs uv)
 	$(LOCK) --upgrade --extra book --extra learned --output-file requirements.txt
-	$(LOCK) --upgrade --extra dev --extra grading --constraint requirements.txt --output-file requirements-dev.txt
+	$(LOCK) --upgrade --extra dev --extra grading --extra scale --constraint requirements.txt --output-file requirements-dev.txt
 	$(LOCK) --upgrade --extra training --extra dev --constraint requirements.txt --constraint requirements-dev.txt \
 		--excludes training/torch.txt --output-file requirements-training.txt
 

@@ -54,7 +54,8 @@ class Report:
             f"{'':10s}{'score':>7s}{'PSNR [dB]':>11s}{'SSIM':>7s}{'consistency':>13s}   spec: found − true"
         ]
         for name, one in self.scenes.items():
-            errors = f"{one.tilt_angle_error:+.3f}°  {one.tilt_axis_error:+.3f}°  {one.defocus_gradient_error:+.2f} nm/µm"
+            delta, phi, g = one.tilt_angle_error, one.tilt_axis_error, one.defocus_gradient_error
+            errors = f"{delta:+.3f}°  {phi:+.3f}°  {g:+.2f} nm/µm"
             lines.append(
                 f"{name:10s}{one.score:7.3f}{one.psnr_db:11.2f}{one.ssim:7.3f}{one.consistency:13.3f}   {errors}"
             )

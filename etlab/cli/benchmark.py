@@ -1,9 +1,7 @@
-"""The command line: ``etlab benchmark …``, ``etlab leaderboard``."""
+"""``etlab benchmark …``: measure every method, the calibration, the trainings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +9,9 @@ import numpy as np
 import typer
 from tqdm.auto import tqdm
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Electron tomography, small enough to be read."
-)
+from etlab.cli.common import errors_in_one_line
+
 benchmark = typer.Typer(no_args_is_help=True, help="Measure every method on the benchmark's scenes.")
-app.add_typer(benchmark, name="benchmark")
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="results file (JSON); a CSV is written beside it")]
 Methods = Annotated[
@@ -25,23 +21,6 @@ Preset = Annotated[str, typer.Option(help="standard (64×128×128) or small (32�
 Renew = Annotated[
     bool, typer.Option("--renew", help="measure again what the file holds of other code or weights")
 ]
-
-
-@contextmanager
-def errors_in_one_line() -> Iterator[None]:
-    """What the user can mend is said in one line, without a traceback."""
-    from etlab.solvers.learned import WeightsError
-
-    try:
-        yield
-    except (ValueError, OSError, MemoryError, WeightsError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
-
-
-@app.callback()
-def about() -> None:
-    """Electron tomography, small enough to be read."""
 
 
 @benchmark.command()
@@ -127,6 +106,25 @@ def training(
 
 
 @benchmark.command()
+def blind(
+    out: Out = Path("blind.json"),
+    method: Methods = None,
+    preset: Preset = "standard",
+    scenes: Annotated[int, typer.Option(min=1, help="scenes in each tier")] = 4,
+    renew: Renew = False,
+) -> None:
+    """Measure the blind board: nine rows on three tiers, calibrated, uncalibrated and with the truth. Resumable."""
+    from etlab.challenge import blind
+    from etlab.cli.challenge import DEMO_NOTICE
+
+    typer.echo(DEMO_NOTICE, err=True)
+    with errors_in_one_line():
+        todo = blind.cells(methods=tuple(method) if method else None, preset=preset, n_scenes=scenes)
+        results = blind.run(out, todo, renew=renew)
+    typer.echo(blind.as_text(results))
+
+
+@benchmark.command()
 def gallery(
     out: Annotated[Path, typer.Option("--out", "-o", help="picture to write (PNG, SVG or PDF)")] = Path(
         "gallery.png"
@@ -154,23 +152,6 @@ def gallery(
         partial = out.with_stem(out.stem + ".part")  # the suffix says which kind of picture
         plot.gallery(rows).savefig(partial)
         partial.replace(out)
-
-
-@app.command()
-def leaderboard(
-    results: Annotated[
-        Path | None, typer.Argument(help="results file; default: the one that comes with etlab")
-    ] = None,
-) -> None:
-    """Print the measured standard board with the published values beside it, and what the methods invent."""
-    from etlab.challenge import board, hallucination, standard
-
-    with errors_in_one_line():
-        provenance, measured = standard.load(results or standard.MEASURED)
-    typer.echo(board.as_text(board.standard_board(measured)))
-    typer.echo(board.measured_when(provenance) + "\n")
-    mismatch, shown = standard.load(standard.MEASURED_MISMATCH)[1], hallucination.load()[1]
-    typer.echo(board.inventions_text(board.inventions(measured, mismatch, shown)))
 
 
 def _or_all(method: list[str] | None) -> tuple[str, ...] | None:

@@ -1,0 +1,186 @@
+"""Evaluating submissions: every scene in a sandbox of its own, scored out here, recorded at once.
+
+A scene that crashes, hangs, asks for too much or gives a wrong answer scores zero, says why, and costs no other scene.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from etlab.challenge import handin, hdf5, sandbox
+from etlab.challenge.handin import HandIn, HandInError
+from etlab.challenge.problem import Problem, write_problem
+from etlab.challenge.records import Record, Records
+from etlab.challenge.sandbox import Limits, SandboxError
+from etlab.challenge.scoring import AnswerError, score_answer
+from etlab.challenge.tiers import Tier
+
+MAX_SPEC_BYTES = 4096
+ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Runs submissions on ``tiers`` and records what came of it in the folder ``results``.
+
+    `etlab.challenge.sandbox.find` finds a ``backend``; ``limits`` hold for each scene.
+    """
+
+    tiers: tuple[Tier, ...]
+    results: Path
+    backend: sandbox.Backend
+    limits: Limits = Limits()
+
+    def __call__(
+        self,
+        source: str | os.PathLike,
+        *,
+        name: str | None = None,
+        report: Callable[[Record], None] = lambda record: None,
+        renew: bool = False,
+    ) -> list[Record]:
+        """Evaluate a folder or zip on every scene; what is recorded of it already is not run again, unless ``renew``.
+
+        ``name`` is that on the board, by default that of the folder or zip. ``report(record)`` is called for each
+        scene. A submission that is refused as a whole has zero on every one. Raises HandInError if not even its name
+        can be shown, SandboxError if nothing can be run here.
+        """
+        source, records = Path(source), Records(self.results)
+        name, made = name or handin.submission_name(source), []
+        with tempfile.TemporaryDirectory(prefix="etlab-") as private, records.locked(name):
+            try:
+                submitted, refusal = handin.copied(source, Path(private, "submission"), name), ""
+            except HandInError as error:
+                submitted, refusal = HandIn(name, source, "refused"), str(error)
+            for tier in self.tiers:
+                for scene in tier:
+                    record = records.read(name, tier.tier, scene)
+                    if renew or not _holds(record, submitted, tier, scene):
+                        record, volume = _record(submitted, tier, scene, "refused", refusal), None
+                        if not refusal:
+                            record, volume = self._evaluated(submitted, tier, scene)
+                        records.save(record, volume)
+                    made.append(record)
+                    report(record)
+        return made
+
+    def warm(self) -> None:
+        """Compile the kernels once, inside the sandbox, for every run to begin with: it saves each many seconds."""
+        if self._cache.is_dir():
+            return
+        self.results.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="etlab-") as private:
+            made = Path(private, "cache")
+            made.mkdir()
+            outcome = sandbox.run(
+                ["python", "-m", "etlab.challenge.warm"],
+                folder=made,
+                visible={},
+                backend=self.backend,
+                environment=ONE_THREAD | {"NUMBA_CACHE_DIR": "/work"},
+            )
+            if not outcome.ok:
+                raise SandboxError(f"etlab itself does not run in {self.backend.name}: {outcome.log[-300:]}")
+            partial = self._cache.with_name(f".numba-{os.getpid()}")
+            shutil.copytree(made, partial)
+            with suppress(OSError):  # another evaluator was first
+                partial.rename(self._cache)
+            shutil.rmtree(partial, ignore_errors=True)
+
+    @property
+    def _cache(self):
+        return self.results / ".numba"
+
+    def _evaluated(self, submitted, tier, scene):
+        """Record and volume (None unless scored) of one scene."""
+        if not submitted.program and not submitted.answers(tier.tier):
+            return _record(submitted, tier, scene, "missing", "neither code nor answers were handed in"), None
+        problem = tier[scene]
+        with tempfile.TemporaryDirectory(prefix="etlab-") as private:
+            outcome, work = self._run(submitted, tier, scene, problem, Path(private))
+            measured = dict(seconds=outcome.seconds, cpu_seconds=outcome.cpu_seconds, log=outcome.log)
+            if not outcome.ok:
+                return _record(
+                    submitted, tier, scene, outcome.status, _last_line(outcome.log), **measured
+                ), None
+            try:
+                x_hat, spec = read_raw(work, problem)
+                truth = tier.truth(scene) if tier.has_truth else None
+                score = score_answer(problem, x_hat, spec, truth)
+            except AnswerError as error:
+                return _record(submitted, tier, scene, "wrong answer", str(error), **measured), None
+        return _record(submitted, tier, scene, "scored", score=score, **measured), x_hat
+
+    def _run(self, submitted, tier, scene, problem, private):
+        problem_file, work = private / "problem.h5", private / "work"
+        work.mkdir()
+        with hdf5.new_file(problem_file) as file:
+            write_problem(file.create_group(scene), problem)
+        visible = {"/submission": submitted.folder, "/problem.h5": problem_file}
+        if self._cache.is_dir():
+            visible["/numba"] = self._cache
+        arguments = ["/problem.h5", "/submission", "/work", "/numba", tier.tier, scene]
+        outcome = sandbox.run(
+            ["python", "-m", "etlab.challenge.run_scene", *arguments],
+            folder=work,
+            visible=visible,
+            limits=self.limits,
+            backend=self.backend,
+            environment=ONE_THREAD,
+        )
+        return outcome, work
+
+
+def read_raw(work: Path, problem: Problem) -> tuple[np.ndarray, dict[str, float]]:
+    """What a run left in its folder: ``x_hat.f32`` and ``spec.json``. Raises AnswerError for anything else."""
+    shape = problem.geometry.volume_shape
+    n_bytes = 4 * int(np.prod(shape))
+    x_hat = np.frombuffer(_plain_bytes(work / "x_hat.f32", n_bytes), "<f4")
+    if x_hat.size * 4 != n_bytes:
+        raise AnswerError(f"x_hat: got {x_hat.size} values, expected {n_bytes // 4}")
+    try:
+        spec = json.loads(_plain_bytes(work / "spec.json", MAX_SPEC_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise AnswerError("corrected_spec: expected three numbers, got something else") from error
+    return x_hat.reshape(shape), spec
+
+
+def _plain_bytes(path, at_most):
+    """The contents of a file that a stranger left; a link is not followed, and a pipe does not block."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise AnswerError(f"{path.stem}: the program left none") from error
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > at_most:
+            raise AnswerError(
+                f"{path.stem}: expected a file of at most {at_most:,} bytes, got something else"
+            )
+        return file.read(at_most)
+
+
+def _holds(record, submitted, tier, scene):
+    """Whether a record is of this very submission and this very problem."""
+    wanted = submitted.sha256, tier.sha256(scene)
+    return record is not None and (record.submission_sha256, record.problem_sha256) == wanted
+
+
+def _record(submitted, tier, scene, status, reason="", **measured):
+    identity = submitted.sha256, tier.sha256(scene)
+    return Record(submitted.name, tier.tier, scene, *identity, status, reason, **measured)
+
+
+def _last_line(log):
+    lines = [line for line in log.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else ""

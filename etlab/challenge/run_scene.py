@@ -1,0 +1,56 @@
+"""What runs inside the sandbox: one scene, one submission; ``python -m etlab.challenge.run_scene``.
+
+It loads the student's code into this very process, so nothing here guards anything: the evaluator trusts the sandbox
+alone, and reads from it two files that need no parser to speak of, ``x_hat.f32``, raw float32 numbers, and
+``spec.json``. Answers that come as HDF5, from a student's program or handed in, are read here, too, so that a file
+that breaks the HDF5 library breaks the sandbox and not the evaluator.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+
+def main(problem_file: str, submission: str, out: str, cache: str, tier: str, scene: str) -> None:
+    """Answer the problem in ``problem_file`` and leave the answer in ``out``. Paths are as the sandbox shows them."""
+    _warm_cache(Path(cache))
+    from etlab.challenge import hdf5
+    from etlab.challenge.problem import read_problem
+    from etlab.challenge.scoring import checked_answer
+    from etlab.challenge.submission import read_answer
+
+    with hdf5.opened(problem_file) as file:
+        problem = read_problem(hdf5.group(file, scene))
+    folder = Path(submission)
+    if (folder / "solve.py").is_file():
+        sys.path.insert(0, str(folder))
+        x_hat, spec = runpy.run_path(str(folder / "solve.py"))["solve"](problem)
+    elif (folder / "solve").is_file():
+        answer = Path(out, "answer.h5")
+        subprocess.run([str(folder / "solve"), problem_file, str(answer)], check=True)
+        x_hat, spec = read_answer(answer, scene, problem)
+        answer.unlink()
+    else:
+        x_hat, spec = read_answer(folder / f"{tier}.h5", scene, problem)
+    x_hat, spec = checked_answer(problem, x_hat, spec)
+    x_hat.tofile(Path(out, "x_hat.f32"))
+    Path(out, "spec.json").write_text(json.dumps(asdict(spec)), encoding="utf-8")
+
+
+def _warm_cache(cache):
+    """Compiled kernels, copied to where this process may write: numba takes no cache that it cannot write to."""
+    if cache.is_dir():
+        own = Path(os.environ["HOME"], "numba")
+        shutil.copytree(cache, own, copy_function=shutil.copyfile)
+        os.environ["NUMBA_CACHE_DIR"] = str(own)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

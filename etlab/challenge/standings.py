@@ -1,0 +1,156 @@
+"""A class's board: the records of an evaluation as rows, best first, and as files, ``leaderboard.json`` and ``.html``.
+
+The score of a tier is the mean over all its scenes, where a scene without a valid answer counts zero. The overall score
+is the mean of the three tiers, and there is none unless all three are there. Baselines are rows of the course's own
+(`etlab.challenge.baselines`), run by the evaluator; only they have published values beside them.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from etlab.challenge import page
+from etlab.challenge.baselines import BASELINE
+from etlab.challenge.draw import TIERS
+from etlab.challenge.published import published
+from etlab.challenge.records import Record, Records
+from etlab.challenge.scoring import Score
+from etlab.challenge.tiers import Tier
+
+Row = dict[str, Any]
+OUR_WORDS = ("missing", "refused", "wrong answer")  # statuses whose reason no program wrote
+ERRORS = tuple(field.name for field in fields(Score) if field.name.endswith("_error"))
+
+
+def standings(records: Iterable[Record], tiers: Iterable[Tier]) -> list[Row]:
+    """A row for each submission, best first: keys as `etlab.challenge.page.page` takes them, without pictures.
+
+    Records of other problems than those of ``tiers`` are left out; a scene that is not recorded yet counts zero.
+    """
+    problems = {tier.tier: {scene: tier.sha256(scene) for scene in tier} for tier in tiers}
+    by_name: dict[str, list[Record]] = {}
+    for record in records:
+        if problems.get(record.tier, {}).get(record.scene) == record.problem_sha256:
+            by_name.setdefault(record.submission, []).append(record)
+    sizes = {tier: len(scenes) for tier, scenes in problems.items()}
+    return ranked(_row(name, mine, sizes) for name, mine in by_name.items())
+
+
+def ranked(rows: Iterable[Row]) -> list[Row]:
+    """Rows by overall score, those without one after them by the mean of what they have; equals by name."""
+
+    def key(row):
+        scores = [tier["score"] for tier in row["tiers"].values()]
+        return row["overall"] is None, -(row["overall"] or np.mean(scores or [0])), row["name"]
+
+    return sorted(rows, key=key)
+
+
+def tier_summary(scores: list[Score], n_scenes: int) -> dict[str, float | int | None]:
+    """One tier of a row: the mean score, zero for scenes not among ``scores``, and means and RMS errors over these."""
+
+    def over(name, statistic):
+        values = [getattr(score, name) for score in scores]
+        finite = [value for value in values if np.isfinite(value)]
+        return statistic(finite) if finite else None
+
+    return (
+        {"score": float(sum(score.score for score in scores) / n_scenes)}
+        | {name: over(name, lambda x: float(np.mean(x))) for name in ("psnr_db", "ssim", "consistency")}
+        | {name: over(name, lambda x: float(np.sqrt(np.mean(np.square(x))))) for name in ERRORS}
+        | {"scored": len(scores), "scenes": n_scenes}
+    )
+
+
+def overall(tiers: dict[str, dict]) -> float | None:
+    """Mean of the three tiers' scores; None unless all three are there."""
+    return float(np.mean([tiers[tier]["score"] for tier in TIERS])) if set(tiers) == set(TIERS) else None
+
+
+def published_beside(name: str) -> Row | None:
+    """The published blind row of this name, nested by tier; None if there is none."""
+    for row in published("blind"):
+        if row["method"] == name:
+            by_tier = {
+                tier: {what: row[f"{tier}_{what}"] for what in ("score", "psnr_db", "ssim")} for tier in TIERS
+            }
+            return {"overall": row["overall"]} | by_tier
+    return None
+
+
+def write(results: Path, tiers: Iterable[Tier], *, note: str = "") -> list[Row]:
+    """Write ``leaderboard.json`` and ``leaderboard.html`` into a folder of results, each whole or not at all.
+
+    Returns the rows. ``note`` stands on the page.
+    """
+    records = Records(results)
+    rows = standings(records.all(), tiers)
+    made = datetime.datetime.now(datetime.UTC).date().isoformat()
+    content = {"format": "etlab leaderboard", "version": "1", "made": made, "note": note, "rows": rows}
+    partial = results / "leaderboard.json.part"
+    partial.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+    partial.replace(results / "leaderboard.json")
+    shown = [row | _picture(records, row) for row in rows]
+    page.write_page(
+        results / "leaderboard.html", shown, title="Blind challenge: leaderboard", made=made, note=note
+    )
+    return rows
+
+
+def as_text(rows: list[Row]) -> str:
+    """The rows as a table of plain text."""
+    lines = [f"{'':44s}{'overall':>8s}" + "".join(f"{tier:>9s}" for tier in TIERS)]
+    for place, row in enumerate(rows, 1):
+        numbers = [row["overall"], *(row["tiers"].get(tier, {}).get("score") for tier in TIERS)]
+        columns = "".join(f"{'–' if number is None else f'{number:.3f}':>9s}" for number in numbers)
+        lines.append(f"{place:3d} {row['name']:<39.39s}{columns}")
+    return "\n".join(lines)
+
+
+def _row(name, records, sizes):
+    tiers, problems = {}, []
+    for tier in TIERS:
+        mine = [record for record in records if record.tier == tier]
+        if mine:
+            scored = [record.score for record in mine if record.status == "scored"]
+            tiers[tier] = tier_summary(scored, sizes[tier])
+        problems += [f"{tier} {one.scene}: {_what_happened(one)}" for one in mine if one.status != "scored"]
+    baseline = name.startswith(BASELINE)
+    shown = name.removeprefix(BASELINE)
+    return {
+        "name": shown,
+        "kind": "baseline" if baseline else "submission",
+        "overall": overall(tiers),
+        "tiers": tiers,
+        "published": published_beside(shown) if baseline else None,
+        "problems": problems,
+    }
+
+
+def _what_happened(record):
+    """In words that may be shown. What a program printed about hidden data stays with the evaluator."""
+    may_be_said = record.tier != "hidden" or record.status in OUR_WORDS
+    return record.status + f": {record.reason}" * bool(record.reason and may_be_said)
+
+
+def _picture(records, row):
+    """The first picture of the row, as the page takes it; none of the hidden tier is shown."""
+    name = BASELINE * (row["kind"] == "baseline") + row["name"]
+    found = next(
+        (path for tier in TIERS[:2] for path in sorted((records.folder / name / tier).glob("scene_*.png"))),
+        None,
+    )
+    if found is None:
+        return {"picture": None, "picture_alt": ""}
+    return {
+        "picture": "data:image/png;base64," + base64.b64encode(found.read_bytes()).decode(),
+        "picture_alt": f"slice across the tilt axis of {found.parent.name} {found.stem} by {row['name']}",
+    }

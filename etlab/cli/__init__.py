@@ -1,0 +1,40 @@
+"""The command line: ``etlab benchmark …``, ``etlab challenge …``, ``etlab leaderboard``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from etlab.cli.benchmark import benchmark
+from etlab.cli.challenge import challenge
+from etlab.cli.common import errors_in_one_line
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Electron tomography, small enough to be read."
+)
+app.add_typer(benchmark, name="benchmark")
+app.add_typer(challenge, name="challenge")
+
+
+@app.callback()
+def about() -> None:
+    """Electron tomography, small enough to be read."""
+
+
+@app.command()
+def leaderboard(
+    results: Annotated[
+        Path | None, typer.Argument(help="results file; default: the one that comes with etlab")
+    ] = None,
+) -> None:
+    """Print the measured standard board with the published values beside it, and what the methods invent."""
+    from etlab.challenge import board, hallucination, standard
+
+    with errors_in_one_line():
+        provenance, measured = standard.load(results or standard.MEASURED)
+    typer.echo(board.as_text(board.standard_board(measured)))
+    typer.echo(board.measured_when(provenance) + "\n")
+    mismatch, shown = standard.load(standard.MEASURED_MISMATCH)[1], hallucination.load()[1]
+    typer.echo(board.inventions_text(board.inventions(measured, mismatch, shown)))

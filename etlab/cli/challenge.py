@@ -1,0 +1,209 @@
+"""``etlab challenge …``: make tiers, score answers, run submissions, make a class's board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from etlab.cli.common import errors_in_one_line
+
+challenge = typer.Typer(
+    no_args_is_help=True, help="The blind challenge: reconstruct without knowing the microscope exactly."
+)
+
+DEMO_NOTICE = (
+    "note: the key is 'demo', which everybody has: the truth of these tiers is no secret. "
+    "For a class make your own, `etlab challenge key FILE`, and use --key FILE."
+)
+
+Folder = Annotated[
+    Path, typer.Option("--challenge", "-c", help="folder of the tier files, their truth in sealed/ within it")
+]
+Results = Annotated[Path, typer.Option("--results", "-o", help="folder of the results")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace a file that is already there")]
+Unsafe = Annotated[
+    bool,
+    typer.Option(
+        "--unsafe",
+        help="run the code without a sandbox: it can then read and change all that you can, truth and key included",
+    ),
+]
+Renew = Annotated[bool, typer.Option("--renew", help="evaluate again what is recorded already")]
+Wall = Annotated[float, typer.Option("--wall", help="seconds that one scene may take")]
+Memory = Annotated[int, typer.Option("--memory", help="MB of memory that one scene may take")]
+
+
+@challenge.command()
+def key(file: Annotated[Path, typer.Argument(help="file to write, for its owner only")]) -> None:
+    """Make a secret key, from which dev and hidden tiers are drawn."""
+    from etlab.challenge.keys import new_key
+
+    with errors_in_one_line():
+        new_key(file)
+    typer.echo(f"{file} holds a new key. Keep it, and keep it secret: it can draw the truth again.")
+
+
+@challenge.command()
+def make(
+    tier: Annotated[str, typer.Option(help="public, dev or hidden")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for the tier's file")] = Path("challenge"),
+    scenes: Annotated[int, typer.Option(min=1, help="how many")] = 4,
+    preset: Annotated[str, typer.Option(help="standard (64×128×128) or small (32×64×64)")] = "standard",
+    key: Annotated[Path | None, typer.Option(help="file of the secret key; default: demo")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw a tier: TIER.h5, and the truth of dev and hidden in sealed/TIER.h5."""
+    from etlab.challenge.keys import read_key
+    from etlab.challenge.tiers import make_tier
+
+    with errors_in_one_line():
+        secret = read_key(key) if key else None
+        made = make_tier(
+            out / f"{tier}.h5",
+            tier,
+            n_scenes=scenes,
+            preset=preset,
+            key=secret,
+            overwrite=overwrite,
+            progress=True,
+        )
+    typer.echo(f"{made.path}: {len(made)} scenes, {preset}")
+    if made.sealed:
+        typer.echo(f"{made.sealed}: their truth; keep it")
+    if tier == "hidden":
+        typer.echo(f"{made.path} is not to be handed out: students send code")
+    _say_if_demo(made)
+
+
+@challenge.command()
+def score(
+    submission: Annotated[Path, typer.Argument(help="answers (HDF5), as write_submission makes them")],
+    tier: Annotated[
+        Path, typer.Argument(help="the tier's file; public: with a score, dev: consistency only")
+    ],
+    sealed: Annotated[Path | None, typer.Option(help="the evaluator's file of the truth")] = None,
+    report: Annotated[Path | None, typer.Option(help="picture to write (PNG, SVG or PDF)")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Score answers that you made yourself."""
+    from etlab.challenge.submission import score_submission
+    from etlab.challenge.tiers import load_tier
+
+    with errors_in_one_line():
+        if report and report.exists() and not overwrite:
+            raise FileExistsError(
+                f"{report} is already there; use --overwrite to replace it, or another name"
+            )
+        opened = load_tier(tier, sealed)
+        scored = score_submission(submission, opened)
+        typer.echo(str(scored))
+        if report and opened.has_truth:
+            _draw(report, submission, opened, scored)
+            typer.echo(f"{report} shows truth, answer and difference of each scene")
+        elif report:
+            raise ValueError(f"{tier}: its truth is sealed, there is nothing to draw an answer beside")
+    _say_if_demo(opened)
+
+
+def _draw(path, submission, tier, scored):
+    """Middle slices of truth, answer and their difference, a row for each scene."""
+    from etlab import plot
+    from etlab.challenge.submission import read_answer
+
+    rows = {}
+    for name, score in scored.scenes.items():
+        answer, truth = (
+            volume[:, :, volume.shape[2] // 2]
+            for volume in (read_answer(submission, name, tier[name])[0], tier.truth(name).x_true)
+        )
+        found = f"answer: {score.psnr_db:.1f} dB, SSIM {score.ssim:.2f}"
+        rows[name] = {"truth": truth, found: answer, "|answer − truth|": abs(answer - truth)}
+    plot.use_style()
+    partial = path.with_stem(path.stem + ".part")  # the suffix says which kind of picture
+    plot.gallery(rows).savefig(partial)
+    partial.replace(path)
+
+
+@challenge.command()
+def evaluate(
+    submission: Annotated[Path, typer.Argument(help="folder or zip with solve.py, solve, or answers")],
+    folder: Folder = Path("challenge"),
+    results: Results = Path("results"),
+    wall: Wall = 600,
+    memory: Memory = 4096,
+    renew: Renew = False,
+    unsafe: Unsafe = False,
+) -> None:
+    """Run one submission in a sandbox on every tier that is there, scene by scene. Resumable."""
+    from etlab.challenge import standings
+
+    with errors_in_one_line():
+        evaluator = _evaluator(folder, results, wall, memory, unsafe)
+        evaluator.warm()
+        evaluator(submission, report=_say_record, renew=renew)
+        typer.echo(standings.as_text(standings.write(results, evaluator.tiers)))
+
+
+@challenge.command("evaluate-all")
+def evaluate_all(
+    submissions: Annotated[Path, typer.Argument(help="folder of folders and zips, one for each submission")],
+    folder: Folder = Path("challenge"),
+    results: Results = Path("results"),
+    baselines: Annotated[bool, typer.Option(help="evaluate the course's own nine rows, too")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="at a time; default: one for each processor")
+    ] = None,
+    scheduler: Annotated[str | None, typer.Option(help="address of a dask scheduler, tcp://…")] = None,
+    wall: Wall = 600,
+    memory: Memory = 4096,
+    renew: Renew = False,
+    unsafe: Unsafe = False,
+) -> None:
+    """Run every submission of a class in parallel and write leaderboard.json and leaderboard.html. Resumable."""
+    from tempfile import TemporaryDirectory
+
+    from etlab.challenge import baselines as rows
+    from etlab.challenge import standings
+    from etlab.challenge.evaluate_all import evaluate_all as run
+    from etlab.challenge.evaluate_all import found_submissions
+
+    with errors_in_one_line(), TemporaryDirectory(prefix="etlab-") as private:
+        evaluator = _evaluator(folder, results, wall, memory, unsafe)
+        found, refused = found_submissions(submissions)
+        if baselines:
+            found |= rows.write_submissions(Path(private))
+        refused |= run(evaluator, found, workers=workers, scheduler=scheduler, renew=renew)
+        typer.echo(standings.as_text(standings.write(results, evaluator.tiers)))
+        typer.echo(f"{results / 'leaderboard.html'} shows it")
+        for name, reason in refused.items():
+            typer.echo(f"not evaluated: {name}: {reason}", err=True)
+    if refused:
+        raise typer.Exit(1)
+
+
+def _evaluator(folder, results, wall, memory, unsafe):
+    from etlab.challenge import sandbox
+    from etlab.challenge.evaluate import Evaluator
+    from etlab.challenge.tiers import found_tiers
+
+    tiers = found_tiers(folder)
+    for tier in tiers:
+        _say_if_demo(tier)
+    backend = sandbox.find(unsafe=unsafe)
+    if isinstance(backend, sandbox.Unsafe):
+        typer.echo("WARNING: no sandbox: the submissions can read and change all that you can", err=True)
+    return Evaluator(tiers, results.absolute(), backend, sandbox.Limits(wall_s=wall, memory_mb=memory))
+
+
+def _say_record(record):
+    outcome = (
+        f"{record.score.score:.3f}" if record.status == "scored" else f"{record.status}: {record.reason}"
+    )
+    typer.echo(f"{record.tier:8s}{record.scene}  {outcome}  ({record.seconds:.0f} s)")
+
+
+def _say_if_demo(tier):
+    if tier.key == "demo":
+        typer.echo(DEMO_NOTICE, err=True)

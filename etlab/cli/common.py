@@ -1,0 +1,22 @@
+"""What every command does alike: say in one line what the user can mend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """What the user can mend is said in one line, without a traceback."""
+    from etlab.challenge.evaluate_all import DaskError
+    from etlab.challenge.sandbox import SandboxError
+    from etlab.solvers.learned import WeightsError
+
+    try:
+        yield
+    except (ValueError, OSError, MemoryError, WeightsError, SandboxError, DaskError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
