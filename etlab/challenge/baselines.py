@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
@@ -39,7 +38,6 @@ ROWS = (
     "DiffET",
 )  # published ones
 AS_RECORDED = ("CS-ET", "DiffET")  # rows that take the images as they are
-BASELINE = "baseline "  # what the names of the course's own rows begin with; no student's may
 VARIANTS = ("uncalibrated", "calibrated", "oracle")
 
 
@@ -58,18 +56,6 @@ def uncalibrated(method: str) -> Solve:
     """The same row with the nominal operator. Raises ValueError for an unknown method."""
     checked_method(method)
     return lambda problem: (reconstruct(method, problem, Mismatch()), Mismatch())
-
-
-def write_submissions(folder: Path) -> dict[str, Path]:
-    """The calibrated rows as folders with a ``solve.py``, by their name on a board."""
-    written = {}
-    for method in ROWS:
-        made = folder / method
-        made.mkdir()
-        code = f"from etlab.challenge.baselines import calibrated\n\nsolve = calibrated({method!r})\n"
-        (made / "solve.py").write_text(code, encoding="utf-8")
-        written[f"{BASELINE}{method} + gradient"] = made
-    return written
 
 
 def found_mismatch(problem: Problem) -> Mismatch:

@@ -114,14 +114,14 @@ def blind(
     renew: Renew = False,
 ) -> None:
     """Measure the blind board: nine rows on three tiers, calibrated, uncalibrated and with the truth. Resumable."""
-    from etlab.challenge import blind
+    from etlab.challenge import blind, blind_board
     from etlab.cli.challenge import DEMO_NOTICE
 
     typer.echo(DEMO_NOTICE, err=True)
     with errors_in_one_line():
         todo = blind.cells(methods=tuple(method) if method else None, preset=preset, n_scenes=scenes)
         results = blind.run(out, todo, renew=renew)
-    typer.echo(blind.as_text(results))
+    typer.echo(blind_board.as_text(results))
 
 
 @benchmark.command()

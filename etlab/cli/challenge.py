@@ -164,8 +164,7 @@ def evaluate_all(
     """Run every submission of a class in parallel and write leaderboard.json and leaderboard.html. Resumable."""
     from tempfile import TemporaryDirectory
 
-    from etlab.challenge import baselines as rows
-    from etlab.challenge import standings
+    from etlab.challenge import own_rows, standings
     from etlab.challenge.evaluate_all import evaluate_all as run
     from etlab.challenge.evaluate_all import found_submissions
 
@@ -173,7 +172,7 @@ def evaluate_all(
         evaluator = _evaluator(folder, results, wall, memory, unsafe)
         found, refused = found_submissions(submissions)
         if baselines:
-            found |= rows.write_submissions(Path(private))
+            found |= own_rows.write_submissions(Path(private))
         refused |= run(evaluator, found, workers=workers, scheduler=scheduler, renew=renew)
         typer.echo(standings.as_text(standings.write(results, evaluator.tiers)))
         typer.echo(f"{results / 'leaderboard.html'} shows it")
