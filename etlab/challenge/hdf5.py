@@ -23,7 +23,7 @@ from h5py import h5s, h5t, h5z
 FLOATS = (h5t.IEEE_F16LE, h5t.IEEE_F16BE, h5t.IEEE_F32LE, h5t.IEEE_F32BE, h5t.IEEE_F64LE, h5t.IEEE_F64BE)
 GZIP, SHUFFLE = h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE
 PLAIN_FILTERS = ([], [SHUFFLE], [GZIP], [SHUFFLE, GZIP])  # and checksums among them
-MAX_FILE_BYTES = 4 << 30  # the library's own tables can be as large as the file
+MAX_FILE_BYTES = 16 << 30  # the library's own tables, which it reads whole, can be as large as the file
 MAX_CHUNK_BYTES = 64 << 20  # a chunk is unpacked as a whole, however little of it is asked for
 MAX_CHUNKS = 20_000  # each takes its time
 LARGEST = 1e9  # nothing real is near it, and its square is far from where float32 ends
@@ -35,16 +35,16 @@ class FileError(ValueError):
 
 
 @contextmanager
-def opened(path: str | os.PathLike) -> Iterator[h5py.File]:
+def opened(path: str | os.PathLike, *, max_bytes: int = MAX_FILE_BYTES) -> Iterator[h5py.File]:
     """Open an HDF5 file for reading; whatever goes wrong while it is read becomes a `FileError` naming the file.
 
-    Raises FileNotFoundError if there is none.
+    Raises FileNotFoundError if there is none, FileError for a file larger than ``max_bytes``.
     """
     path = Path(path)
     if not stat.S_ISREG(path.stat().st_mode):
         raise FileError(f"{path.name}: expected a file, got something else")
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise FileError(f"{path.name}: got more than {MAX_FILE_BYTES >> 30} GiB")
+    if path.stat().st_size > max_bytes:
+        raise FileError(f"{path.name}: got more than {max_bytes >> 30} GiB")
     try:
         with h5py.File(path, "r", locking=False) as file:
             yield file

@@ -23,6 +23,7 @@ from etlab.challenge.tiers import Tier, load_tier
 from etlab.forward import Mismatch
 
 FORMAT, VERSION = "etlab submission", "1"
+MAX_BYTES = 1 << 30  # a hundred standard volumes in double precision
 
 
 class SubmissionError(ValueError):
@@ -112,7 +113,7 @@ def write_answer(scene, x_hat: np.ndarray, corrected_spec: Spec) -> None:
 
 def read_answer(path: str | os.PathLike, name: str, problem: Problem) -> tuple[np.ndarray, Mismatch]:
     """The answer to one scene, by a stranger. Raises FileError or AnswerError if it is not one to this problem."""
-    with hdf5.opened(path) as file:
+    with hdf5.opened(path, max_bytes=MAX_BYTES) as file:
         check_format(file)
         scene = hdf5.group(file, name)
         numbers = hdf5.group(scene, "corrected_spec")
