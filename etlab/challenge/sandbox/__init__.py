@@ -35,7 +35,9 @@ def find(*, unsafe: bool = False) -> Backend:
     Raises SandboxError saying what to install if there is nothing.
     """
     if os.name != "posix":
-        raise SandboxError("programs are run safely on Linux only; on macOS at least with a container engine")
+        raise SandboxError(
+            "programs of others can be run on Linux, and with Docker or Podman on macOS, not here"
+        )
     reasons = []
     for backend in itertools.chain(find_bubblewrap(), find_engines()):
         if (reason := _trial(backend)) is None:

@@ -58,13 +58,18 @@ class _Container(Group):
     own = None  # its processes are the engine's, not below the client
 
     def __init__(self, process, work, stack, engine, container):
-        self._remove = None if engine == "apptainer" else [engine, "rm", "--force", container]
+        # Podman's rm alone would first ask the program to end, and wait ten seconds for it.
+        self._ends = (
+            []
+            if engine == "apptainer"
+            else [[engine, *how, container] for how in (["kill"], ["rm", "--force"])]
+        )
         super().__init__(process, work, stack)
 
     def kill(self):
-        if self._remove:
-            subprocess.run(self._remove, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-            self._remove = None
+        while self._ends:
+            subprocess.run(self._ends[0], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+            del self._ends[0]
         super().kill()
 
 
