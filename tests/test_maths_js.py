@@ -5,8 +5,10 @@ import base64
 import numpy as np
 import pytest
 
-from etlab.geometry import TiltGeometry
+from etlab.geometry import TiltGeometry, linear_tilts
+from etlab.projector import Projector
 from etlab.reference import sparse_matrix
+from etlab.solvers import sirt, wbp
 from etlab.widgets.page import source
 
 pytestmark = pytest.mark.browser
@@ -26,7 +28,12 @@ def maths(browser):
             """async ([address, name, coded]) => {
                 const maths = await import(address);
                 const given = coded.map((a) => (a.array ? Float64Array.from(a.array) : a));
-                const result = maths[name](...given);
+                const afterSteps = (n, ...series) => {
+                    const run = maths.sirt(...series);
+                    const residuals = Array.from({ length: n }, () => run.step());
+                    return [residuals.at(-1), ...run.slice];
+                };
+                const result = (name === "afterSteps" ? afterSteps : maths[name])(...given);
                 return result === undefined ? given.map((a) => Array.from(a)) : Array.from(result);
             }""",
             [address, name, coded],
@@ -57,6 +64,51 @@ def test_point_above_the_axis_moves_up_with_positive_tilt(maths):
     images = maths("project", slice_, 21, 21, [-30.0, 0.0, 30.0], 21).reshape(3, 21)
     centres = images @ (np.arange(21) - 10) / images.sum(axis=1)
     assert centres == pytest.approx([-3, 0, 3], abs=0.05)
+
+
+@pytest.mark.parametrize(("nz", "ny", "n_rows"), [(8, 8, 8), (9, 12, 11), (33, 32, 48)])
+def test_back_projection_is_the_transpose_of_projection(maths, rng, nz, ny, n_rows):
+    images = rng.normal(size=(len(TILTS), n_rows))
+    expected = sparse_matrix(TiltGeometry(TILTS, (nz, ny, 1), n_rows)).T @ images.ravel()
+    assert maths("backProject", images, nz, ny, TILTS, n_rows) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+def tilt_series(rng, nz, ny, n_rows, tilts):
+    geometry = TiltGeometry(tilts, (nz, ny, 1), n_rows)
+    y, z = np.meshgrid(np.arange(ny) - (ny - 1) / 2, np.arange(nz) - (nz - 1) / 2)
+    slice_ = (np.hypot(y, z) < min(nz, ny) / 2.5) * (0.5 + 0.5 * rng.random((nz, ny)))
+    A = Projector(geometry)
+    return A, A(slice_[:, :, None].astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("window", "cutoff"), [("ramp", 1.0), ("shepp-logan", 1.0), ("cosine", 0.7), ("hann", 0.5)]
+)
+def test_weighted_back_projection_equals_etlab(maths, rng, window, cutoff):
+    tilts = [float(tilt) for tilt in linear_tilts(66, 3)]
+    A, images = tilt_series(rng, 40, 64, 80, tilts)
+    expected = wbp(A, images, window=window, cutoff=cutoff)[:, :, 0]
+    stack = np.ascontiguousarray(images[:, :, 0], np.float64)
+    got = maths("wbp", stack, 40, 64, tilts, 80, 3.0, window, cutoff).reshape(40, 64)
+    assert np.abs(got - expected).max() < 1e-3 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("nonnegative", [True, False])
+def test_sirt_equals_etlab_after_every_step(maths, rng, nonnegative):
+    tilts = [float(tilt) for tilt in linear_tilts(60, 5)]
+    A, images = tilt_series(rng, 32, 48, 60, tilts)
+    stack = np.ascontiguousarray(images[:, :, 0], np.float64)
+    steps = []
+
+    def keep(status):
+        steps.append((status.residual, status.volume.copy()))
+
+    sirt(A, images, n_iter=10, nonnegative=nonnegative, callback=keep)
+    for n_iter in (1, 2, 10):
+        residual, expected = steps[n_iter - 1]
+        got = maths("afterSteps", n_iter, stack, 32, 48, tilts, 60, nonnegative)
+        assert got[0] == pytest.approx(residual, rel=1e-3)
+        assert np.abs(got[1:].reshape(32, 48) - expected[:, :, 0]).max() < 1e-3 * expected.max()
 
 
 def test_fft_equals_numpy(maths, rng):

@@ -27,6 +27,101 @@ export function project(slice, nz, ny, tiltsDeg, nRows) {
   return images;
 }
 
+/** The transpose of project: a slice [z, y] of images [tilt, row], the same weights. */
+export function backProject(images, nz, ny, tiltsDeg, nRows) {
+  const slice = new Float64Array(nz * ny);
+  tiltsDeg.forEach((tiltDeg, tilt) => {
+    const theta = (tiltDeg * Math.PI) / 180;
+    const cos = Math.cos(theta);
+    const sin = Math.sin(theta);
+    const halfWidth = Math.max(Math.abs(cos), Math.abs(sin));
+    const image = images.subarray(tilt * nRows, (tilt + 1) * nRows);
+    for (let z = 0; z < nz; z++) {
+      const offset = (z - (nz - 1) / 2) * sin - ((ny - 1) / 2) * cos + (nRows - 1) / 2;
+      for (let y = 0; y < ny; y++) {
+        const position = y * cos + offset;
+        const lower = Math.floor(position);
+        for (let row = lower; row <= lower + 1; row++) {
+          const weight = (1 - Math.abs(row - position) / halfWidth) / halfWidth;
+          if (weight > 0 && row >= 0 && row < nRows) slice[z * ny + y] += weight * image[row];
+        }
+      }
+    }
+  });
+  return slice;
+}
+
+const WINDOWS = {
+  ramp: () => 1,
+  "shepp-logan": (f) => (f === 0 ? 1 : Math.sin((Math.PI * f) / 2) / ((Math.PI * f) / 2)),
+  cosine: (f) => Math.cos((Math.PI * f) / 2),
+  hann: (f) => 0.5 + 0.5 * Math.cos(Math.PI * f),
+};
+
+/** The windowed ramp at k = 0, 1/n … 1/2 cycles per pixel, as wbp.py has it: the transform of the sampled kernel. */
+export function rampFilter(n, window, cutoff) {
+  const re = new Float64Array(n);
+  const im = new Float64Array(n);
+  for (let i = 0; i < n; i++) {
+    const distance = Math.min(i, n - i);
+    re[i] = distance === 0 ? 1 / 4 : distance % 2 === 1 ? -1 / (Math.PI * distance) ** 2 : 0;
+  }
+  fft(re, im);
+  return Float64Array.from({ length: n / 2 + 1 }, (_, k) => {
+    const f = (2 * k) / n / cutoff;
+    return f <= 1 ? re[k] * WINDOWS[window](f) : 0;
+  });
+}
+
+/** Images [tilt, row], each row filtered and multiplied by weights[tilt]. */
+export function filterRows(images, weights, nRows, filter) {
+  const n = 2 * (filter.length - 1);
+  const filtered = new Float64Array(images.length);
+  weights.forEach((weight, tilt) => {
+    const re = new Float64Array(n);
+    const im = new Float64Array(n);
+    re.set(images.subarray(tilt * nRows, (tilt + 1) * nRows));
+    fft(re, im);
+    for (let k = 0; k < n; k++) {
+      const gain = (weight * filter[Math.min(k, n - k)]) / n;
+      re[k] *= gain;
+      im[k] *= -gain; // the transform of the conjugate is the inverse
+    }
+    fft(re, im);
+    filtered.set(re.subarray(0, nRows), tilt * nRows);
+  });
+  return filtered;
+}
+
+/** Weighted back-projection of images [tilt, row], each tilt standing for stepDeg of the half circle. */
+export function wbp(images, nz, ny, tiltsDeg, nRows, stepDeg, window = "ramp", cutoff = 1) {
+  const padded = 2 ** Math.ceil(Math.log2(2 * nRows));
+  const weights = tiltsDeg.map(() => (stepDeg * Math.PI) / 180);
+  return backProject(filterRows(images, weights, nRows, rampFilter(padded, window, cutoff)), nz, ny, tiltsDeg, nRows);
+}
+
+/** SIRT from zero: step() makes the next slice, in place, and returns the relative residual before it. */
+export function sirt(images, nz, ny, tiltsDeg, nRows, nonnegative = true) {
+  const inverse = (sums) => sums.map((sum) => (sum > 0 ? 1 / sum : 0));
+  const ofRows = inverse(project(new Float64Array(nz * ny).fill(1), nz, ny, tiltsDeg, nRows));
+  const ofColumns = inverse(backProject(new Float64Array(images.length).fill(1), nz, ny, tiltsDeg, nRows));
+  const norm = (values) => Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
+  const slice = new Float64Array(nz * ny);
+  const size = norm(images) || 1;
+  return {
+    slice,
+    step() {
+      const residual = project(slice, nz, ny, tiltsDeg, nRows).map((value, i) => images[i] - value);
+      const update = backProject(residual.map((value, i) => value * ofRows[i]), nz, ny, tiltsDeg, nRows);
+      for (let i = 0; i < slice.length; i++) {
+        slice[i] += ofColumns[i] * update[i];
+        if (nonnegative && slice[i] < 0) slice[i] = 0;
+      }
+      return norm(residual) / size;
+    },
+  };
+}
+
 /** Discrete Fourier transform of re + i·im in place, Σ x[n] exp(-2πi k n / N); N a power of two. */
 export function fft(re, im) {
   const n = re.length;
