@@ -666,4 +666,4 @@ def test_command_lines_of_the_container_engines(tmp_path):
     options = " ".join(apptainer(job, tmp_path / "work"))
     for part in ("exec --containall --cleanenv", "--net --network none", f"--bind {tmp_path}:/submission:ro"):
         assert part in options
-    assert options.endswith(" etlab-challenge.sif")
+    assert options.endswith("/etlab-challenge.sif")

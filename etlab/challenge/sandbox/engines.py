@@ -42,12 +42,12 @@ class Engine(Backend):
                 inside.check_readable(job.visible)
                 uid = unused_uid()
                 os.chown(work, uid, uid)
-            options = (
-                apptainer(job, work)
-                if self.name == "apptainer"
-                else oci(self.name, job, work, uid, container)
-            )
-            process = spawn([self.name, *options, *enter(job)])
+            if self.name == "apptainer":
+                options = apptainer(job, work)
+            else:
+                options = oci(self.name, job, work, uid, container)
+            # Podman leaves a file of its own in the current folder when memory runs out.
+            process = spawn([self.name, *options, *enter(job)], cwd=scratch(stack))
             stack.callback(end, process)
             started = _Container(process, work, stack, self.name, container)
             wait_until_ready(process)
@@ -59,11 +59,8 @@ class _Container(Group):
 
     def __init__(self, process, work, stack, engine, container):
         # Podman's rm alone would first ask the program to end, and wait ten seconds for it.
-        self._ends = (
-            []
-            if engine == "apptainer"
-            else [[engine, *how, container] for how in (["kill"], ["rm", "--force"])]
-        )
+        ends = () if engine == "apptainer" else (["kill"], ["rm", "--force"])
+        self._ends = [[engine, *how, container] for how in ends]
         super().__init__(process, work, stack)
 
     def kill(self):
@@ -122,7 +119,7 @@ def apptainer(job: Job, work: Path) -> list[str]:
         options += ["--bind", f"{here}:{part}:{mode}"]
     for name, value in inside.variables(job).items():
         options += ["--env", f"{name}={value}"]
-    return [*options, IMAGE_FILE]
+    return [*options, str(Path(IMAGE_FILE).resolve())]
 
 
 def mounts(job: Job, work: Path) -> list[tuple[Path, str, str]]:
