@@ -42,16 +42,18 @@ class Engine(Backend):
                 inside.check_readable(job.visible)
                 uid = unused_uid()
                 os.chown(work, uid, uid)
-            if self.name == "apptainer":
-                options = apptainer(job, work)
-            else:
-                options = oci(self.name, job, work, uid, container)
+            options = self._options(job, work, uid, container)
             # Podman leaves a file of its own in the current folder when memory runs out.
             process = spawn([self.name, *options, *enter(job)], cwd=scratch(stack))
             stack.callback(end, process)
             started = _Container(process, work, stack, self.name, container)
             wait_until_ready(process)
             yield started
+
+    def _options(self, job, work, uid, container):
+        if self.name == "apptainer":
+            return apptainer(job, work)
+        return oci(self.name, job, work, uid, container)
 
 
 class _Container(Group):
