@@ -11,7 +11,6 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from etlab.challenge.records import Record, Records
 from etlab.challenge.sandbox import Limits, SandboxError
 from etlab.challenge.scoring import AnswerError, score_answer
 from etlab.challenge.tiers import Tier
+from etlab.challenge.unpack import shown
 
 MAX_SPEC_BYTES = 4096
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
@@ -52,62 +52,81 @@ class Evaluator:
         """Evaluate a folder or zip on every scene; what is recorded of it already is not run again, unless ``renew``.
 
         ``name`` is that on the board, by default that of the folder or zip. ``report(record)`` is called for each
-        scene. A submission that is refused as a whole has zero on every one. Raises HandInError if not even its name
-        can be shown, SandboxError if nothing can be run here.
+        scene. A submission that is refused as a whole has zero on every one.
+
+        Raises HandInError if not even its name can be shown, FileNotFoundError if there is nothing, SandboxError if
+        nothing can be run here, or if programs would see what they must not.
         """
         source, records = Path(source), Records(self.results)
         name, made = name or handin.submission_name(source), []
-        with tempfile.TemporaryDirectory(prefix="etlab-") as private, records.locked(name):
+        if not os.path.lexists(source):
+            raise FileNotFoundError(f"{source}: expected a folder or a zip, found nothing")
+        self._check_out_of_sight(source)
+        with records.locked(name) as private:
             try:
-                submitted, refusal = handin.copied(source, Path(private, "submission"), name), ""
+                submitted, refusal = handin.copied(source, private / "submission", name), ""
             except HandInError as error:
-                submitted, refusal = HandIn(name, source, "refused"), str(error)
-            for tier in self.tiers:
-                for scene in tier:
-                    record = records.read(name, tier.tier, scene)
-                    if renew or not _holds(record, submitted, tier, scene):
-                        record, volume = _record(submitted, tier, scene, "refused", refusal), None
-                        if not refusal:
-                            record, volume = self._evaluated(submitted, tier, scene)
-                        records.save(record, volume)
-                    made.append(record)
-                    report(record)
+                submitted, refusal = HandIn(name, source, f"refused: {error}"), str(error)
+            todo = [(tier, scene) for tier in self.tiers for scene in tier]
+            held = [_if_holds(records.read(name, tier.tier, scene), submitted, tier) for tier, scene in todo]
+            for (tier, scene), record in zip(todo, held, strict=True):
+                if not record:  # or a board made meanwhile would mix two versions of a submission
+                    records.remove(name, tier.tier, scene)
+            for (tier, scene), record in zip(todo, held, strict=True):
+                if renew or not record:
+                    record, volume = _record(submitted, tier, scene, "refused", refusal), None
+                    if not refusal:
+                        record, volume = self._evaluated(submitted, tier, scene, private)
+                    records.save(record, volume)
+                made.append(record)
+                report(record)
         return made
 
     def warm(self) -> None:
         """Compile the kernels once, inside the sandbox, for every run to begin with: it saves each many seconds."""
-        if self._cache.is_dir():
-            return
-        self.results.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="etlab-") as private:
-            made = Path(private, "cache")
-            made.mkdir()
+        self._check_out_of_sight()
+        with Records(self.results).locked_whole():
+            if self._cache.is_dir():
+                return
+            partial = self._cache.with_suffix(".part")
+            shutil.rmtree(partial, ignore_errors=True)  # of an evaluator that was killed
             outcome = sandbox.run(
                 ["python", "-m", "etlab.challenge.warm"],
-                folder=made,
+                folder=partial,
                 visible={},
                 backend=self.backend,
                 environment=ONE_THREAD | {"NUMBA_CACHE_DIR": "/work"},
             )
             if not outcome.ok:
+                shutil.rmtree(partial)
                 raise SandboxError(f"etlab itself does not run in {self.backend.name}: {outcome.log[-300:]}")
-            partial = self._cache.with_name(f".numba-{os.getpid()}")
-            shutil.copytree(made, partial)
-            with suppress(OSError):  # another evaluator was first
-                partial.rename(self._cache)
-            shutil.rmtree(partial, ignore_errors=True)
+            for one in (partial, *partial.rglob("*")):
+                one.chmod(0o755 if one.is_dir() else 0o644)
+            partial.rename(self._cache)
 
     @property
     def _cache(self):
         return self.results / ".numba"
 
-    def _evaluated(self, submitted, tier, scene):
+    def _check_out_of_sight(self, *submission):
+        """Raise SandboxError for a file that is to stay secret and lies where every program can read it."""
+        if isinstance(self.backend, sandbox.Unsafe):
+            return
+        secret = [path for tier in self.tiers if tier.tier != "public" for path in (tier.path, tier.sealed)]
+        for path in (self.results, *submission, *secret):
+            if path and sandbox.exposed(path):
+                raise SandboxError(
+                    f"{path} lies in a folder of Python, of the system or of etlab, which every submission can read: "
+                    "move it elsewhere"
+                )
+
+    def _evaluated(self, submitted, tier, scene, private):
         """Record and volume (None unless scored) of one scene."""
         if not submitted.program and not submitted.answers(tier.tier):
             return _record(submitted, tier, scene, "missing", "neither code nor answers were handed in"), None
         problem = tier[scene]
-        with tempfile.TemporaryDirectory(prefix="etlab-") as private:
-            outcome, work = self._run(submitted, tier, scene, problem, Path(private))
+        with tempfile.TemporaryDirectory(dir=private) as folder:
+            outcome, work = self._run(submitted, tier, scene, problem, Path(folder))
             measured = dict(seconds=outcome.seconds, cpu_seconds=outcome.cpu_seconds, log=outcome.log)
             if not outcome.ok:
                 return _record(
@@ -126,6 +145,7 @@ class Evaluator:
         work.mkdir()
         with hdf5.new_file(problem_file) as file:
             write_problem(file.create_group(scene), problem)
+        problem_file.chmod(0o644)  # whatever the umask: in the sandbox root is another user
         visible = {"/submission": submitted.folder, "/problem.h5": problem_file}
         if self._cache.is_dir():
             visible["/numba"] = self._cache
@@ -148,10 +168,17 @@ def read_raw(work: Path, problem: Problem) -> tuple[np.ndarray, dict[str, float]
     x_hat = np.frombuffer(_plain_bytes(work / "x_hat.f32", n_bytes), "<f4")
     if x_hat.size * 4 != n_bytes:
         raise AnswerError(f"x_hat: got {x_hat.size} values, expected {n_bytes // 4}")
+    if not (np.abs(x_hat) <= hdf5.LARGEST).all():  # false for NaN too
+        raise AnswerError(
+            f"x_hat: got NaN, infinite or huge values, expected finite ones up to {hdf5.LARGEST:g}"
+        )
     try:
-        spec = json.loads(_plain_bytes(work / "spec.json", MAX_SPEC_BYTES))
+        # a whole number of 4000 digits is one too large for a float
+        spec = json.loads(_plain_bytes(work / "spec.json", MAX_SPEC_BYTES), parse_int=float)
     except (ValueError, RecursionError) as error:
         raise AnswerError("corrected_spec: expected three numbers, got something else") from error
+    if not isinstance(spec, dict) or not all(isinstance(value, float) for value in spec.values()):
+        raise AnswerError("corrected_spec: expected three numbers, got something else")
     return x_hat.reshape(shape), spec
 
 
@@ -170,10 +197,11 @@ def _plain_bytes(path, at_most):
         return file.read(at_most)
 
 
-def _holds(record, submitted, tier, scene):
-    """Whether a record is of this very submission and this very problem."""
-    wanted = submitted.sha256, tier.sha256(scene)
-    return record is not None and (record.submission_sha256, record.problem_sha256) == wanted
+def _if_holds(record, submitted, tier):
+    """The record if it is of this very submission and this very problem, else None."""
+    if record is None or record.submission_sha256 != submitted.sha256:
+        return None
+    return record if record.problem_sha256 == tier.sha256(record.scene) else None
 
 
 def _record(submitted, tier, scene, status, reason="", **measured):
@@ -183,4 +211,4 @@ def _record(submitted, tier, scene, status, reason="", **measured):
 
 def _last_line(log):
     lines = [line for line in log.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else ""
+    return shown(lines[-1], 300) if lines else ""

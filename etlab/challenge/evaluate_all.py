@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from etlab.challenge.evaluate import Evaluator
 from etlab.challenge.handin import HandInError, submission_name
-from etlab.challenge.sandbox import SandboxError
+from etlab.challenge.unpack import shown
 
 
 class DaskError(RuntimeError):
@@ -24,18 +24,20 @@ class DaskError(RuntimeError):
 
 
 def found_submissions(folder: str | os.PathLike) -> tuple[dict[str, Path], dict[str, str]]:
-    """Folders and zips in ``folder`` by the name of the submission; and those with names no board can show, and why.
+    """Folders and zips in ``folder`` by the name of the submission; and what else is there, and why it is none.
 
     Hidden files are left out. Raises ValueError if there is nothing, or if two have the same name.
     """
     found, refused = {}, {}
-    for one in sorted(Path(folder).iterdir()):
-        if one.name[0] == "." or not (one.is_dir() or one.suffix == ".zip"):
+    for one in sorted(Path(folder).absolute().iterdir()):
+        if one.name[0] == ".":
             continue
         try:
+            if not one.is_dir() and one.suffix.lower() != ".zip":
+                raise HandInError("expected a folder or a zip")
             name = submission_name(one)
         except HandInError as error:
-            refused[one.name[:80]] = str(error)
+            refused[shown(one.name)] = str(error)
             continue
         if name in found:
             raise ValueError(f"{folder}: got two submissions called {name!r}, expected one for each name")
@@ -57,8 +59,10 @@ def evaluate_all(
     """Evaluate submissions, folders or zips by name, in parallel; returns those that could not be, and why.
 
     ``workers`` processes on this machine (default: one for each processor), or those of the dask ``scheduler`` at an
-    address. What is recorded already is not run again, unless ``renew``. Raises DaskError if dask is missing,
-    SandboxError if nothing can be run here, OSError if no scheduler answers.
+    address. What is recorded already is not run again, unless ``renew``. Whatever goes wrong with one submission, a
+    worker killed or without a sandbox, costs only that one.
+
+    Raises DaskError if dask is missing, SandboxError if nothing can be run here, OSError if no scheduler answers.
     """
     try:
         from distributed import Client, LocalCluster, as_completed
@@ -82,10 +86,8 @@ def evaluate_all(
         bar = tqdm(total=len(todo), desc="submissions", unit="submission", disable=not progress)
         for future in as_completed(list(futures)):
             name = futures.pop(future)
-            if isinstance(error := future.exception(), SandboxError):
-                raise error
-            if error is not None:
-                failed[name] = f"{type(error).__name__}: {error}"
+            if error := future.exception():
+                failed[name] = shown(f"{type(error).__name__}: {error}", 300)
             bar.update()
             bar.set_postfix_str(name)
             future.release()

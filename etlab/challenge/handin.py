@@ -15,17 +15,15 @@ import os
 import re
 import shutil
 import stat
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-MAX_FILES, MAX_BYTES = 1000, 256 << 20
+from etlab.challenge.unpack import OUR_TROUBLE, Copy, HandInError, open_plain, shown, unpack
+
+__all__ = ["HandIn", "HandInError", "copied", "submission_name"]
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,59}")
-BLOCK = 1 << 20
-
-
-class HandInError(ValueError):
-    """A submission that is not even looked into. The message says why, in a line."""
+OURS = ("baseline", "leaderboard")  # the course's rows, and the board's files in the folder of results
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,8 @@ class HandIn:
 def copied(source: str | os.PathLike, target: Path, name: str) -> HandIn:
     """Copy a folder or zip into the new folder ``target``; ``name`` is that on the board.
 
-    Raises HandInError for links and other things that are not files, paths that lead
-    out, more than 1000 files or 256 MiB, and whatever is neither folder nor zip.
+    Raises HandInError for links and other things that are not files, paths that lead out or are more than 32 folders
+    deep, more than 1000 files and folders or 256 MiB, and whatever is neither folder nor zip; then ``target`` is gone.
     """
     source = Path(source)
     target.mkdir(parents=True)
@@ -59,29 +57,28 @@ def copied(source: str | os.PathLike, target: Path, name: str) -> HandIn:
         if source.is_symlink():
             raise HandInError("expected a folder or a zip, got a link")
         if source.is_dir():
-            _copy_folder(source, target)
-        elif source.is_file():
-            _unpack(source, target)
+            _copy_folder(source, Copy(target))
         else:
-            raise HandInError("expected a folder or a zip, found neither")
+            with open_plain(source) as file:
+                unpack(file, Copy(target))
         handed_in = HandIn(name, target, _digest(target))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        if not handed_in.program and not any(handed_in.answers(tier) for tier in ("public", "dev")):
+            raise HandInError(_nothing_found(target))
+    except BaseException as error:
         shutil.rmtree(target)
-        raise HandInError(f"cannot be read: {str(error)[:200]}") from error
-    except HandInError:
-        shutil.rmtree(target)
+        if isinstance(error, OSError) and error.errno not in OUR_TROUBLE:
+            raise HandInError(f"cannot be read: {error.strerror or 'damaged'}") from error
         raise
-    if not handed_in.program and not any(handed_in.answers(tier) for tier in ("public", "dev")):
-        shutil.rmtree(target)
-        raise HandInError("expected solve.py, solve, public.h5 or dev.h5 at its top, found none of them")
     return handed_in
 
 
 def submission_name(source: Path) -> str:
     """The name of a submission, that of its folder or zip. Raises HandInError for one that no board should show."""
-    name = source.name.removesuffix(".zip")
-    if name.lower().startswith("baseline"):
-        raise HandInError("name: got one that begins with 'baseline', as only those of the course do")
+    name = Path(os.path.abspath(source)).name
+    name = name[:-4] if name.lower().endswith(".zip") else name
+    for taken in OURS:
+        if name.lower().startswith(taken):
+            raise HandInError(f"name: got one that begins with {taken!r}, as only those of the course do")
     if not NAME.fullmatch(name):
         raise HandInError(
             "name: expected up to 60 letters (a-z), digits, spaces and . _ + -, beginning with one of the first two"
@@ -89,85 +86,42 @@ def submission_name(source: Path) -> str:
     return name
 
 
-def _copy_folder(source, target):
-    """Regular files and folders; what changes while it is copied is copied as it was found."""
-    budget = _Budget()
-    for folder, folders, names in os.walk(source, followlinks=False):
-        inside = target / Path(folder).relative_to(source)
+def _copy_folder(source, copy):
+    """Regular files and folders; what changes while it is copied is copied as it was found.
+
+    Everything is opened from the open folder that it was found in, so that no folder can become a link meanwhile.
+    """
+    for folder, folders, names, descriptor in os.fwalk(source, onerror=_raised):
+        inside = Path(folder).relative_to(source)
         for name in folders:
-            if Path(folder, name).is_symlink():
-                raise HandInError(f"{name}: expected files and folders, got a link")
-            (inside / name).mkdir()
+            if stat.S_ISLNK(os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode):
+                raise HandInError(f"{shown(name)}: expected files and folders, got a link")
+            copy.folder(inside / name)
         for name in names:
-            descriptor = _opened_plain(Path(folder, name))
-            with os.fdopen(descriptor, "rb") as file:
-                budget.copy(file, inside / name, os.fstat(file.fileno()).st_mode & stat.S_IXUSR)
+            with open_plain(name, descriptor) as file:
+                copy.file(file, inside / name, os.fstat(file.fileno()).st_mode)
 
 
-def _unpack(source, target):
-    budget = _Budget()
-    with zipfile.ZipFile(source) as archive:
-        if len(archive.infolist()) > MAX_FILES:
-            raise HandInError(f"got {len(archive.infolist())} files, expected at most {MAX_FILES}")
-        for entry in archive.infolist():
-            parts = Path(entry.filename.replace("\\", "/")).parts
-            if not parts or Path(*parts).is_absolute() or ".." in parts or ":" in entry.filename:
-                raise HandInError(
-                    f"{entry.filename[:80]!r}: expected a path inside the zip, got one that leads out"
-                )
-            mode = entry.external_attr >> 16
-            if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise HandInError(
-                    f"{entry.filename[:80]!r}: expected files and folders, got a link or device"
-                )
-            path = target.joinpath(*parts)
-            if entry.is_dir():
-                path.mkdir(parents=True, exist_ok=True)
-                continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with archive.open(entry) as file:
-                budget.copy(file, path, mode & stat.S_IXUSR)
+def _raised(error):
+    raise error
 
 
-class _Budget:
-    """Copies files until there are too many or they are too large, whatever their headers claim."""
-
-    def __init__(self):
-        self.files, self.bytes = 0, 0
-
-    def copy(self, file, path, executable):
-        self.files += 1
-        if self.files > MAX_FILES:
-            raise HandInError(f"got more than {MAX_FILES} files")
-        with path.open("xb") as out:
-            while block := file.read(BLOCK):
-                self.bytes += len(block)
-                if self.bytes > MAX_BYTES:
-                    raise HandInError(f"got more than {MAX_BYTES >> 20} MiB, unpacked")
-                out.write(block)
-        path.chmod(0o755 if executable else 0o644)
-
-
-def _opened_plain(path):
-    """A descriptor of a regular file; a link is not followed, and a pipe that nobody writes to does not block."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise HandInError(
-            f"{path.name}: expected files and folders that can be read, got a link or something else"
-        ) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise HandInError(f"{path.name}: expected files and folders, got something else")
-    return descriptor
+def _nothing_found(target):
+    expected = "expected solve.py, solve, public.h5 or dev.h5 at its top"
+    inside = [one.name for one in sorted(target.iterdir()) if one.is_dir() and (one / "solve.py").is_file()]
+    if inside:
+        return f"{expected}, found solve.py in the folder {shown(inside[0])!r}: hand in what is in it"
+    return f"{expected}, found none of them"
 
 
 def _digest(folder):
     whole = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
+        mode = path.stat().st_mode
+        whole.update(
+            repr((path.relative_to(folder).as_posix(), stat.S_IFMT(mode), mode & stat.S_IXUSR)).encode()
+        )
         if path.is_file():
-            whole.update(
-                repr((path.relative_to(folder).as_posix(), path.stat().st_mode & stat.S_IXUSR)).encode()
-            )
-            whole.update(hashlib.sha256(path.read_bytes()).digest())
+            with path.open("rb") as file:
+                whole.update(hashlib.file_digest(file, "sha256").digest())
     return whole.hexdigest()

@@ -1,14 +1,15 @@
 """Records of an evaluation: a small file for each scene of each submission, so that nothing is lost or counted twice.
 
 Results are a folder: ``NAME/TIER/scene_00.json``, beside it a picture of the volume. A record is written whole or not
-at all, and says for which submission and which problem (both by SHA-256) it holds. An evaluator that was killed goes on
-where it stopped, and a submission that has changed is evaluated anew. Two evaluators may work on one folder: a lock on
-each submission, which dies with its holder, keeps them apart.
+at all, and says for which submission and which problem (both by SHA-256) it holds; a damaged one is as good as none. An
+evaluator that was killed goes on where it stopped, and a submission that has changed is evaluated anew. Two evaluators
+may work on one folder: locks, which die with their holders, keep them apart.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -72,33 +73,58 @@ class Records:
         partial.replace(path)
 
     def read(self, submission: str, tier: str, scene: str) -> Record | None:
-        """The record of a scene, None if there is none."""
+        """The record of a scene, None if there is none or it is damaged."""
         path = self.path(submission, tier, scene)
-        return _read(path) if path.is_file() else None
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            record = Record(**content | {"score": Score(**content["score"])})
+        except (OSError, KeyError, TypeError, ValueError):
+            return None
+        # A folder that was copied under another name would count twice.
+        return record if (record.submission, record.tier, record.scene) == (submission, tier, scene) else None
+
+    def remove(self, submission: str, tier: str, scene: str) -> None:
+        """Forget a scene, if there is anything to forget."""
+        path = self.path(submission, tier, scene)
+        path.unlink(missing_ok=True)
+        path.with_suffix(".png").unlink(missing_ok=True)
 
     def all(self) -> list[Record]:
         """Every record there is, by submission, tier and scene."""
-        return [
-            _read(path) for path in sorted(self.folder.glob("*/*/scene_*.json")) if ".part" not in path.name
-        ]
+        places = [path.parts[-3:] for path in sorted(self.folder.glob("*/*/scene_*.json"))]
+        found = (self.read(name, tier, file.removesuffix(".json")) for name, tier, file in places)
+        return [record for record in found if record]
 
     @contextmanager
-    def locked(self, submission: str) -> Iterator[None]:
-        """While this holds, no other evaluator works on the submission; waits for one that does."""
-        import fcntl  # not on Windows, where nothing can be evaluated anyway
+    def locked(self, submission: str) -> Iterator[Path]:
+        """While this holds, no other evaluator works on the submission; waits for one that does.
 
+        Yields an empty folder for temporary files; what an evaluator that was killed left in it is gone.
+        """
         folder = self.folder / submission
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        private = folder / ".private"
+        with held(folder / ".lock"):
+            shutil.rmtree(private, ignore_errors=True)
+            private.mkdir(mode=0o700)
+            try:
+                yield private
+            finally:
+                shutil.rmtree(private, ignore_errors=True)
+
+    @contextmanager
+    def locked_whole(self) -> Iterator[None]:
+        """While this holds, nobody else writes what belongs to all submissions; waits for one that does."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with held(self.folder / ".lock"):
             yield
 
 
-def _read(path):
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return Record(**content | {"score": Score(**content["score"])})
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path}: expected the record of an evaluation, got something else ({error})"
-        ) from error
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Hold the lock in the file ``path``; waits for whoever holds it."""
+    import fcntl  # not on Windows, where nothing can be evaluated anyway
+
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

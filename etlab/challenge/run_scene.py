@@ -8,9 +8,9 @@ that breaks the HDF5 library breaks the sandbox and not the evaluator.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
-import runpy
 import shutil
 import subprocess
 import sys
@@ -31,10 +31,12 @@ def main(problem_file: str, submission: str, out: str, cache: str, tier: str, sc
     folder = Path(submission)
     if (folder / "solve.py").is_file():
         sys.path.insert(0, str(folder))
-        x_hat, spec = runpy.run_path(str(folder / "solve.py"))["solve"](problem)
+        x_hat, spec = importlib.import_module("solve").solve(problem)
     elif (folder / "solve").is_file():
         answer = Path(out, "answer.h5")
-        subprocess.run([str(folder / "solve"), problem_file, str(answer)], check=True)
+        subprocess.run(
+            [str(folder / "solve"), problem_file, str(answer)], check=True, env=_this_python_first()
+        )
         x_hat, spec = read_answer(answer, scene, problem)
         answer.unlink()
     else:
@@ -42,6 +44,11 @@ def main(problem_file: str, submission: str, out: str, cache: str, tier: str, sc
     x_hat, spec = checked_answer(problem, x_hat, spec)
     x_hat.tofile(Path(out, "x_hat.f32"))
     Path(out, "spec.json").write_text(json.dumps(asdict(spec)), encoding="utf-8")
+
+
+def _this_python_first():
+    """So that ``#!/usr/bin/env python`` is the Python with etlab in it."""
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
 def _warm_cache(cache):

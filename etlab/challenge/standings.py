@@ -92,16 +92,21 @@ def write(results: Path, tiers: Iterable[Tier], *, note: str = "") -> list[Row]:
     Returns the rows. ``note`` stands on the page.
     """
     records = Records(results)
-    rows = standings(records.all(), tiers)
-    made = datetime.datetime.now(datetime.UTC).date().isoformat()
-    content = {"format": "etlab leaderboard", "version": "1", "made": made, "note": note, "rows": rows}
-    partial = results / "leaderboard.json.part"
-    partial.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
-    partial.replace(results / "leaderboard.json")
-    shown = [row | _picture(records, row) for row in rows]
-    page.write_page(
-        results / "leaderboard.html", shown, title="Blind challenge: leaderboard", made=made, note=note
-    )
+    with records.locked_whole():
+        rows = standings(records.all(), tiers)
+        made = datetime.datetime.now(datetime.UTC).date().isoformat()
+        content = {"format": "etlab leaderboard", "version": "1", "made": made, "note": note, "rows": rows}
+        partial = results / "leaderboard.json.part"
+        partial.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+        partial.replace(results / "leaderboard.json")
+        with_pictures = [row | _picture(records, row) for row in rows]
+        page.write_page(
+            results / "leaderboard.html",
+            with_pictures,
+            title="Blind challenge: leaderboard",
+            made=made,
+            note=note,
+        )
     return rows
 
 

@@ -187,9 +187,8 @@ def _evaluator(folder, results, wall, memory, unsafe):
     from etlab.challenge.evaluate import Evaluator
     from etlab.challenge.tiers import found_tiers
 
-    tiers = found_tiers(folder)
-    for tier in tiers:
-        _say_if_demo(tier)
+    tiers = found_tiers(folder.absolute())  # workers may have another current folder
+    _say_if_demo(*tiers)
     backend = sandbox.find(unsafe=unsafe)
     if isinstance(backend, sandbox.Unsafe):
         typer.echo("WARNING: no sandbox: the submissions can read and change all that you can", err=True)
@@ -203,6 +202,6 @@ def _say_record(record):
     typer.echo(f"{record.tier:8s}{record.scene}  {outcome}  ({record.seconds:.0f} s)")
 
 
-def _say_if_demo(tier):
-    if tier.key == "demo":
+def _say_if_demo(*tiers):
+    if any(tier.key == "demo" for tier in tiers):
         typer.echo(DEMO_NOTICE, err=True)
