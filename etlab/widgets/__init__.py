@@ -14,6 +14,15 @@ except ModuleNotFoundError as missing:
 from etlab.widgets.explore import explore
 from etlab.widgets.film import TiltSeriesFilm
 from etlab.widgets.radon import RadonExplorer
+from etlab.widgets.reconstruction import FilterExplorer, SirtExplorer, WedgeExplorer
 from etlab.widgets.static import StaticWidget
 
-__all__ = ["RadonExplorer", "StaticWidget", "TiltSeriesFilm", "explore"]
+__all__ = [
+    "FilterExplorer",
+    "RadonExplorer",
+    "SirtExplorer",
+    "StaticWidget",
+    "TiltSeriesFilm",
+    "WedgeExplorer",
+    "explore",
+]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import traitlets
 
+from etlab.widgets.slices import checked_disc, packed
 from etlab.widgets.static import StaticWidget
-
-MAX_SIZE = 128  # the browser projects and transforms a slice of this size in a few milliseconds
 
 
 class RadonExplorer(StaticWidget):
@@ -47,27 +46,11 @@ class RadonExplorer(StaticWidget):
 
     def __init__(self, slice_: np.ndarray, *, alt: str, caption: str = CAPTION, tilt_deg: float = 25.0):
         """Check and pack the slice; see the class for the arguments."""
-        slice_ = _checked(slice_)
+        slice_ = checked_disc(slice_)
         super().__init__(
-            slice=slice_.astype("<f4").tobytes(),
+            slice=packed(slice_),
             n=len(slice_),
             tilt_deg=float(tilt_deg),
             alt=alt,
             caption=caption,
         )
-
-
-def _checked(slice_: np.ndarray) -> np.ndarray:
-    slice_ = np.asarray(slice_)
-    if slice_.ndim != 2 or slice_.shape[0] != slice_.shape[1] or not 2 <= len(slice_) <= MAX_SIZE:
-        raise ValueError(f"slice_: got shape {slice_.shape}, expected (n, n) with n from 2 to {MAX_SIZE}")
-    if not np.isfinite(slice_).all() or slice_.min() < 0 or slice_.max() == 0:
-        raise ValueError("slice_: got NaN, infinite, negative or only zero values, expected densities ≥ 0")
-    z, y = np.indices(slice_.shape) - (len(slice_) - 1) / 2
-    outside = slice_[np.hypot(z, y) > len(slice_) / 2].sum() / slice_.sum()
-    if outside > 0.01:
-        raise ValueError(
-            f"slice_: {outside:.0%} of its mass lies outside the disc of diameter {len(slice_)}, expected at "
-            "most 1 %: those rays would miss the detector"
-        )
-    return slice_

@@ -73,3 +73,79 @@ export function greyPicture(values, nRows, nColumns, low, high) {
   context.putImageData(pixels, 0, 0);
   return canvas.toDataURL();
 }
+
+/** A radio button for each option; changed(option) when the reader picks one. */
+export function choice(label, options, changed) {
+  const name = `etlab-choice-${crypto.getRandomValues(new Uint32Array(1))[0]}`;
+  const inputs = options.map((option) => element("input", { type: "radio", name, value: option, autocomplete: "off" }));
+  for (const input of inputs) {
+    input.addEventListener("change", () => changed(input.value));
+    input.addEventListener("keydown", (event) => event.stopPropagation());
+  }
+  const buttons = inputs.map((input) => element("label", {}, input, element("span", {}, input.value)));
+  return {
+    row: element("fieldset", { class: "etlab-choice" }, element("legend", {}, label), ...buttons),
+    show: (option) => inputs.forEach((input) => (input.checked = input.value === option)),
+  };
+}
+
+/** A drawing with what it shows under it. */
+export function panel(picture, ...text) {
+  return element("div", {}, picture, element("p", {}, ...text));
+}
+
+/** A picture of a slice [z, y], beam from above; show(slice, nz, ny, low, high) draws another. */
+export function slicePanel() {
+  const image = element("img", { alt: "", class: "etlab-slice", draggable: "false" });
+  return {
+    picture: image,
+    show(slice, nz, ny, low, high) {
+      image.src = greyPicture(slice, nz, ny, low, high);
+      image.style.aspectRatio = `${ny} / ${nz}`;
+    },
+  };
+}
+
+/** Float32 numbers from the bytes that Python packed. */
+export function unpacked(bytes) {
+  return Float64Array.from({ length: bytes.byteLength / 4 }, (_, i) => bytes.getFloat32(4 * i, true));
+}
+
+/** A small diagram: line(points) and dots(points) of [x, y], mark(x), and xAt(event), the x under the pointer. */
+export function curvePanel({ x, y, xLabel, yLabel, ticks, logX = false }) {
+  const [width, height, left, right, top, bottom] = [200, 200, 34, 8, 8, 32];
+  const scale = logX ? Math.log : (value) => value;
+  const [x0, x1] = x.map(scale);
+  const across = (value) => left + ((width - left - right) * (scale(value) - x0)) / (x1 - x0);
+  const up = (value) => {
+    const share = Math.max(0, Math.min(1, (value - y[0]) / (y[1] - y[0])));
+    return height - bottom - (height - top - bottom) * share;
+  };
+  const path = (points) => points.map(([a, b], i) => `${i ? "L" : "M"} ${across(a).toFixed(1)} ${up(b).toFixed(1)}`).join(" ");
+  const line = element("path", { class: "etlab-accent" });
+  const dots = element("path", { class: "etlab-dots" });
+  const mark = element("path", { class: "etlab-line" });
+  const text = (left_, top_, words, anchor = "middle") => element("text", { x: left_, y: top_, "text-anchor": anchor }, words);
+  const picture = element(
+    "svg",
+    { viewBox: `0 0 ${width} ${height}`, class: "etlab-drag etlab-sideways" },
+    element("path", { d: `M ${left} ${top} V ${height - bottom} H ${width - right}`, class: "etlab-thin" }),
+    ...ticks.map((tick) => text(across(tick), height - bottom + 13, String(tick))),
+    ...y.map((end) => text(left - 5, up(end) + 4, String(end), "end")),
+    text((left + width - right) / 2, height - 4, `${xLabel} →`),
+    element("text", { x: -(top + height - bottom) / 2, y: 12, "text-anchor": "middle", transform: "rotate(-90)" }, `${yLabel} →`),
+    ...[dots, line, mark],
+  );
+  return {
+    picture,
+    line: (points) => line.setAttribute("d", path(points)),
+    dots: (points) => dots.setAttribute("d", points.map((point) => `${path([point])} h 0`).join(" ")),
+    mark: (value) => mark.setAttribute("d", `M ${across(value)} ${top} V ${height - bottom}`),
+    xAt(event) {
+      const box = picture.getBoundingClientRect();
+      const share = (((event.clientX - box.left) / box.width) * width - left) / (width - left - right);
+      const value = x0 + Math.max(0, Math.min(1, share)) * (x1 - x0);
+      return logX ? Math.exp(value) : value;
+    },
+  };
+}
