@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import product
 from math import prod
@@ -27,7 +27,7 @@ MAX_FILE_BYTES = 16 << 30  # the library's own tables, which it reads whole, can
 MAX_CHUNK_BYTES = 64 << 20  # a chunk is unpacked as a whole, however little of it is asked for
 MAX_CHUNKS = 20_000  # each takes its time
 LARGEST = 1e9  # nothing real is near it, and its square is far from where float32 ends
-MAX_TEXT = 200  # characters of an attribute
+MAX_TEXT = 200  # bytes of an attribute
 
 
 class FileError(ValueError):
@@ -114,17 +114,30 @@ def number(parent: h5py.Group, name: str) -> float:
 
 
 def text(holder: h5py.Group, name: str) -> str:
-    """The attribute ``name`` as a short text. Raises FileError if there is none or it is something else."""
+    """The attribute ``name`` as a short text of fixed length.
+
+    Texts of variable length lie in a heap, and a damaged heap keeps the library (2.0.0) busy for ever, so they are not
+    read. Raises FileError if there is none or it is something else.
+    """
     if name not in holder.attrs:
         raise FileError(f"attribute {name!r}: expected a text, found none")
     attribute = h5py.h5a.open(holder.id, name.encode())
     kind, single = attribute.get_type(), attribute.get_space().get_simple_extent_type() == h5s.SCALAR
     if not single or kind.get_class() != h5t.STRING:
         raise FileError(f"attribute {name!r}: expected a text, got numbers or a list")
-    if not kind.is_variable_str() and kind.get_size() > 4 * MAX_TEXT:
-        raise FileError(f"attribute {name!r}: got {kind.get_size()} bytes, expected {MAX_TEXT} characters")
-    value = holder.attrs[name]
-    return (value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))[:MAX_TEXT]
+    if kind.is_variable_str():
+        raise FileError(
+            f"attribute {name!r}: got a text of variable length, expected a fixed one (numpy.bytes_)"
+        )
+    if kind.get_size() > MAX_TEXT:
+        raise FileError(f"attribute {name!r}: got {kind.get_size()} bytes, expected at most {MAX_TEXT}")
+    return bytes(holder.attrs[name]).decode("utf-8", "replace")
+
+
+def label(holder: h5py.Group, texts: Mapping[str, str]) -> None:
+    """Write texts as attributes that `text` reads."""
+    for name, value in texts.items():
+        holder.attrs[name] = np.bytes_(value.encode())
 
 
 def _plain(parent, name):

@@ -1,6 +1,7 @@
 """Submissions: answers to the scenes of one tier in an HDF5 file, and what they are worth.
 
-Layout, version 1: the root's attributes are format ("etlab submission") and version; a group for each scene, named as
+Layout, version 1: the root's attributes are format ("etlab submission") and version, texts of fixed length (in h5py,
+``numpy.bytes_``); a group for each scene, named as
 in the tier's file, holds ``x_hat`` (nz, ny, nx), floats, and a group ``corrected_spec`` with the numbers ``tilt_angle``
 [deg], ``tilt_axis`` [deg] and ``defocus_gradient`` [nm/µm]. Whatever else is in the file is not looked at.
 """
@@ -88,7 +89,7 @@ def write_submission(
     if not answers:
         raise SubmissionError("answers: got none, expected {scene: (x_hat, corrected_spec)}")
     with hdf5.new_file(path) as file:
-        file.attrs.update({"format": FORMAT, "version": VERSION})
+        hdf5.label(file, {"format": FORMAT, "version": VERSION})
         for name, (x_hat, spec) in answers.items():
             try:
                 write_answer(file.create_group(name), x_hat, spec)

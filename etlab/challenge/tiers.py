@@ -165,16 +165,17 @@ def make_tier(
     named = "none" if tier == "public" else "demo" if key == DEMO_KEY else "secret"
     head = {"version": VERSION, "tier": tier, "preset": preset, "key": named}
     with hdf5.new_file(path, private=tier == "hidden") as file, _new_sealed(sealed) as truths:
-        file.attrs.update(head | {"format": FORMAT})
+        hdf5.label(file, head | {"format": FORMAT})
         if truths:
-            truths.attrs.update(head | {"format": SEALED_FORMAT})
+            hdf5.label(truths, head | {"format": SEALED_FORMAT})
         for i in tqdm(range(n_scenes), desc=f"{tier} tier", unit="scene", disable=not progress):
             problem, truth = draw(tier, i, preset, key)
             scene = file.create_group(scene_name(i))
             write_problem(scene, problem)
             sealed_scene = truths.create_group(scene_name(i)) if truths else scene
             write_truth(sealed_scene, truth)
-            scene.attrs["sha256"] = sealed_scene.attrs["sha256"] = digest(problem)
+            for one in (scene, sealed_scene):
+                hdf5.label(one, {"sha256": digest(problem)})
     return load_tier(path, sealed)
 
 
