@@ -21,10 +21,10 @@ import numpy as np
 from h5py import h5s, h5t, h5z
 
 FLOATS = (h5t.IEEE_F16LE, h5t.IEEE_F16BE, h5t.IEEE_F32LE, h5t.IEEE_F32BE, h5t.IEEE_F64LE, h5t.IEEE_F64BE)
-GZIP, SHUFFLE = h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE
-PLAIN_FILTERS = ([], [SHUFFLE], [GZIP], [SHUFFLE, GZIP])  # and checksums among them
+GZIP, SHUFFLE, CHECKSUM = h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32
+PLAIN_FILTERS = ([], [SHUFFLE], [GZIP], [SHUFFLE, GZIP])  # and a checksum somewhere among them
 MAX_FILE_BYTES = 16 << 30  # the library's own tables, which it reads whole, can be as large as the file
-MAX_CHUNK_BYTES = 64 << 20  # a chunk is unpacked as a whole, however little of it is asked for
+MAX_CHUNK_BYTES = 16 << 20  # a chunk is unpacked as a whole, however little of it is asked for
 MAX_CHUNKS = 20_000  # each takes its time
 LARGEST = 1e9  # nothing real is near it, and its square is far from where float32 ends
 MAX_TEXT = 200  # bytes of an attribute
@@ -84,15 +84,13 @@ def array(parent: h5py.Group, name: str, shape: tuple[int, ...], dtype: type = n
     """The data set ``name``: finite floats of exactly this shape, as ``dtype``.
 
     Raises FileError for links, virtual or external storage, other filters than gzip, shuffle and Fletcher's checksum
-    (each once), chunks above 64 MiB or more than 20 000, types other than IEEE's of 16, 32 and 64 bits, other shapes,
+    (each once), chunks above 16 MiB or more than 20 000, types other than IEEE's of 16, 32 and 64 bits, other shapes,
     values of which some were never written, NaN, infinity, and numbers beyond ±10⁹.
     """
     data, where = _plain(parent, name), _where(parent, name)
     if data.shape != tuple(shape):
         raise FileError(f"{where}: got shape {data.shape}, expected {tuple(shape)}")
-    _check_stored(data, where)
-    values = np.zeros(shape, dtype)
-    data.read_direct(values)
+    values = _read(data, where, dtype)
     if not (np.abs(values) <= LARGEST).all():  # false for NaN too
         raise FileError(f"{where}: got NaN, infinite or huge values, expected finite ones up to {LARGEST:g}")
     return values
@@ -154,44 +152,73 @@ def _plain(parent, name):
     return data
 
 
-def _check_stored(data, where):
-    """Raise FileError unless every value is in the file, in chunks that can be unpacked without a surprise."""
+def _read(data, where, dtype):
+    """All values. Chunks are unpacked here: HDF5 2.0.0 crashes on short ones and fills the memory with others."""
     if not data.chunks:
         if data.id.get_storage_size() != data.nbytes:
             raise FileError(f"{where}: some of its values were never written")
-        return
-    chunk_bytes = prod(data.chunks) * data.dtype.itemsize
+        values = np.zeros(data.shape, dtype)
+        data.read_direct(values)
+        return values
     steps = [range(0, n, step) for n, step in zip(data.shape, data.chunks, strict=True)]
-    if chunk_bytes > MAX_CHUNK_BYTES or prod(map(len, steps)) > MAX_CHUNKS:
-        raise FileError(f"{where}: got chunks of {data.chunks}, expected up to {MAX_CHUNKS} of up to 64 MiB")
-    packed_by = _checked_filters(data, where)
+    n_bytes = prod(data.chunks) * data.dtype.itemsize
+    if n_bytes > MAX_CHUNK_BYTES or prod(map(len, steps)) > MAX_CHUNKS:
+        raise FileError(f"{where}: got chunks of {data.chunks}, expected up to {MAX_CHUNKS} of up to 16 MiB")
+    filters, values = _checked_filters(data, where), np.zeros(data.shape, dtype)
     for corner in product(*steps):
-        stored = data.id.get_chunk_info_by_coord(corner)
-        if stored.byte_offset is None:
-            raise FileError(f"{where}: some of its values were never written")
-        if stored.size > 2 * chunk_bytes + 1024:
-            raise FileError(f"{where}: got a chunk of {stored.size} bytes, expected {chunk_bytes} or fewer")
-        if GZIP in packed_by:
-            _check_unpacked(data, corner, packed_by.index(GZIP), chunk_bytes, where)
+        chunk = np.frombuffer(_unpacked(data, corner, filters, n_bytes, where), data.dtype).reshape(
+            data.chunks
+        )
+        target = values[tuple(slice(i, i + n) for i, n in zip(corner, data.chunks, strict=True))]
+        with np.errstate(over="ignore", invalid="ignore"):
+            target[...] = chunk[tuple(slice(n) for n in target.shape)]
+    return values
 
 
 def _checked_filters(data, where):
-    """Filters in the order in which they were applied; nothing but a checksum, at the end, comes after gzip."""
+    """Filters in the order in which they were applied."""
     properties = data.id.get_create_plist()
-    filters = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
-    if [one for one in filters if one != h5z.FILTER_FLETCHER32] not in PLAIN_FILTERS:
-        raise FileError(f"{where}: expected no filter but shuffle, then gzip, each once, and fletcher32")
-    return filters
+    filters = [properties.get_filter(i) for i in range(properties.get_nfilters())]
+    codes = [code for code, *_ in filters]
+    if [one for one in codes if one != CHECKSUM] not in PLAIN_FILTERS or codes.count(CHECKSUM) > 1:
+        raise FileError(f"{where}: expected no filter but shuffle, then gzip, and fletcher32, each once")
+    if any(code == SHUFFLE and tuple(values) != (data.dtype.itemsize,) for code, _, values, _ in filters):
+        raise FileError(f"{where}: expected bytes to be shuffled within each value")
+    return codes
 
 
-def _check_unpacked(data, corner, position, chunk_bytes, where):
-    """HDF5 unpacks gzip whatever comes out of it, a thousand times the chunk if need be. So look first."""
-    skipped, packed = data.id.read_direct_chunk(corner)
-    if skipped >> position & 1:
-        return
-    most = chunk_bytes + 4  # a checksum may be inside
-    if len(zlib.decompressobj().decompress(packed, most + 1)) > most:
-        raise FileError(f"{where}: got a chunk that unpacks to more than its {chunk_bytes} bytes")
+def _unpacked(data, corner, filters, n_bytes, where):
+    """The bytes of a chunk, ``n_bytes`` of them."""
+    stored = data.id.get_chunk_info_by_coord(corner)
+    if stored.byte_offset is None:
+        raise FileError(f"{where}: some of its values were never written")
+    if stored.size > 2 * n_bytes + 1024:
+        raise FileError(f"{where}: got a chunk of {stored.size} bytes, expected {n_bytes} or fewer")
+    skipped, content = data.id.read_direct_chunk(corner)
+    for i, code in reversed(list(enumerate(filters))):
+        if skipped >> i & 1:
+            continue
+        if code == GZIP:
+            content = zlib.decompressobj().decompress(content, n_bytes + 5)  # a checksum may be inside
+        elif code == SHUFFLE and len(content) == n_bytes:
+            content = np.frombuffer(content, np.uint8).reshape(data.dtype.itemsize, -1).T.tobytes()
+        elif code == CHECKSUM:
+            content, found = content[:-4], content[-4:]
+            if fletcher32(content) != found:
+                raise FileError(f"{where}: damaged, its checksum is wrong")
+    if len(content) != n_bytes:
+        raise FileError(f"{where}: got a chunk that does not unpack to its {n_bytes} bytes")
+    return content
+
+
+def fletcher32(content: bytes) -> bytes:
+    """Fletcher's checksum as HDF5 stores it: sums, modulo 2¹⁶ − 1, of words of 16 bits, the high byte first."""
+    words = np.frombuffer(content + b"\0" * (len(content) % 2), ">u2").astype(np.uint64)
+    weights = np.arange(len(words), 0, -1, dtype=np.uint64) % 65535
+    first, second = int(words.sum()), int((words * weights).sum())
+    # by HDF5 a sum that is a multiple of 2¹⁶ − 1 is written as that number, unless it is zero
+    first, second = (total and (total - 1) % 65535 + 1 for total in (first, second))
+    return (second << 16 | first).to_bytes(4, "little")
 
 
 def _linked(parent, name):
