@@ -7,9 +7,10 @@ there, B₀ that of the nominal focus and z the image in perfect focus,
 
     y′ = B₀ ẑ,     ẑ = argmin ‖B_g z − y‖² + r·‖B₀ z − y‖².
 
-The first term undoes the gradient. The second holds on to the image as it is where the blur left nothing but noise to
-undo, so y′ = y without a gradient, and where an edge is hopelessly out of focus. A method that agrees with the images
-as they are, such as total variation, does better with H itself.
+Along x the blur of a row multiplies cosines, so each of them is a small system across rows, and ẑ is exact. The first
+term undoes the gradient. The second holds on to the image as it is where the blur left nothing but noise to undo, so y′
+= y without a gradient, and where an edge is hopelessly out of focus. A method that agrees with the images as they are,
+such as total variation, does better with H itself.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import scipy.fft
 
 from etlab.arrays import checked
+from etlab.blur import decay
 from etlab.forward import TiltSeriesModel
-
-N_ITER = 15  # conjugate gradients: the change of y′ from one to the next is then below 0.1 %
 
 
 def refocused(
-    operator: TiltSeriesModel, images: np.ndarray, *, regularisation: float = 0.5
+    operator: TiltSeriesModel, images: np.ndarray, *, regularisation: float = 1.0
 ) -> tuple[TiltSeriesModel, np.ndarray]:
     """The same microscope without its defocus gradient, and the images (n_tilts, n_rows, nx) that it would record.
 
-    ``regularisation`` is r above; 0.5 was chosen on the public tier. Tilt angle and axis stay as they are in
+    ``regularisation`` is r above. From 0.5 to 2 the scores of the public tier differ by less than 0.001; 1 was chosen there. Tilt angle and axis stay as they are in
     ``operator``: they cost no sharpness, and its adjoint undoes them exactly.
 
     Raises ValueError unless r is positive or if the images do not fit, TypeError for a dtype that is not floating.
@@ -40,25 +41,20 @@ def refocused(
     level = operator.with_mismatch(replace(operator.mismatch, defocus_gradient=0.0))
     if operator.mismatch.defocus_gradient == 0:
         return level, images
-    return level, level.blur(_in_focus(operator.blur, level.blur, images, np.float32(regularisation)))
+    nx = images.shape[2]
+    blurred, nominal = (blur_matrices(model.blur.sigma, nx) for model in (operator, level))
+    transposed, nominal_transposed = np.swapaxes(blurred, 1, 2), np.swapaxes(nominal, 1, 2)
+    normal = transposed @ blurred + regularisation * nominal_transposed @ nominal
+    correction = nominal @ np.linalg.solve(normal, transposed + regularisation * nominal_transposed)
+    cosines = scipy.fft.dct(images, axis=2, norm="ortho")
+    corrected = np.einsum("kuv,tvk->tuk", correction.astype(np.float32), cosines, optimize=True)
+    return level, scipy.fft.idct(corrected, axis=2, norm="ortho")
 
 
-def _in_focus(blur, nominal, images, weight):
-    """ẑ by conjugate gradients, from y on."""
-
-    def normal(z):
-        return blur.T(blur(z)) + weight * nominal.T(nominal(z))
-
-    z = images.copy()
-    residual = blur.T(images) + weight * nominal.T(images) - normal(z)
-    direction, square = residual.copy(), float(np.vdot(residual, residual))
-    for _ in range(N_ITER):
-        if square == 0:
-            break
-        curved = normal(direction)
-        length = np.float32(square / float(np.vdot(direction, curved)))
-        z += length * direction
-        residual -= length * curved
-        square, before = float(np.vdot(residual, residual)), square
-        direction = residual + np.float32(square / before) * direction
-    return z
+def blur_matrices(sigma: np.ndarray, nx: int) -> np.ndarray:
+    """What `etlab.blur` does to rows, for each of the ``nx`` cosines along x: (nx, n_rows, n_rows), float64."""
+    waves = scipy.fft.dct(np.eye(sigma.size), axis=0, norm="ortho")
+    variance = np.asarray(sigma, np.float64)[:, None] ** 2
+    across_rows = (waves.T * np.exp(-variance * decay(sigma.size))) @ waves
+    along_x = np.exp(-variance * decay(nx))
+    return along_x.T[:, :, None] * across_rows

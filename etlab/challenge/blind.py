@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 
 from etlab.challenge import results
-from etlab.challenge.baselines import ROWS, VARIANTS, checked_method, found_mismatch, reconstruct
+from etlab.challenge.baselines import AS_RECORDED, ROWS, VARIANTS, checked_method, found_mismatch, reconstruct
 from etlab.challenge.draw import TIERS, draw, scene_name
 from etlab.challenge.scoring import Score, score_answer
 from etlab.challenge.simulate import DOSE
@@ -25,7 +25,7 @@ from etlab.solvers.methods import LEARNED, METHODS, described
 
 MEASURED = Path(str(files("etlab") / "tables" / "measured_blind.json"))
 N_SCENES = 4  # in a tier
-OWN_CODE = ("refocus", "challenge/baselines", "challenge/draw", "challenge/keys", "challenge/scoring")
+OWN_CODE = ("challenge/baselines", "challenge/draw", "challenge/keys", "challenge/scoring")
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,8 @@ def code_hash(method: str) -> str:
         packages.append("solvers/learned")
         weights = network.weight_file(LEARNED[method]).read_bytes()
     root = files("etlab")
-    own = "".join(results.without_comments(root / f"{name}.py") for name in OWN_CODE)
+    modules = OWN_CODE if method in AS_RECORDED else (*OWN_CODE, "refocus")
+    own = "".join(results.without_comments(root / f"{name}.py") for name in modules)
     return results.digest(results.source(packages), own, described(METHODS[method]), weights)
 
 
