@@ -165,16 +165,17 @@ def read_raw(work: Path, problem: Problem) -> tuple[np.ndarray, dict[str, float]
     """What a run left in its folder: ``x_hat.f32`` and ``spec.json``. Raises AnswerError for anything else."""
     shape = problem.geometry.volume_shape
     n_bytes = 4 * int(np.prod(shape))
-    x_hat = np.frombuffer(_plain_bytes(work / "x_hat.f32", n_bytes), "<f4")
-    if x_hat.size * 4 != n_bytes:
-        raise AnswerError(f"x_hat: got {x_hat.size} values, expected {n_bytes // 4}")
+    values, numbers = _plain_bytes(work / "x_hat.f32", n_bytes), _plain_bytes(work / "spec.json", MAX_SPEC_BYTES)
+    if len(values) != n_bytes:
+        raise AnswerError(f"x_hat: got {len(values):,} bytes, expected {n_bytes:,}")
+    x_hat = np.frombuffer(values, "<f4")
     if not (np.abs(x_hat) <= hdf5.LARGEST).all():  # false for NaN too
         raise AnswerError(
             f"x_hat: got NaN, infinite or huge values, expected finite ones up to {hdf5.LARGEST:g}"
         )
     try:
         # a whole number of 4000 digits is one too large for a float
-        spec = json.loads(_plain_bytes(work / "spec.json", MAX_SPEC_BYTES), parse_int=float)
+        spec = json.loads(numbers, parse_int=float)
     except (ValueError, RecursionError) as error:
         raise AnswerError("corrected_spec: expected three numbers, got something else") from error
     if not isinstance(spec, dict) or not all(isinstance(value, float) for value in spec.values()):
