@@ -30,8 +30,9 @@ def refocused(
 ) -> tuple[TiltSeriesModel, np.ndarray]:
     """The same microscope without its defocus gradient, and the images (n_tilts, n_rows, nx) that it would record.
 
-    ``regularisation`` is r above. From 0.5 to 2 the scores of the public tier differ by less than 0.001; 1 was chosen there. Tilt angle and axis stay as they are in
-    ``operator``: they cost no sharpness, and its adjoint undoes them exactly.
+    ``regularisation`` is r above. From 0.5 to 2 the scores of the public tier differ by less than 0.001; 1 was chosen
+    there. Tilt angle and axis stay as they are in ``operator``: they cost no sharpness, and its adjoint undoes them
+    exactly.
 
     Raises ValueError unless r is positive or if the images do not fit, TypeError for a dtype that is not floating.
     """

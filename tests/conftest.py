@@ -1,7 +1,10 @@
 """What several tests share: the built site, and a browser that may talk to this machine only."""
 
+import functools
+import http.server
 import os
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,3 +81,43 @@ def visit(browser) -> Iterator:
     yield open_page
     for context in contexts:
         context.close()
+
+
+@pytest.fixture
+def static(monkeypatch):
+    """Figures are made for a page without a kernel."""
+    monkeypatch.setenv("ETLAB_STATIC", "1")
+
+
+@pytest.fixture(params=["http", "file"])
+def show(request, visit, static, tmp_path):
+    """``show(html, …, **context_options) -> Visit`` of a page with the figures, over http or from a file."""
+
+    def open_page(*figures, **options):
+        (tmp_path / "page.html").write_text(
+            "<!doctype html><html lang=en><meta charset=utf-8><title>figures</title>"
+            "<meta name=viewport content='width=device-width'><body>" + "".join(figures),
+            encoding="utf-8",
+        )
+        root = tmp_path.as_uri()
+        if request.param == "http":
+            handler = functools.partial(QuietHandler, directory=tmp_path)
+            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            request.addfinalizer(server.shutdown)
+            root = f"http://127.0.0.1:{server.server_port}"
+        return visit(f"{root}/page.html", **options)
+
+    return open_page
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        if self.path == "/favicon.ico":
+            self.send_response(204)
+            self.end_headers()
+        else:
+            super().do_GET()

@@ -1,13 +1,10 @@
 """Sliders and showpieces: what they hold, and that hand and keyboard move them without a kernel."""
 
 import base64
-import functools
-import http.server
 import json
 import re
 import subprocess
 import sys
-import threading
 
 import matplotlib
 import numpy as np
@@ -22,13 +19,9 @@ from etlab import plot
 from etlab.widgets import RadonExplorer, TiltSeriesFilm, explore
 from etlab.widgets.page import embedded_json
 from etlab.widgets.static import bundle
+from tests.figures import drag, value_text
 
 HOSTILE = """</script><img src=x onerror="document.title='taken'"> & 'quotes' "too" <!--"""
-
-
-@pytest.fixture
-def static(monkeypatch):
-    monkeypatch.setenv("ETLAB_STATIC", "1")
 
 
 @pytest.fixture(autouse=True)
@@ -242,55 +235,6 @@ def test_without_ipywidgets_the_error_says_what_to_install():
 
 
 # --- in a browser, without a kernel
-
-
-@pytest.fixture(params=["http", "file"])
-def show(request, visit, static, tmp_path):
-    """``show(html, …, **context_options) -> Visit`` of a page with the figures, over http or from a file."""
-
-    def open_page(*figures, **options):
-        (tmp_path / "page.html").write_text(
-            "<!doctype html><html lang=en><meta charset=utf-8><title>figures</title>"
-            "<meta name=viewport content='width=device-width'><body>" + "".join(figures),
-            encoding="utf-8",
-        )
-        root = tmp_path.as_uri()
-        if request.param == "http":
-            handler = functools.partial(QuietHandler, directory=tmp_path)
-            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            request.addfinalizer(server.shutdown)
-            root = f"http://127.0.0.1:{server.server_port}"
-        return visit(f"{root}/page.html", **options)
-
-    return open_page
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-    def do_GET(self):
-        if self.path == "/favicon.ico":
-            self.send_response(204)
-            self.end_headers()
-        else:
-            super().do_GET()
-
-
-def value_text(slider):
-    return slider.get_attribute("aria-valuetext")
-
-
-def drag(page, target, start, end):
-    """Drag inside ``target`` from one place to another, given as fractions of its width and height."""
-    target.scroll_into_view_if_needed()
-    box = target.bounding_box()
-    x, y = ([box["x"] + f[0] * box["width"], box["y"] + f[1] * box["height"]] for f in (start, end))
-    page.mouse.move(*x)
-    page.mouse.down()
-    page.mouse.move(*y, steps=8)
-    page.mouse.up()
 
 
 @pytest.mark.browser
