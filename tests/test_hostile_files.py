@@ -422,6 +422,13 @@ def checksum_that_is_wrong(file, secret):
     data.id.write_direct_chunk((0, 0, 0), bytes(4 * 512) + b"1234")
 
 
+@attack()
+def chunk_shorter_than_its_checksum(file, secret):
+    """HDF5 2.0.0 does not survive it."""
+    data = remade(file, X_HAT, shape=SHAPE, dtype="f4", chunks=SHAPE, compression="gzip", fletcher32=True)
+    data.id.write_direct_chunk((0, 0, 0), b"ab")
+
+
 def filtered_by(label, **options):
     def filtered(file, secret):
         remade(file, X_HAT, np.zeros(SHAPE, "f4"), **options)
