@@ -13,16 +13,22 @@ except ModuleNotFoundError as missing:
 
 from etlab.widgets.explore import explore
 from etlab.widgets.film import TiltSeriesFilm
+from etlab.widgets.gridding import GriddingExplorer
 from etlab.widgets.radon import RadonExplorer
 from etlab.widgets.reconstruction import FilterExplorer, SirtExplorer, WedgeExplorer
+from etlab.widgets.scheme import SchemeExplorer
 from etlab.widgets.static import StaticWidget
+from etlab.widgets.variation import VariationExplorer
 
 __all__ = [
     "FilterExplorer",
+    "GriddingExplorer",
     "RadonExplorer",
+    "SchemeExplorer",
     "SirtExplorer",
     "StaticWidget",
     "TiltSeriesFilm",
+    "VariationExplorer",
     "WedgeExplorer",
     "explore",
 ]
