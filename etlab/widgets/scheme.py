@@ -15,8 +15,9 @@ ORDERS = {
     "dose-symmetric": dose_symmetric_order,
 }
 
+
 class SchemeExplorer(StaticWidget):
-    """Drag over the fan of tilts, in the order of a scheme: what the beam has left, and the slice from the images so far.
+    """Drag over the fan of tilts, in their order: what the beam has left, and the slice from the images so far.
 
     The browser simulates the series: images of the slice after the damage of `etlab.acquisition.damaged`, with one
     uniform random number a pixel for the counting noise, as in `etlab.forward.Detector`.
@@ -72,16 +73,22 @@ class SchemeExplorer(StaticWidget):
         """Check and pack the slice; see the class for the arguments."""
         slice_ = checked_disc(slice_)
         tilts = np.asarray(tilts_deg, np.float64)
-        steps = np.diff(tilts)
-        if tilts.ndim != 1 or not 2 <= tilts.size <= MAX_TILTS or not np.allclose(steps, steps[0]) or steps[0] <= 0:
-            raise ValueError(f"tilts_deg: got shape {tilts.shape}, expected 2 to {MAX_TILTS} in even steps, rising")
+        steps = np.diff(tilts) if tilts.ndim == 1 else np.zeros(0)
+        if not 1 <= steps.size < MAX_TILTS or not steps[0] > 0 or not np.allclose(steps, steps[0]):
+            raise ValueError(
+                f"tilts_deg: got shape {tilts.shape}, expected 2 to {MAX_TILTS} in even steps, rising"
+            )
         doses = [float(one) for one in doses]
         dose = doses[-1] if dose is None else float(dose)
         if not doses or not min(doses) > 0 or sorted(doses) != doses or dose not in doses:
-            raise ValueError(f"doses, dose: got {doses} and {dose}, expected positive ones, rising, and one of them")
+            raise ValueError(
+                f"doses, dose: got {doses} and {dose}, expected positive ones, rising, and one of them"
+            )
         taken = tilts.size if taken is None else taken
         if order not in ORDERS or not 1 <= taken <= tilts.size:
-            raise ValueError(f"order, taken: got {order!r} and {taken}, expected one of {list(ORDERS)} and 1 … {tilts.size}")
+            raise ValueError(
+                f"order, taken: got {order!r} and {taken}, expected one of {', '.join(ORDERS)} and 1 … {tilts.size}"
+            )
         for name, value in (("mass_dose", mass_dose), ("blur_dose", blur_dose)):
             if not value > 0:
                 raise ValueError(f"{name}: got {value}, expected a positive dose")
