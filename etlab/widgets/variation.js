@@ -1,7 +1,7 @@
 // Total variation along a line: drag the small bump; what a weight λ leaves of it, of a ramp and of the noise.
 import { element, onDrag, slider, unpacked } from "./stage.js";
 
-const LINE = { width: 420, height: 210, left: 36, right: 8, top: 10, bottom: 34 };
+const LINE = { width: 420, height: 210, left: 36, right: 14, top: 10, bottom: 34 };
 const [LOW, HIGH] = [-0.15, 0.9]; // densities shown
 const PLATEAU = { from: 14, to: 62, height: 0.6 };
 const BUMP_FROM = 82;
