@@ -83,6 +83,23 @@ def visit(browser) -> Iterator:
         context.close()
 
 
+@pytest.fixture(scope="module")
+def http_root(book_html) -> str:
+    handler = functools.partial(QuietHandler, directory=book_html)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(params=["http", "file"])
+def address(request, book_html, http_root):
+    """``address(page_name) -> url``, over http and then from the file."""
+    root = http_root if request.param == "http" else book_html.as_uri()
+    return lambda page_name: f"{root}/{page_name}.html"
+
+
 @pytest.fixture
 def static(monkeypatch):
     """Figures are made for a page without a kernel."""

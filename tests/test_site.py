@@ -3,61 +3,22 @@
 Every page is opened twice: over http, as published, and from the file, as `make book` leaves it.
 """
 
-import functools
 import hashlib
-import http.server
 import json
 import re
-import threading
 from pathlib import Path
 
 import pytest
-import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.book import pages, wait_for_maths
+
 PHONE = {"width": 390, "height": 844}
 
 pytestmark = pytest.mark.browser
 
 
-def pages() -> list[str]:
-    """The pages that the table of contents names."""
-    contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    files = [chapter["file"] for part in contents["parts"] for chapter in part["chapters"]]
-    return [contents["root"], *files]
-
-
 CHAPTERS = [page for page in pages() if page.startswith("chapters/")]
 EVERY_PAGE = pytest.mark.parametrize("page_name", pages())
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    """Serves files and says nothing."""
-
-    def log_message(self, *args) -> None:
-        """Drop the line."""
-
-
-@pytest.fixture(scope="module")
-def http_root(book_html) -> str:
-    handler = functools.partial(QuietHandler, directory=book_html)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-@pytest.fixture(params=["http", "file"])
-def address(request, book_html, http_root):
-    """``address(page_name) -> url``, over http and then from the file."""
-    root = http_root if request.param == "http" else book_html.as_uri()
-    return lambda page_name: f"{root}/{page_name}.html"
-
-
-def wait_for_maths(page) -> None:
-    """Wait until MathJax, where the page loads it, has set the page."""
-    page.evaluate("() => window.MathJax?.startup?.promise?.then(() => true) ?? true")
 
 
 def sliders_of(page) -> list:
