@@ -87,6 +87,12 @@ def test_equals_keep_their_order_and_share_a_place():
     assert re.findall(r'etlab-place" data-value="\d">(\d)<', text) == ["1", "1", "3"]
 
 
+def test_a_board_without_pictures_has_no_empty_column():
+    bare = [one | {"picture": None} for one in rows()]
+    assert "etlab-without-pictures" in page.fragment(bare).split("<style>")[0]
+    assert "etlab-without-pictures" not in page.fragment([*bare, row("eve")]).split("<style>")[0]
+
+
 def test_published_values_stand_in_no_measured_column():
     (entry,) = body_rows(page.fragment([row("WBP", kind="baseline", published=PUBLISHED)]))
     measured, beside = cells(entry, published=False), cells(entry, published=True)

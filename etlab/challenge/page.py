@@ -70,8 +70,9 @@ def fragment(rows: Iterable[Mapping], *, heading: str | None = None) -> str:
     """The board as HTML that may stand in any page, any number of times."""
     named = heading or "Leaderboard of the blind challenge"
     rows = by_overall(rows)
+    without = "" if any(map(_has_picture, rows)) else " etlab-without-pictures"
     return (
-        f'<div class="etlab-board"><style>{source("leaderboard.css")}</style>'
+        f'<div class="etlab-board{without}"><style>{source("leaderboard.css")}</style>'
         f"{_controls(rows)}"
         f'<div class="etlab-scroll" role="region" tabindex="0" aria-label="{_text(named)}"><table>'
         f"<caption><span>{_text(named)}</span></caption>"
@@ -275,13 +276,18 @@ def _cell(classes, value, text):
 
 
 def _picture(row):
-    picture = row.get("picture")
-    if not isinstance(picture, str) or not PICTURE.fullmatch(picture):
+    if not _has_picture(row):
         return f"<span>{NONE}</span>"
+    picture = row["picture"]
     alt = _text(row.get("picture_alt") or f"slice of the volume of {row['name']}")
     return (
         f'<img class="dark-light" src="{picture}" alt="{alt}" {PICTURE_SIZE} loading="lazy" decoding="async">'
     )
+
+
+def _has_picture(row):
+    picture = row.get("picture")
+    return isinstance(picture, str) and PICTURE.fullmatch(picture) is not None
 
 
 def _named(row):
