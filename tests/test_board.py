@@ -54,7 +54,7 @@ def test_the_leaderboard_command_prints_the_committed_board():
     done = CliRunner().invoke(app, ["leaderboard"])
     assert done.exit_code == 0
     assert "measured" in done.output and "published" in done.output and "Spearman" in done.output
-    assert "WBP-ET" in done.output
+    assert "WBP-ET" in done.output and "uncalibrated / calibrated / oracle" in done.output
 
 
 def test_commands_say_what_is_wrong_in_one_line(tmp_path):

@@ -29,8 +29,8 @@ def leaderboard(
         Path | None, typer.Argument(help="results file; default: the one that comes with etlab")
     ] = None,
 ) -> None:
-    """Print the measured standard board with the published values beside it, and what the methods invent."""
-    from etlab.challenge import board, hallucination, standard
+    """Print the measured boards, standard and blind, with the published values beside, and what the methods invent."""
+    from etlab.challenge import blind, blind_board, board, hallucination, standard
 
     with errors_in_one_line():
         provenance, measured = standard.load(results or standard.MEASURED)
@@ -38,3 +38,6 @@ def leaderboard(
     typer.echo(board.measured_when(provenance) + "\n")
     mismatch, shown = standard.load(standard.MEASURED_MISMATCH)[1], hallucination.load()[1]
     typer.echo(board.inventions_text(board.inventions(measured, mismatch, shown)))
+    provenance, measured_blind = blind.load()
+    typer.echo("\n" + blind_board.as_text(measured_blind))
+    typer.echo(board.measured_when(provenance))
