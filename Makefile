@@ -28,7 +28,7 @@ test: $(VENV)/.dev ## set up, build the site and run every check
 	$(RUN) -m ruff format --check
 	$(VENV)/bin/lint-imports --no-logo
 	@$(MAKE) --no-print-directory book
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n auto --dist loadfile
 
 training: $(TRAINING)/.made ## set up what training networks needs (.venv-training, with PyTorch)
 	@echo "ready: $(TRAINING)/bin/python -m training.train --help"
