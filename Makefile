@@ -9,7 +9,7 @@ PIP = $(VENV)/$(INSTALL)
 LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock" --quiet
 
-.PHONY: help book serve test training test-training labs lock clean distclean
+.PHONY: help book serve test training test-training links labs lock clean distclean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ test-training: $(TRAINING)/.made ## set up the same, train at a small size and c
 	@$(TRAINING)/bin/python -m pytest tests/test_networks.py & networks=$$!; \
 	$(TRAINING)/bin/python -m pytest tests/test_training.py tests/test_refinement.py; rest=$$?; \
 	wait $$networks && exit $$rest
+
+links: ## list the built site's links to other hosts, and say which do not answer
+	@$(RUN) tools/outside_links.py
 
 labs: $(VENV)/.dev ## make the students' labs from the instructor's
 	@$(RUN) tools/release_labs.py
