@@ -93,6 +93,8 @@ def write(results: Path, tiers: Iterable[Tier], *, note: str = "") -> list[Row]:
     """
     records = Records(results)
     with records.locked_whole():
+        for left in results.glob(".leaderboard.html.*.part"):
+            left.unlink()  # by one that was killed: nobody else writes now
         rows = standings(records.all(), tiers)
         made = datetime.datetime.now(datetime.UTC).date().isoformat()
         content = {"format": "etlab leaderboard", "version": "1", "made": made, "note": note, "rows": rows}
