@@ -42,7 +42,8 @@ def forget_unless(key_file: Path, key: str, *folders: str) -> None:
 
 def run(command: list[str], log: Path) -> int:
     """Run the build, showing which page it is at; warnings and errors go to the terminal as they come."""
-    environment = {**os.environ, "ETLAB_STATIC": "1"}
+    # one thread for small matrices: with more, BLAS waits for itself on a busy machine
+    environment = {**os.environ, "ETLAB_STATIC": "1", "OPENBLAS_NUM_THREADS": "1"}
     with (
         log.open("w") as copy,
         subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as build,
