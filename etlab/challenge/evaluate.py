@@ -165,7 +165,10 @@ def read_raw(work: Path, problem: Problem) -> tuple[np.ndarray, dict[str, float]
     """What a run left in its folder: ``x_hat.f32`` and ``spec.json``. Raises AnswerError for anything else."""
     shape = problem.geometry.volume_shape
     n_bytes = 4 * int(np.prod(shape))
-    values, numbers = _plain_bytes(work / "x_hat.f32", n_bytes), _plain_bytes(work / "spec.json", MAX_SPEC_BYTES)
+    values, numbers = (
+        _plain_bytes(work / "x_hat.f32", n_bytes),
+        _plain_bytes(work / "spec.json", MAX_SPEC_BYTES),
+    )
     if len(values) != n_bytes:
         raise AnswerError(f"x_hat: got {len(values):,} bytes, expected {n_bytes:,}")
     x_hat = np.frombuffer(values, "<f4")
