@@ -53,13 +53,13 @@ class Report:
 
     def __str__(self):
         lines = [
-            f"{'':10s}{'score':>7s}{'PSNR [dB]':>11s}{'SSIM':>7s}{'consistency':>13s}   spec: found − true"
+            f"{'':10s}{'score':>7s}{'PSNR [dB]':>10s}{'SSIM':>7s}{'consist.':>9s}   spec: found − true"
         ]
         for name, one in self.scenes.items():
             delta, phi, g = one.tilt_angle_error, one.tilt_axis_error, one.defocus_gradient_error
-            errors = f"{delta:+.3f}°  {phi:+.3f}°  {g:+.2f} nm/µm"
+            errors = f"{delta:+.3f}° {phi:+.3f}° {g:+.2f} nm/µm"
             lines.append(
-                f"{name:10s}{one.score:7.3f}{one.psnr_db:11.2f}{one.ssim:7.3f}{one.consistency:13.3f}   {errors}"
+                f"{name:10s}{one.score:7.3f}{one.psnr_db:10.2f}{one.ssim:7.3f}{one.consistency:9.3f}   {errors}"
             )
         lines.append(f"{self.tier} tier: score {self.score:.3f}, consistency {self.consistency:.3f}")
         if np.isnan(self.score):
