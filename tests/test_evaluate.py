@@ -1,7 +1,9 @@
 """Submissions evaluated in the sandbox: honest ones get their score, and those that mean harm none but their own."""
 
 import dataclasses
+import functools
 import json
+import os
 import re
 import shutil
 import socket
@@ -148,7 +150,8 @@ def test_a_program_that_reads_and_writes_hdf5(attack, room):
     assert record.score == worth(room, "dev", value=0.1)
 
 
-def test_a_program_that_is_no_python(attack, room, tmp_path):
+def test_a_program_that_is_no_python_and_a_umask_that_hides_everything(attack, room, tmp_path, request):
+    request.addfinalizer(functools.partial(os.umask, os.umask(0o077)))
     write_submission(tmp_path / "answer.h5", answers(room, "dev", 0.1))
     script = '#!/bin/sh\ncp "$(dirname "$0")/made.h5" "$2"\n'
     record = attack({"solve": script, "made.h5": (tmp_path / "answer.h5").read_bytes()})

@@ -53,6 +53,7 @@ def copied(source: str | os.PathLike, target: Path, name: str) -> HandIn:
     """
     source = Path(source)
     target.mkdir(parents=True)
+    target.chmod(0o755)  # whatever the umask: in the sandbox root is another user
     try:
         if source.is_symlink():
             raise HandInError("expected a folder or a zip, got a link")
