@@ -12,8 +12,8 @@ function render({ model, el }) {
   const tilts = model.get("tilts_deg");
   const nRows = images.length / tilts.length;
   const brightest = truth.reduce((a, b) => Math.max(a, b), 0);
-  const specimen = slicePanel();
-  const answer = slicePanel();
+  const specimen = slicePanel("the specimen in this slice");
+  const answer = slicePanel("weighted back-projection of the noisy images");
   const curve = curvePanel({ x: [0, 0.5], y: [0, 0.5], xLabel: "k [1/px]", yLabel: "filter", ticks: [0, 0.1, 0.2, 0.3, 0.4, 0.5] });
   const windows = choice("window", OFFERED, (name) => show(name, cutoff));
   const cut = slider("cut-off", { min: LOWEST, max: 1, step: 0.02 }, (value) => show(window_, value));

@@ -107,7 +107,7 @@ function render({ model, el }) {
   const clean = project(slice, n, n, tilts, n);
   const step = tilts[1] - tilts[0];
   const fan = fanPanel(tilts);
-  const answer = slicePanel();
+  const answer = slicePanel("reconstruction of the series that was taken");
   const orderChoice = choice("order", Object.keys(orders), (name) => show(name, dose, taken));
   const doseSlider = slider("total dose", { min: 0, max: doses.length - 1, step: 1 }, (i) => show(order, doses[i], taken));
   const takenSlider = slider("images taken", { min: 1, max: tilts.length, step: 1 }, (i) => show(order, dose, i));

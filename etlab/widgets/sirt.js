@@ -29,8 +29,8 @@ function render({ model, el }) {
   const most = model.get("n_iter");
   const brightest = truth.reduce((a, b) => Math.max(a, b), 0);
   const run = iterates(images, truth, nz, ny, tilts, images.length / tilts.length);
-  const specimen = slicePanel();
-  const answer = slicePanel();
+  const specimen = slicePanel("the specimen in this slice");
+  const answer = slicePanel("SIRT at the iteration chosen");
   const ticks = [1, 2, 5, 10, 20, 50, 100, 200].filter((n) => n <= most);
   const curves = curvePanel({ x: [1, most], y: [0, 1], logX: true, xLabel: "iteration", yLabel: "relative", ticks });
   const control = slider("iteration", { min: 1, max: most, step: 1 }, show);

@@ -94,9 +94,9 @@ export function panel(picture, ...text) {
   return element("div", {}, picture, element("p", {}, ...text));
 }
 
-/** A picture of a slice [z, y], beam from above; show(slice, nz, ny, low, high) draws another. */
-export function slicePanel() {
-  const image = element("img", { alt: "", class: "etlab-slice", draggable: "false" });
+/** A picture of a slice [z, y], beam from above, and what it is; show(slice, nz, ny, low, high) draws another. */
+export function slicePanel(alt) {
+  const image = element("img", { alt, class: "etlab-slice", draggable: "false" });
   return {
     picture: image,
     show(slice, nz, ny, low, high) {

@@ -52,8 +52,8 @@ function render({ model, el }) {
   const bytes = model.get("slice");
   const slice = Float32Array.from({ length: n * n }, (_, i) => bytes.getFloat32(4 * i, true));
   const brightest = slice.reduce((a, b) => Math.max(a, b), 0);
-  const specimen = slicePanel();
-  const answer = slicePanel();
+  const specimen = slicePanel("the specimen in this slice");
+  const answer = slicePanel("back-projection of the tilts chosen");
   const plane = fourierPlane(spectrum2d(slice, n, n, PADDED));
   const reached = slider("maximum tilt", { min: MIN_TILT, max: MAX_TILT, step: 1 }, (value) => show(value, step));
   const fineness = slider("step", { min: 1, max: 15, step: 1 }, (value) => show(highest, value));
