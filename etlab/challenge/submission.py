@@ -52,9 +52,7 @@ class Report:
         return float(np.mean([one.consistency for one in self.scenes.values()]))
 
     def __str__(self):
-        lines = [
-            f"{'':10s}{'score':>7s}{'PSNR [dB]':>10s}{'SSIM':>7s}{'consist.':>9s}   spec: found − true"
-        ]
+        lines = [f"{'':10s}{'score':>7s}{'PSNR [dB]':>10s}{'SSIM':>7s}{'consist.':>9s}   spec: found − true"]
         for name, one in self.scenes.items():
             delta, phi, g = one.tilt_angle_error, one.tilt_axis_error, one.defocus_gradient_error
             errors = f"{delta:+.3f}° {phi:+.3f}° {g:+.2f} nm/µm"
