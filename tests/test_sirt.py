@@ -122,7 +122,8 @@ def test_memory_grows_only_by_the_volume_and_one_residual():
     (small_peak, small_data), (large_peak, large_data) = (
         min(peak(nx) for _ in range(3)) for nx in (128, 384)
     )
-    assert large_peak - small_peak < 1.01 * (large_data - small_data)
+    # another residual would be a third more; a few objects of Python, which come and go, are less than one in twenty
+    assert large_peak - small_peak < 1.05 * (large_data - small_data)
 
 
 def test_progress_bar_is_off_by_default_and_on_when_asked(small, capsys):
