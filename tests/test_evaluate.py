@@ -472,8 +472,8 @@ CHEATS = {
                     if os.fork(): os._exit(0)
                     while True:
                         try:
-                            np.ones(32 * 64 * 64, np.float32).tofile("/work/later.part")
-                            os.replace("/work/later.part", "/work/later.f32")
+                            np.ones(32 * 64 * 64, np.float32).tofile("/answer/later.part")
+                            os.replace("/answer/later.part", "/answer/later.f32")
                         except OSError: pass
                         time.sleep(0.01)
             return zeros(problem)
@@ -583,7 +583,7 @@ ENDLESS = {
         ("memory", "failed"),
     ),
     "leave files": (
-        "open('/work/big', 'wb').write(bytes(99 << 20)); time.sleep(99)",
+        "open('/answer/big', 'wb').write(bytes(99 << 20)); time.sleep(99)",
         SMALL,
         ("output", "failed"),
     ),

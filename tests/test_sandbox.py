@@ -78,7 +78,7 @@ def test_a_program_reads_what_is_shown_and_leaves_files(attempt, tmp_path):
         visible={"/problem.txt": shown},
     )
     assert outcome.ok and outcome.status == "done" and outcome.returncode == 0
-    assert outcome.log == "out\nerr\n/work /tmp\n"
+    assert outcome.log == "out\nerr\n/answer /tmp\n"
     assert 0 < outcome.seconds < 10 and 0 <= outcome.cpu_seconds < 10
     assert (tmp_path / "out" / "a" / "b" / "copy.txt").read_text() == "hello you"
 
@@ -544,7 +544,7 @@ def test_limits_are_positive_numbers():
 
 
 def test_paths_that_cannot_be_shown_are_refused(attempt, tmp_path):
-    for path in ("submission", "/", "/work/x", "/proc", "/submission/../x", "/usr"):
+    for path in ("submission", "/", "/answer/x", "/proc", "/submission/../x", "/usr"):
         with pytest.raises(ValueError, match="visible"):
             attempt("", visible={path: tmp_path})
     with pytest.raises(ValueError, match="does not exist"):
@@ -612,10 +612,12 @@ def test_without_a_sandbox_limits_still_hold(attempt, tmp_path):
     shown = tmp_path / "shown.txt"
     shown.write_text("hello")
     code = "import sys; open('copy', 'w').write(open(sys.argv[1]).read()); print(sys.argv[2])"
-    outcome = attempt(code, "/shown.txt", "--out=/work/copy", visible={"/shown.txt": shown}, backend=Unsafe())
+    outcome = attempt(
+        code, "/shown.txt", "--out=/answer/copy", visible={"/shown.txt": shown}, backend=Unsafe()
+    )
     assert outcome.ok, outcome.log
     assert (tmp_path / "out" / "copy").read_text() == "hello"
-    assert "/work/copy" not in outcome.log and "/copy" in outcome.log
+    assert "/answer/copy" not in outcome.log and "/copy" in outcome.log
 
 
 @pytest.mark.parametrize("harm", ["one large allocation", "many threads", "many files", "a sparse file"])
@@ -635,9 +637,14 @@ def test_without_a_sandbox_time_is_limited(attempt):
 
 
 def test_paths_are_translated_where_they_stand_alone():
-    here = {"/work": Path("/a"), "/submission": Path("/b"), "/submission/x": Path("/c")}
-    told = {"/work": "/a", "--out=/work/v.h5": "--out=/a/v.h5", "/submission/x/y": "/c/y", "/works": "/works"}
-    told |= {"/submission/p.py": "/b/p.py", "/home/work": "/home/work", "/work:/submission": "/a:/b"}
+    here = {"/answer": Path("/a"), "/submission": Path("/b"), "/submission/x": Path("/c")}
+    told = {
+        "/answer": "/a",
+        "--out=/answer/v.h5": "--out=/a/v.h5",
+        "/submission/x/y": "/c/y",
+        "/answers": "/answers",
+    }
+    told |= {"/submission/p.py": "/b/p.py", "/home/answer": "/home/answer", "/answer:/submission": "/a:/b"}
     assert {text: translated(text, here) for text in told} == told
 
 
@@ -657,7 +664,7 @@ def test_command_lines_of_the_container_engines(tmp_path):
             "--pids-limit 10",
             "--cpus 0.50",
             "--tmpfs /tmp:rw,mode=1777,size=1000m",
-            f"--volume {tmp_path / 'work'}:/work:rw",
+            f"--volume {tmp_path / 'work'}:/answer:rw",
             f"--volume {tmp_path}:/submission:ro",
             ":/opt/etlab/etlab:ro",
             "--env OMP_NUM_THREADS=1",

@@ -95,7 +95,7 @@ class Evaluator:
                 folder=partial,
                 visible={},
                 backend=self.backend,
-                environment=ONE_THREAD | {"NUMBA_CACHE_DIR": "/work"},
+                environment=ONE_THREAD | {"NUMBA_CACHE_DIR": "/answer"},
             )
             if not outcome.ok:
                 shutil.rmtree(partial)
@@ -149,7 +149,7 @@ class Evaluator:
         visible = {"/submission": submitted.folder, "/problem.h5": problem_file}
         if self._cache.is_dir():
             visible["/numba"] = self._cache
-        arguments = ["/problem.h5", "/submission", "/work", "/numba", tier.tier, scene]
+        arguments = ["/problem.h5", "/submission", "/answer", "/numba", tier.tier, scene]
         outcome = sandbox.run(
             ["python", "-m", "etlab.challenge.run_scene", *arguments],
             folder=work,

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 MB = 1024 * 1024
 MAX_FILES = 10_000  # that may be left behind, folders included: each costs memory, too
-WORK = "/work"
+WORK = "/answer"
 OURS = ("/opt", "/proc", "/dev", "/tmp", "/usr", "/etc", WORK)  # nobody else's files are shown below these
 
 

@@ -88,6 +88,6 @@ def command(job: Job, here: Mapping[str, Path]) -> list[str]:
 
 
 def translated(text: str, here: Mapping[str, Path]) -> str:
-    """``text`` with paths inside replaced where a path can begin and end: as in ``--out=/work/volume.h5``."""
+    """``text`` with paths inside replaced where a path can begin and end: as in ``--out=/answer/volume.h5``."""
     parts = "|".join(re.escape(part) for part in sorted(here, key=len, reverse=True))
     return re.sub(rf"(?<![^=:,])({parts})(?![^/:,])", lambda found: str(here[found[1]]), text)
