@@ -65,8 +65,8 @@ def run(
 
     Inside, "python" is a Python with `etlab` and all that it needs; the current folder is ``/answer``, which is empty
     and the only one besides ``/tmp`` that can be written; ``visible`` (path inside: path here) can be read. ``folder``,
-    new or empty, receives the files left in ``/answer`` in their folders; links, pipes and the like are dropped. It stays
-    empty where they are more than ``limits`` allow. As root, files in ``visible`` must be readable by all users.
+    new or empty, receives the files left in ``/answer`` in their folders; links, pipes and the like are dropped. It
+    stays empty where they are more than ``limits`` allow. As root, files in ``visible`` must be readable by all users.
 
     Raises ValueError for a folder that is not empty and for paths that cannot be shown, SandboxError if the sandbox
     does not start.
