@@ -20,6 +20,7 @@ from etlab.challenge.sandbox.bubblewrap import Bubblewrap, find_bubblewrap
 from etlab.challenge.sandbox.engines import Engine, apptainer, find_engines, oci
 from etlab.challenge.sandbox.limits import Job
 from etlab.challenge.sandbox.plain import Unsafe, translated
+from tests.classroom import alive
 from tools.sandbox import MISSING
 
 SMALL = Limits(wall_s=15, cpu_s=20, memory_mb=128, processes=24, output_mb=4, log_kb=8)
@@ -46,18 +47,6 @@ def attempt(backend, tmp_path):
         return run(command, folder=tmp_path / "out", visible=dict(visible), limits=wanted, backend=backend)
 
     return do
-
-
-def alive(token: str) -> list[int]:
-    """Processes of this machine that have ``token`` in their command."""
-    found = []
-    for process in Path("/proc").iterdir():
-        try:
-            if process.name.isdecimal() and token.encode() in (process / "cmdline").read_bytes():
-                found.append(int(process.name))
-        except OSError:
-            continue
-    return found
 
 
 # What an honest program needs.

@@ -118,12 +118,12 @@ def test_memory_grows_only_by_the_volume_and_one_residual():
         return traced, 4 * np.prod(A.geometry.volume_shape) + y.nbytes
 
     peak(64)  # compiled and imported
-    # the least of three: what other threads of the process allocate meanwhile is counted, too
+    # the least of three: what other threads of the process allocate meanwhile is counted, too; and so large that one
+    # percent of it is more than Python's own objects, some 100 kB, which come and go
     (small_peak, small_data), (large_peak, large_data) = (
-        min(peak(nx) for _ in range(3)) for nx in (128, 384)
+        min(peak(nx) for _ in range(3)) for nx in (128, 1536)
     )
-    # another residual would be a third more; a few objects of Python, which come and go, are less than one in twenty
-    assert large_peak - small_peak < 1.05 * (large_data - small_data)
+    assert large_peak - small_peak < 1.01 * (large_data - small_data)
 
 
 def test_progress_bar_is_off_by_default_and_on_when_asked(small, capsys):
