@@ -39,12 +39,13 @@ def case(seed: int | None, statement: str) -> Iterator[np.random.Generator]:
     print(f"✓ {statement} [seed={seed}]")
 
 
-def call(function: Callable, *arguments, shape: tuple[int, ...]) -> np.ndarray:
-    """The function's answer as a finite float64 array of this shape.
+def call(function: Callable, *arguments, shape: tuple[int | None, ...]) -> np.ndarray:
+    """The function's answer as a finite float64 array of this shape, where None stands for any length.
 
     Raises CheckFailed with what came instead. Arrays are passed as copies, since a student may change them.
     """
     name = getattr(function, "__name__", "the function")
+    expected = str(shape).replace("None", "n")
     copies = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
     try:
         # nbgrader gives no points to a cell that writes to stderr, but a warning is not a wrong answer
@@ -69,10 +70,12 @@ def call(function: Callable, *arguments, shape: tuple[int, ...]) -> np.ndarray:
         array = array.astype(np.float64)
     except (TypeError, ValueError):
         kind = type(answer).__name__
-        raise CheckFailed(f"`{name}` returned a {kind}, expected real numbers of shape {shape}.") from None
-    if array.shape != shape:
+        raise CheckFailed(f"`{name}` returned a {kind}, expected real numbers of shape {expected}.") from None
+    if len(array.shape) != len(shape) or any(
+        want not in (None, got) for want, got in zip(shape, array.shape, strict=True)
+    ):
         hint = " It looks transposed." if len(shape) > 1 and array.shape == shape[::-1] else ""
-        raise CheckFailed(f"`{name}` returned shape {array.shape}, expected {shape}.{hint}")
+        raise CheckFailed(f"`{name}` returned shape {array.shape}, expected {expected}.{hint}")
     if not np.isfinite(array).all():
         raise CheckFailed(f"`{name}` returned {np.sum(~np.isfinite(array))} NaN or infinite values.")
     return array
