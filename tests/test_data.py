@@ -18,8 +18,7 @@ from scipy import ndimage
 
 from etlab import data
 from etlab.geometry import TiltGeometry
-from etlab.io import read_series
-from etlab.mrc import read_mrc
+from etlab.io import open_stack, read_series
 from etlab.projector import Projector
 from etlab.solvers import wbp
 
@@ -212,7 +211,7 @@ def test_three_records_of_the_tilts_agree(needle):
     expected = np.arange(-76, 77, 2)
     np.testing.assert_allclose(needle.tilts_deg, expected)  # HAADF.rawtlt
     np.testing.assert_allclose(
-        read_mrc(needle.folder / "HAADF.mrc").tilts_deg, expected
+        open_stack(needle.folder / "HAADF.mrc").tilts_deg, expected
     )  # FEI's extended header
     np.testing.assert_allclose(read_series(needle.folder / "HAADF_Aligned.hspy").tilts_deg, expected)
 

@@ -1,0 +1,89 @@
+"""A file of images as it lies on the disk: what its header says, and its values where they are asked for.
+
+`Stack` is what the modules of the formats have in common. It holds a path and numbers only, no open file, so
+it can be sent to another process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+MAX_COMPRESSION = (
+    1100  # zlib cannot shrink by more than 1032; a size, on the other hand, costs nothing to claim
+)
+BLOCK_BYTES = 2**26  # of sections that are read at a time where a file stores several together
+ALL = slice(None)
+NM_PER_UNIT = {"pm": 1e-3, "Å": 0.1, "A": 0.1, "angstrom": 0.1, "nm": 1.0, "nanometer": 1.0, "m": 1e9}
+NM_PER_UNIT |= dict.fromkeys(("µm", "μm", "um", "micron", "micrometer"), 1e3)  # micro sign, Greek mu
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Images or planes in a file, ``shape`` (sections, rows, columns), of ``dtype`` as stored.
+
+    ``pixel_nm`` and ``tilts_deg`` are None where the file does not say. ``recorded`` names what the file says
+    about itself, for people.
+    """
+
+    path: Path
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+    pixel_nm: float | None
+    tilts_deg: np.ndarray | None
+
+    def blocks(self, rows: slice = ALL, columns: slice = ALL) -> Iterator[np.ndarray]:
+        """Yield (sections, rows, columns) as stored, a few sections at a time, first to last."""
+        raise NotImplementedError
+
+    def read(self, rows: slice = ALL, columns: slice = ALL) -> np.ndarray:
+        """Return float32 (sections, rows, columns). Raises ValueError if a value is NaN or infinite."""
+        n_sections, n_rows, n_columns = self.shape
+        shape = n_sections, len(range(n_rows)[rows]), len(range(n_columns)[columns])
+        values = np.empty(shape, np.float32)
+        done = n_bad = 0
+        for block in self.blocks(rows, columns):
+            part = values[done : done + len(block)]
+            with np.errstate(
+                over="ignore"
+            ):  # too large for float32 becomes infinite, and is reported as such
+                part[:] = block
+            n_bad += part.size - np.count_nonzero(np.isfinite(part))
+            done += len(block)
+        if n_bad:
+            raise ValueError(
+                f"{self.path}: {n_bad} of {values.size} values are NaN or infinite, expected finite ones"
+            )
+        return values
+
+
+@dataclass(frozen=True, eq=False)
+class RawStack(Stack):
+    """Sections that lie on the disk as they are, each from the byte in ``offsets`` on."""
+
+    offsets: Sequence[int]
+
+    def blocks(self, rows: slice = ALL, columns: slice = ALL) -> Iterator[np.ndarray]:  # noqa: D102
+        _, n_rows, n_columns = self.shape
+        lines = range(n_rows)[rows]
+        skipped, wanted = lines.start * n_columns * self.dtype.itemsize, len(lines) * n_columns
+        with self.path.open("rb") as file:
+            for offset in self.offsets:
+                file.seek(offset + skipped)
+                section = np.fromfile(file, self.dtype, wanted)
+                if section.size < wanted:
+                    raise ValueError(f"{self.path}: became shorter while it was read")
+                yield section.reshape(1, len(lines), n_columns)[:, :, columns]
+
+
+def in_nm(length: object, unit: object) -> float | None:
+    """``length`` in nm; None if it is no positive number or the unit is not one of length."""
+    name = str(unit).strip("[]").replace("_", "")  # EMD writes "[n_m]"
+    try:
+        nm = float(length) * NM_PER_UNIT[name if name in NM_PER_UNIT else name.lower()]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return nm if np.isfinite(nm) and nm > 0 else None

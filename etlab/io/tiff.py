@@ -1,0 +1,121 @@
+"""TIFF stacks: one image a page, or one page and the rest behind it, as ImageJ writes stacks above 4 GB.
+
+The size of a pixel is taken from ImageJ's or OME's metadata; the resolution that any TIFF has is mostly that
+of a screen. A TIFF image begins with its *top* row: the same series in MRC begins with the bottom row, and
+its volume is the mirror image of this one.
+
+Sources: TIFF 6.0 (Adobe, 1992); https://imagej.net/ij/developer/source/ij/io/TiffEncoder.java.html;
+https://docs.openmicroscopy.org/ome-model/latest/ome-tiff/specification.html.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+
+from etlab.io.stack import ALL, MAX_COMPRESSION, RawStack, Stack, in_nm
+
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+@dataclass(frozen=True, eq=False)
+class PagedStack(Stack):
+    """Sections that are compressed or cut into tiles, one a page: each is unpacked as a whole."""
+
+    def blocks(self, rows: slice = ALL, columns: slice = ALL) -> Iterator[np.ndarray]:  # noqa: D102
+        with _opened(self.path) as file:
+            for section in range(self.shape[0]):
+                yield file.pages[section].asarray()[None, rows, columns]
+
+
+def is_tiff(path: Path) -> bool:
+    """Does the file begin as a TIFF does?"""
+    with path.open("rb") as file:
+        return file.read(4) in MAGIC
+
+
+def open_tiff(path: Path) -> Stack:
+    """Open a TIFF stack of grey images of one size and type.
+
+    Raises ValueError if the file is damaged, shorter than it says, in colour, or not a stack of equal images.
+    """
+    with _opened(path) as file:
+        pages = _pages(file, path)
+        first = pages[0]
+        pixel_nm = _pixel_nm(file)
+        n_behind = int((file.imagej_metadata or {}).get("images", 1)) if len(pages) == 1 else 1
+        size, length = path.stat().st_size, math.prod(first.shape) * first.dtype.itemsize
+        if all(page.is_contiguous and page.compression == 1 and page.fillorder == 1 for page in pages):
+            starts = [page.dataoffsets[0] for page in pages]
+            offsets = range(starts[0], starts[0] + n_behind * length, length) if n_behind > 1 else starts
+            _check_size(path, max(offsets) + length, size)
+            dtype = first.dtype.newbyteorder(file.byteorder)
+            return RawStack(path, (len(offsets), *first.shape), dtype, pixel_nm, None, offsets)
+        for page in pages:
+            ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
+            _check_size(path, max(ends), size)
+            if length > MAX_COMPRESSION * sum(page.databytecounts):
+                raise ValueError(f"{path}: page {page.index} announces {length} bytes, which are not in it")
+        return PagedStack(path, (len(pages), *first.shape), first.dtype, pixel_nm, None)
+
+
+def _check_size(path: Path, announced: int, size: int) -> None:
+    if announced > size:
+        raise ValueError(f"{path}: truncated TIFF file: it announces {announced} bytes, but it has {size}")
+
+
+def _pages(file: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPage]:
+    """All pages, equal in size and type. One that refers back to an earlier one would never end."""
+    pages, seen = [], set()
+    for page in file.pages:
+        if page.offset in seen:
+            raise ValueError(f"{path}: damaged TIFF file: page {len(pages)} is page {page.index} again")
+        seen.add(page.offset)
+        pages.append(page)
+        if page.dtype is None or page.dtype.kind not in "iuf" or len(page.shape) != 2 or 0 in page.shape:
+            raise ValueError(
+                f"{path}: page {page.index} has shape {page.shape} and type {page.dtype}, expected rows and "
+                "columns of real numbers, one grey value a pixel"
+            )
+        if (page.shape, page.dtype) != (pages[0].shape, pages[0].dtype):
+            raise ValueError(
+                f"{path}: page {page.index} has shape {page.shape} and type {page.dtype}, but page 0 has "
+                f"{pages[0].shape} and {pages[0].dtype}; expected images of one size and type"
+            )
+    if not pages:
+        raise ValueError(f"{path}: no images in this TIFF file")
+    return pages
+
+
+def _pixel_nm(file: tifffile.TiffFile) -> float | None:
+    """Width of a pixel from ImageJ's or OME's metadata; None where they say nothing of use."""
+    if file.is_imagej and "XResolution" in file.pages[0].tags:
+        pixels, lengths = file.pages[0].tags["XResolution"].value
+        return in_nm(lengths / pixels, (file.imagej_metadata or {}).get("unit")) if pixels else None
+    if file.is_ome:
+        try:
+            found = ElementTree.fromstring(file.ome_metadata).find(".//{*}Pixels")
+        except ElementTree.ParseError:
+            return None
+        if found is not None:
+            return in_nm(found.get("PhysicalSizeX"), found.get("PhysicalSizeXUnit", "µm"))
+    return None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
+    """Whatever a damaged file makes the decoder stumble over becomes an error that names the file."""
+    try:
+        with tifffile.TiffFile(path) as file:
+            yield file
+    except Exception as error:
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise
+        raise ValueError(f"{path}: damaged TIFF file, or one packed in an unknown way: {error}") from error
