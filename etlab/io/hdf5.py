@@ -10,6 +10,7 @@ Velox, whose maker has published nothing, what https://hyperspy.org/rosettasciio
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,11 +20,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from etlab.io.layers import CHUNK, Layers
 from etlab.io.stack import ALL, BLOCK_BYTES, MAX_COMPRESSION, Stack, in_nm
 
 DEGREES = ("degrees", "degree", "deg", "°", "[deg]", "[degrees]")
 VOLUME, VOXEL = "volume", "voxel_nm"  # names in the files that we write
-CHUNK = (16, 128, 128)  # 1 MB of float32
 VELOX_IMAGES = "/Data/Image/"
 
 
@@ -67,19 +68,48 @@ def hdf5_writer(
     path: Path, shape: tuple[int, int, int], voxel_nm: float, provenance: dict[str, str]
 ) -> Iterator[Callable[[np.ndarray], None]]:
     """Give a function that appends planes to the data set ``volume`` [z, y, x] of a new HDF5 file."""
-    with h5py.File(path, "x") as file:
-        chunk = tuple(min(n, most) for n, most in zip(shape, CHUNK, strict=True))
-        node = file.create_dataset(VOLUME, shape, np.float32, chunks=chunk)
-        node.attrs.update({VOXEL: voxel_nm, "axes": "z y x", "unit of voxel_nm": "nm"})
-        file.create_group("provenance").attrs.update(provenance)
+    with _PatientFile(path, "x+") as disk:
+        with h5py.File(disk, "w") as file:
+            chunk = tuple(min(n, most) for n, most in zip(shape, CHUNK, strict=True))
+            node = file.create_dataset(VOLUME, shape, np.float32, chunks=chunk)
+            node.attrs.update({VOXEL: voxel_nm, "axes": "z y x"})
+            file.create_group("provenance").attrs.update(provenance)
+
+            def write(start: int, planes: np.ndarray) -> None:
+                node[start : start + len(planes)] = planes
+                disk.raise_error()
+
+            yield Layers(shape, chunk[0], write).append
+        disk.raise_error()
+
+
+class _PatientFile(io.FileIO):
+    """A file that tells HDF5 that all is well and keeps the error for us.
+
+    HDF5 that meets a full disk cannot close its file, and takes the whole process with it when it ends.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: memoryview) -> int:
         done = 0
+        try:
+            while done < len(data):
+                done += super().write(data[done:])
+        except OSError as error:
+            self.error = error
+        return len(data)
 
-        def append(planes: np.ndarray) -> None:
-            nonlocal done
-            node[done : done + len(planes)] = planes
-            done += len(planes)
+    def truncate(self, size: int) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = error
+            return size
 
-        yield append
+    def raise_error(self) -> None:
+        if self.error:
+            raise self.error
 
 
 @contextmanager

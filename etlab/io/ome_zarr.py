@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from etlab.io.layers import CHUNK, Layers
 from etlab.io.stack import ALL, MAX_COMPRESSION, Stack, in_nm
 
-CHUNK = (16, 128, 128)  # 1 MB of float32
 SMALL = 256  # voxels along the longest axis of the coarsest level
 UNIT = "nanometer"
 
@@ -76,19 +76,11 @@ def ome_zarr_writer(
     zarr = needs_zarr(path)
     shapes = _shapes(shape)
     levels = [_new_array(zarr, path / str(n), size) for n, size in enumerate(shapes)]
-    waiting = np.empty((min(CHUNK[0], shape[0]), *shape[1:]), np.float32)  # so that a chunk is written once
-    done = 0
 
-    def append(planes: np.ndarray) -> None:
-        nonlocal done
-        for plane in planes:
-            waiting[done % len(waiting)] = plane
-            done += 1
-            if done % len(waiting) == 0 or done == shape[0]:
-                start = (done - 1) // len(waiting) * len(waiting)
-                levels[0][start:done] = waiting[: done - start]
+    def write(start: int, planes: np.ndarray) -> None:
+        levels[0][start : start + len(planes)] = planes
 
-    yield append
+    yield Layers(shape, levels[0].chunks[0], write).append
     for fine, coarse in pairwise(levels):
         for start in range(0, coarse.shape[0], CHUNK[0]):
             stop = min(start + CHUNK[0], coarse.shape[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from etlab.io.ome_zarr import needs_zarr, ome_zarr_writer
 
 MRC, HDF5, ZARR = (".mrc", ".rec", ".map"), (".h5", ".hdf5"), (".zarr",)
 FLOAT32 = np.dtype(np.float32)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # said by the system without the name of the file
 
 
 class VolumeWriter:
@@ -158,6 +160,10 @@ def _replacing(path: Path) -> Iterator[Path]:
         if path.is_dir():
             _remove(path)  # a folder cannot be replaced at a stroke
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
     finally:
         _remove(temporary)
 
