@@ -16,6 +16,22 @@ from etlab.grading.projector import (
     check_sign,
     check_weights,
 )
+from etlab.grading.scheme import (
+    check_scheme_budget,
+    check_scheme_detail,
+    check_scheme_order,
+    check_scheme_tilts,
+    check_useful_dose,
+)
+from etlab.grading.wedge import (
+    check_law,
+    check_lopsided,
+    check_number,
+    check_offset,
+    check_reconstructed,
+    check_wedge,
+    check_widths,
+)
 
 __all__ = [
     "CheckFailed",
@@ -23,8 +39,20 @@ __all__ = [
     "check_adjoint",
     "check_centre",
     "check_landing",
+    "check_law",
     "check_linearity",
+    "check_lopsided",
     "check_mass",
+    "check_number",
+    "check_offset",
+    "check_reconstructed",
+    "check_scheme_budget",
+    "check_scheme_detail",
+    "check_scheme_order",
+    "check_scheme_tilts",
     "check_sign",
+    "check_useful_dose",
+    "check_wedge",
     "check_weights",
+    "check_widths",
 ]
