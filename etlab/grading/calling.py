@@ -44,8 +44,30 @@ def call(function: Callable, *arguments, shape: tuple[int | None, ...]) -> np.nd
 
     Raises CheckFailed with what came instead. Arrays are passed as copies, since a student may change them.
     """
+    answer = answered(function, *arguments)
     name = getattr(function, "__name__", "the function")
     expected = str(shape).replace("None", "n")
+    try:
+        array = np.asarray(answer)
+        if np.iscomplexobj(array):
+            raise TypeError
+        array = array.astype(np.float64)
+    except (TypeError, ValueError):
+        kind = type(answer).__name__
+        raise CheckFailed(f"`{name}` returned a {kind}, expected real numbers of shape {expected}.") from None
+    if len(array.shape) != len(shape) or any(
+        want not in (None, got) for want, got in zip(shape, array.shape, strict=True)
+    ):
+        hint = " It looks transposed." if len(shape) > 1 and array.shape == shape[::-1] else ""
+        raise CheckFailed(f"`{name}` returned shape {array.shape}, expected {expected}.{hint}")
+    if not np.isfinite(array).all():
+        raise CheckFailed(f"`{name}` returned {np.sum(~np.isfinite(array))} NaN or infinite values.")
+    return array
+
+
+def answered(function: Callable, *arguments) -> object:
+    """The function's answer, whatever it is but None. Raises CheckFailed if it stops or returns nothing."""
+    name = getattr(function, "__name__", "the function")
     copies = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
     try:
         # nbgrader gives no points to a cell that writes to stderr, but a warning is not a wrong answer
@@ -63,19 +85,4 @@ def call(function: Callable, *arguments, shape: tuple[int | None, ...]) -> np.nd
         raise CheckFailed(f"`{name}` stopped with {type(error).__name__}: {error} ({place}).") from error
     if answer is None:
         raise CheckFailed(f"`{name}` returned nothing. Does it end with `return …`?")
-    try:
-        array = np.asarray(answer)
-        if np.iscomplexobj(array):
-            raise TypeError
-        array = array.astype(np.float64)
-    except (TypeError, ValueError):
-        kind = type(answer).__name__
-        raise CheckFailed(f"`{name}` returned a {kind}, expected real numbers of shape {expected}.") from None
-    if len(array.shape) != len(shape) or any(
-        want not in (None, got) for want, got in zip(shape, array.shape, strict=True)
-    ):
-        hint = " It looks transposed." if len(shape) > 1 and array.shape == shape[::-1] else ""
-        raise CheckFailed(f"`{name}` returned shape {array.shape}, expected {expected}.{hint}")
-    if not np.isfinite(array).all():
-        raise CheckFailed(f"`{name}` returned {np.sum(~np.isfinite(array))} NaN or infinite values.")
-    return array
+    return answer
