@@ -205,7 +205,7 @@ def _velox(node: h5py.Dataset) -> tuple[float | None, np.ndarray | None]:
         size = frames[0]["BinaryResult"]
         pixel_nm = in_nm(size["PixelSize"]["width"], size["PixelUnitX"])
         tilts_deg = np.rad2deg([float(frame["Stage"]["AlphaTilt"]) for frame in frames])
-    except (KeyError, TypeError, ValueError):  # as in a file of another version of Velox
+    except (IndexError, KeyError, TypeError, ValueError):  # as in a file of another version of Velox
         return None, None
     return pixel_nm, tilts_deg if len(tilts_deg) == node.shape[2] else None
 

@@ -12,9 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-MAX_COMPRESSION = (
-    1100  # zlib cannot shrink by more than 1032; a size, on the other hand, costs nothing to claim
-)
+MAX_COMPRESSION = 1100  # zlib cannot shrink by more than 1032; but a size costs nothing to claim
 BLOCK_BYTES = 2**26  # of sections that are read at a time where a file stores several together
 ALL = slice(None)
 NM_PER_UNIT = {"pm": 1e-3, "Å": 0.1, "A": 0.1, "angstrom": 0.1, "nm": 1.0, "nanometer": 1.0, "m": 1e9}
@@ -25,8 +23,7 @@ NM_PER_UNIT |= dict.fromkeys(("µm", "μm", "um", "micron", "micrometer"), 1e3) 
 class Stack:
     """Images or planes in a file, ``shape`` (sections, rows, columns), of ``dtype`` as stored.
 
-    ``pixel_nm`` and ``tilts_deg`` are None where the file does not say. ``recorded`` names what the file says
-    about itself, for people.
+    ``pixel_nm`` and ``tilts_deg`` are None where the file does not say.
     """
 
     path: Path

@@ -50,20 +50,26 @@ def open_tiff(path: Path) -> Stack:
         pages = _pages(file, path)
         first = pages[0]
         pixel_nm = _pixel_nm(file)
-        n_behind = int((file.imagej_metadata or {}).get("images", 1)) if len(pages) == 1 else 1
         size, length = path.stat().st_size, math.prod(first.shape) * first.dtype.itemsize
         if all(page.is_contiguous and page.compression == 1 and page.fillorder == 1 for page in pages):
             starts = [page.dataoffsets[0] for page in pages]
-            offsets = range(starts[0], starts[0] + n_behind * length, length) if n_behind > 1 else starts
-            _check_size(path, max(offsets) + length, size)
+            _check_size(path, max(starts) + length * _n_behind(file, pages), size)
+            if _n_behind(file, pages) > 1:
+                starts = range(starts[0], starts[0] + length * _n_behind(file, pages), length)
             dtype = first.dtype.newbyteorder(file.byteorder)
-            return RawStack(path, (len(offsets), *first.shape), dtype, pixel_nm, None, offsets)
+            return RawStack(path, (len(starts), *first.shape), dtype, pixel_nm, None, starts)
         for page in pages:
             ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
             _check_size(path, max(ends), size)
             if length > MAX_COMPRESSION * sum(page.databytecounts):
                 raise ValueError(f"{path}: page {page.index} announces {length} bytes, which are not in it")
         return PagedStack(path, (len(pages), *first.shape), first.dtype, pixel_nm, None)
+
+
+def _n_behind(file: tifffile.TiffFile, pages: list[tifffile.TiffPage]) -> int:
+    """How many images lie behind the start of a page: more than one where ImageJ wrote a single page."""
+    said = (file.imagej_metadata or {}).get("images", 1) if len(pages) == 1 else 1
+    return max(1, int(said))
 
 
 def _check_size(path: Path, announced: int, size: int) -> None:
@@ -98,7 +104,8 @@ def _pixel_nm(file: tifffile.TiffFile) -> float | None:
     """Width of a pixel from ImageJ's or OME's metadata; None where they say nothing of use."""
     if file.is_imagej and "XResolution" in file.pages[0].tags:
         pixels, lengths = file.pages[0].tags["XResolution"].value
-        return in_nm(lengths / pixels, (file.imagej_metadata or {}).get("unit")) if pixels else None
+        unit = str((file.imagej_metadata or {}).get("unit")).replace("\\u00B5", "µ")  # so Java writes it
+        return in_nm(lengths / pixels, unit) if pixels else None
     if file.is_ome:
         try:
             found = ElementTree.fromstring(file.ome_metadata).find(".//{*}Pixels")

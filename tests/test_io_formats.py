@@ -1,0 +1,356 @@
+"""Series of every format, read piece by piece, and files of every format that lie."""
+
+import pickle
+import subprocess
+import sys
+import tracemalloc
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from etlab.io import open_series, open_stack, read_series, read_volume
+from tests.files import (
+    COMPRESSION,
+    HEIGHT,
+    OFFSETS,
+    SAMPLES,
+    STRIP_ROWS,
+    WIDTH,
+    make_hspy,
+    make_mrc,
+    make_tiff,
+)
+
+TILTS = [-60.0, 0.0, 60.0]
+IMAGES = np.arange(3 * 4 * 5, dtype=np.int16).reshape(3, 4, 5) - 7
+DEGREES = {"scale": 60.0, "offset": -60.0, "units": "degrees", "name": "Projections"}
+NM = {"scale": 3.36, "units": "nm"}
+
+
+def make_hdf5(path, images):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", data=images, chunks=(2, 2, 2), compression="gzip")
+    return path
+
+
+def make_velox(path, images, frames):
+    """Velox's layout: frames along the last axis, a column of JSON for each, padded with zeros."""
+    with h5py.File(path, "w") as file:
+        group = file.create_group("Data/Image/0e1f2a3b4c5d")
+        group.create_dataset("Data", data=np.moveaxis(images, 0, 2), chunks=(*images.shape[1:], 1))
+        metadata = np.zeros((4000, len(frames)), np.uint8)
+        for n, text in enumerate(frames):
+            metadata[: len(text), n] = np.frombuffer(text.encode(), np.uint8)
+        group["Metadata"] = metadata
+    return path
+
+
+def velox_frame(tilt_deg):
+    return (
+        f'{{"Stage": {{"AlphaTilt": "{np.deg2rad(tilt_deg)}", "BetaTilt": "0"}}, "BinaryResult": '
+        '{"PixelSize": {"width": "1.5e-09", "height": "1.5e-09"}, "PixelUnitX": "m", "PixelUnitY": "m"}}'
+    )
+
+
+def make_berkeley(path, images, angle_units="[deg]"):
+    """The EMD format of Berkeley: a group with a data set for each axis, which holds the positions along it."""
+    with h5py.File(path, "w") as file:
+        file.attrs.update(version_major=0, version_minor=2)
+        group = file.create_group("data/tomography")
+        group.attrs["emd_group_type"] = 1
+        group["data"] = images
+        axes = [
+            (TILTS, "angles", angle_units),
+            (2.5 * np.arange(4), "y", "[n_m]"),
+            (2.5 * np.arange(5), "x", "[n_m]"),
+        ]
+        for n, (values, name, units) in enumerate(axes, 1):
+            group[f"dim{n}"] = values
+            group[f"dim{n}"].attrs.update(name=np.bytes_(name), units=np.bytes_(units))
+    return path
+
+
+MAKERS = {
+    "mrc": lambda path: make_mrc(path, IMAGES),
+    "mrc, big-endian": lambda path: make_mrc(path, IMAGES, mode=2, order=">"),
+    "tiff": lambda path: make_tiff(path, IMAGES),
+    "tiff, big-endian": lambda path: make_tiff(path, IMAGES, order=">"),
+    "tiff, images behind": lambda path: make_tiff(
+        path, IMAGES, description="ImageJ=1.54f\nimages=3\n", behind=True
+    ),
+    "hdf5": lambda path: make_hdf5(path, IMAGES),
+    "hspy": lambda path: make_hspy(path, IMAGES, [DEGREES, NM, NM]),
+    "velox": lambda path: make_velox(path, IMAGES, [velox_frame(tilt) for tilt in TILTS]),
+    "berkeley": lambda path: make_berkeley(path, IMAGES),
+}
+
+
+@pytest.fixture(params=MAKERS)
+def file(request, tmp_path):
+    return MAKERS[request.param](tmp_path / "series")
+
+
+def test_a_piece_is_that_of_the_whole(file):
+    series = open_series(file, tilts=TILTS)
+    assert series.shape == (3, 4, 5)
+    piece = series.read(1, 4)
+    assert piece.dtype == np.float32
+    np.testing.assert_array_equal(piece, IMAGES[:, :, 1:4])
+    np.testing.assert_array_equal(read_series(file, tilts=TILTS).images, IMAGES)
+
+
+def test_a_piece_along_a_vertical_tilt_axis_is_one_of_rows(file):
+    series = open_series(file, tilts=TILTS, axis="y")
+    assert series.shape == (3, 5, 4)
+    np.testing.assert_array_equal(series.read(1, 3), IMAGES[:, 1:3].swapaxes(1, 2))
+
+
+def test_another_process_in_another_folder_reads_the_same(file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sent = pickle.dumps(open_series(file.name, tilts=TILTS))
+    read = "import pickle, sys; print(pickle.load(sys.stdin.buffer).read(2, 4).sum())"
+    said = subprocess.run([sys.executable, "-c", read], input=sent, capture_output=True, check=True, cwd="/")
+    assert float(said.stdout) == IMAGES[:, :, 2:4].sum()
+
+
+@pytest.mark.parametrize(("x0", "x1"), [(-1, 2), (2, 2), (3, 2), (0, 6)])
+def test_columns_that_are_not_there_are_refused(tmp_path, x0, x1):
+    series = open_series(make_mrc(tmp_path / "a.mrc", IMAGES), tilts=TILTS)
+    with pytest.raises(IndexError, match=rf"x0, x1: got {x0}, {x1}, expected 0 ≤ x0 < x1 ≤ 5"):
+        series.read(x0, x1)
+
+
+def test_only_the_piece_is_held_in_memory(tmp_path):
+    shape = 64, 512, 512
+    make_mrc(tmp_path / "a.mrc", np.zeros((1, *shape[1:])), pairs=[(8, "i", shape[0])])
+    with open(tmp_path / "a.mrc", "r+b") as file:
+        file.truncate(1024 + 2 * np.prod(shape))  # zeros that take no room on the disk
+    tracemalloc.start()
+    try:
+        open_series(tmp_path / "a.mrc", tilts=np.arange(64)).read(100, 116)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    piece, image = 4 * 64 * 512 * 16, 2 * 512 * 512
+    assert peak < piece + 4 * image < 2 * np.prod(shape) / 4
+
+
+def test_nan_is_reported_when_it_is_read(tmp_path):
+    images = IMAGES.astype(np.float32)
+    images[1, 2, 4] = np.nan
+    series = open_series(make_mrc(tmp_path / "a.mrc", images, mode=2), tilts=TILTS)
+    np.testing.assert_array_equal(series.read(0, 4), images[:, :, :4])
+    with pytest.raises(ValueError, match=r"a\.mrc: 1 of 24 values are NaN"):
+        series.read(3, 5)
+
+
+def test_file_that_shrinks_after_it_was_opened_is_an_error(tmp_path):
+    path = make_mrc(tmp_path / "a.mrc", IMAGES)
+    series = open_series(path, tilts=TILTS)
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(ValueError, match=r"a\.mrc: became shorter while it was read"):
+        series.read(0, 5)
+
+
+# ---- what formats say about themselves
+
+
+@pytest.mark.parametrize(
+    ("unit", "pixel_nm"),
+    [
+        ("nm", 0.25),
+        ("um", 250),
+        ("micron", 250),
+        ("µm", 250),
+        ("Angstrom", 0.025),
+        ("pixel", None),
+        (None, None),
+    ],
+)
+def test_pixel_of_imagej(tmp_path, unit, pixel_nm):
+    description = "ImageJ=1.54f\nimages=3\nslices=3\n" + (f"unit={unit}\n" if unit else "")
+    description = description.replace("µ", "\\u00B5")  # so ImageJ writes it
+    path = make_tiff(tmp_path / "a.tif", IMAGES, description=description, pixels_per_unit=(4, 1))
+    found = open_stack(path).pixel_nm
+    assert found == (pixel_nm and pytest.approx(pixel_nm))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "pixel_nm"),
+    [
+        ('PhysicalSizeX="2.5" PhysicalSizeXUnit="Å"', 0.25),
+        ('PhysicalSizeX="0.002"', 2.0),  # µm, where nothing is said
+        ('PhysicalSizeX="2" PhysicalSizeXUnit="pixel"', None),
+        ('PhysicalSizeX="-1" PhysicalSizeXUnit="nm"', None),
+        ("", None),
+    ],
+)
+def test_pixel_of_ome(tmp_path, attributes, pixel_nm):
+    description = (
+        '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+        f'<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZTC" Type="int16" SizeX="5" SizeY="4" '
+        f'SizeZ="3" SizeC="1" SizeT="1" {attributes}/></Image></OME>'
+    )
+    path = make_tiff(tmp_path / "a.ome.tif", IMAGES, description=description)
+    assert open_stack(path).pixel_nm == (pixel_nm and pytest.approx(pixel_nm))
+
+
+def test_resolution_of_a_plain_tiff_is_that_of_a_screen_and_no_pixel(tmp_path):
+    assert open_stack(make_tiff(tmp_path / "a.tif", IMAGES)).pixel_nm is None
+
+
+def test_tiles_and_packed_pages_are_read(tmp_path):
+    images = np.random.default_rng(1).integers(0, 9, (3, 40, 50)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", images, compression="zlib", tile=(16, 16), photometric="minisblack")
+    np.testing.assert_array_equal(
+        open_series(tmp_path / "a.tif", tilts=TILTS).read(30, 47), images[:, :, 30:47]
+    )
+
+
+def test_hyperspy_axes_may_be_even_or_listed(tmp_path):
+    even = open_series(make_hspy(tmp_path / "a.hspy", IMAGES, [DEGREES, NM, NM]))
+    assert even.tilts_deg.tolist() == TILTS
+    assert even.pixel_nm == pytest.approx(3.36)
+    listed = open_series(make_hspy(tmp_path / "b.hspy", IMAGES, [([-3.0, 1.0, 2.0], "deg"), NM, NM]))
+    assert listed.tilts_deg.tolist() == [-3, 1, 2]
+    nothing = {"scale": 1.0, "units": "<undefined>"}
+    unknown = open_stack(make_hspy(tmp_path / "c.hspy", IMAGES, [nothing, nothing, nothing]))
+    assert (unknown.tilts_deg, unknown.pixel_nm) == (None, None)
+
+
+def test_velox_has_a_tilt_in_radians_for_each_frame(tmp_path):
+    series = open_series(make_velox(tmp_path / "a.emd", IMAGES, [velox_frame(tilt) for tilt in TILTS]))
+    np.testing.assert_allclose(series.tilts_deg, TILTS)
+    assert series.pixel_nm == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("frames", [["{}"] * 3, ["not JSON"] * 3, [velox_frame(0)], []])
+def test_velox_without_a_tilt_for_each_frame_gives_none(tmp_path, frames):
+    assert open_stack(make_velox(tmp_path / "a.emd", IMAGES, frames)).tilts_deg is None
+
+
+def test_berkeley_axes_give_angles_and_pixel(tmp_path):
+    series = open_series(make_berkeley(tmp_path / "a.emd", IMAGES))
+    assert series.tilts_deg.tolist() == TILTS
+    assert series.pixel_nm == pytest.approx(2.5)
+    assert open_stack(make_berkeley(tmp_path / "b.emd", IMAGES, angle_units="[n_m]")).tilts_deg is None
+
+
+# ---- TIFF files that lie
+
+
+def refused(path, complaint):
+    """The file is refused with these words, and without reserving the memory that it asks for."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=complaint):
+            read_volume(path)
+        assert tracemalloc.get_traced_memory()[1] < 3e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        (
+            [(page, tag, 10**5) for page in range(3) for tag in (WIDTH, HEIGHT, STRIP_ROWS)],
+            "truncated TIFF file",
+        ),
+        ([(0, WIDTH, 10**5)], r"page 1 has shape \(4, 5\) .* page 0 has \(4, 100000\)"),
+        ([(1, HEIGHT, 0)], "damaged TIFF|page 1 has shape"),
+        ([(2, OFFSETS, 10**9)], "truncated TIFF file: it announces 1000000040 bytes"),
+        ([(1, SAMPLES, 3)], "page 1 has shape|damaged TIFF file"),
+        ([(page, COMPRESSION, 5) for page in range(3)], "damaged TIFF file, or one packed in an unknown way"),
+        ([(page, COMPRESSION, 8) for page in range(3)], "damaged TIFF file"),
+    ],
+    ids=["size", "one size", "no rows", "place", "colour", "LZW", "zlib"],
+)
+def test_tiff_that_lies_is_refused(tmp_path, changes, complaint):
+    refused(make_tiff(tmp_path / "a.tif", IMAGES, changes=changes), rf"a\.tif: .*({complaint})")
+
+
+def test_packed_page_that_claims_to_be_huge_is_refused(tmp_path):
+    changes = [(0, tag, 10**5) for tag in (WIDTH, HEIGHT, STRIP_ROWS)] + [(0, COMPRESSION, 8)]
+    refused(
+        make_tiff(tmp_path / "a.tif", IMAGES[:1], changes=changes),
+        "announces 20000000000 bytes, which are not in it",
+    )
+
+
+@pytest.mark.parametrize(("n_images", "link"), [(1, (0, 0)), (3, (2, 1)), (150, (149, 149)), (150, (149, 3))])
+def test_tiff_whose_pages_never_end_is_refused(tmp_path, n_images, link):
+    images = np.zeros((n_images, 4, 5), np.uint8)
+    refused(make_tiff(tmp_path / "a.tif", images, links=[link]), rf"page {link[0] + 1} is page \d+ again")
+
+
+@pytest.mark.parametrize("n_behind", [100, 10**9, -1, 0])
+def test_imagej_stack_that_claims_more_images_than_it_has(tmp_path, n_behind):
+    path = make_tiff(
+        tmp_path / "a.tif", IMAGES, description=f"ImageJ=1.54f\nimages={n_behind}\n", behind=True
+    )
+    if n_behind > 3:
+        refused(path, "truncated TIFF file")
+    else:
+        np.testing.assert_array_equal(read_volume(path)[0], IMAGES[:1])
+
+
+def test_tiff_in_colour_is_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, 8, 8, 3), np.uint8), photometric="rgb")
+    refused(
+        tmp_path / "a.tif", r"page 0 has shape \(8, 8, 3\) .* expected rows and columns .* one grey value"
+    )
+
+
+@given(cut=st.integers(0, 1200))
+@settings(max_examples=40, deadline=None)
+def test_tiff_cut_anywhere_is_refused(tmp_path_factory, cut):
+    path = make_tiff(tmp_path_factory.mktemp("cut") / "a.tif", IMAGES)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: cut % len(whole)])
+    try:
+        assert len(read_volume(path)[0]) < 3  # whole images, but not all, where a page was cut off
+    except ValueError as error:
+        assert "a.tif" in str(error)
+
+
+@given(changes=st.lists(st.tuples(st.integers(0, 10**4), st.integers(0, 255)), min_size=1, max_size=6))
+@settings(max_examples=150, deadline=None)
+def test_damaged_tiff_gives_numbers_or_an_error_that_names_it(tmp_path_factory, changes):
+    path = make_tiff(tmp_path_factory.mktemp("damaged") / "a.tif", IMAGES)
+    content = bytearray(path.read_bytes())
+    for place, value in changes:
+        content[place % len(content)] = value
+    path.write_bytes(content)
+    try:
+        assert read_volume(path)[0].nbytes < 10**6
+    except ValueError as error:
+        assert "a.tif" in str(error)
+
+
+# ---- HDF5 files that lie
+
+
+def test_values_that_lie_in_another_file_are_refused(tmp_path):
+    (tmp_path / "secret").write_bytes(bytes(120))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("images", (3, 4, 5), "i2", external=[(str(tmp_path / "secret"), 0, 120)])
+    with pytest.raises(ValueError, match="the values of data set 'images' lie in other files"):
+        read_volume(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file.create_virtual_dataset("images", h5py.VirtualLayout((10**5, 10**5, 10**5), "i2"))
+    with pytest.raises(ValueError, match="the values of data set 'images' lie in other files"):
+        read_volume(tmp_path / "b.h5")
+
+
+def test_hdf5_cut_short_is_refused_when_it_is_opened_or_read(tmp_path):
+    images = np.random.default_rng(0).normal(size=(8, 64, 64))
+    whole = make_hdf5(tmp_path / "a.h5", images).read_bytes()
+    for share in (0.1, 0.5, 0.9, 0.99):
+        (tmp_path / "a.h5").write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(ValueError, match=r"a\.h5: (damaged HDF5 file|.*not an MRC file)"):
+            read_volume(tmp_path / "a.h5")
