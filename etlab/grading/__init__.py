@@ -6,6 +6,19 @@ check compares with one particular implementation.
 """
 
 from etlab.grading.calling import CheckFailed
+from etlab.grading.iteration import (
+    check_ramp,
+    check_ramp_ends,
+    check_sirt_nonnegative,
+    check_sirt_run,
+    check_sirt_step,
+    check_sirt_stop,
+    check_sirt_weights,
+    check_wbp_scale,
+    check_wbp_shares,
+    check_wbp_window,
+    random_slice,
+)
 from etlab.grading.projector import (
     check_accuracy,
     check_adjoint,
@@ -45,14 +58,25 @@ __all__ = [
     "check_mass",
     "check_number",
     "check_offset",
+    "check_ramp",
+    "check_ramp_ends",
     "check_reconstructed",
     "check_scheme_budget",
     "check_scheme_detail",
     "check_scheme_order",
     "check_scheme_tilts",
     "check_sign",
+    "check_sirt_nonnegative",
+    "check_sirt_run",
+    "check_sirt_step",
+    "check_sirt_stop",
+    "check_sirt_weights",
     "check_useful_dose",
+    "check_wbp_scale",
+    "check_wbp_shares",
+    "check_wbp_window",
     "check_wedge",
     "check_weights",
     "check_widths",
+    "random_slice",
 ]
