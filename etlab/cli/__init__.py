@@ -1,4 +1,4 @@
-"""The command line: ``etlab benchmark …``, ``etlab challenge …``, ``etlab leaderboard``."""
+"""The command line: `etlab` and its commands."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from typing import Annotated
 
 import typer
 
+from etlab.cli.align import align
 from etlab.cli.benchmark import benchmark
 from etlab.cli.challenge import challenge
 from etlab.cli.common import errors_in_one_line
+from etlab.cli.reconstruct import reconstruct
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Electron tomography, small enough to be read."
 )
 app.add_typer(benchmark, name="benchmark")
 app.add_typer(challenge, name="challenge")
+app.command()(align)
+app.command()(reconstruct)
 
 
 @app.callback()

@@ -13,10 +13,11 @@ def errors_in_one_line() -> Iterator[None]:
     """What the user can mend is said in one line, without a traceback."""
     from etlab.challenge.evaluate_all import DaskError
     from etlab.challenge.sandbox import SandboxError
+    from etlab.slabs import SlabError
     from etlab.solvers.learned import WeightsError
 
     try:
         yield
-    except (ValueError, OSError, MemoryError, WeightsError, SandboxError, DaskError) as error:
+    except (ValueError, OSError, MemoryError, WeightsError, SandboxError, DaskError, SlabError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error

@@ -1,0 +1,111 @@
+"""``etlab align``: an aligned tilt series from a raw one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from etlab.cli.common import errors_in_one_line
+from etlab.cli.series import (
+    Axis,
+    Background,
+    Bin,
+    Dataset,
+    PixelNm,
+    Rows,
+    SeriesArgument,
+    Tilts,
+    prepared,
+    said,
+)
+
+
+def align(
+    series: SeriesArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="aligned series to write: .mrc, .h5 or .zarr")],
+    tilts: Tilts = None,
+    axis: Axis = "x",
+    dataset: Dataset = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            "-m",
+            help="centre-of-mass: an isolated specimen; correlation: any; fiducials: beads, needs --bead-radius",
+        ),
+    ] = "centre-of-mass",
+    thickness: Annotated[
+        float | None, typer.Option(help="of a flat specimen, in pixels; with correlation")
+    ] = None,
+    bead_radius: Annotated[float | None, typer.Option(help="in pixels; with fiducials")] = None,
+    rounds: Annotated[int, typer.Option(min=0, help="of projection matching, at most")] = 10,
+    rows: Rows = None,
+    bin_: Bin = 1,
+    background: Background = None,
+    pixel_nm: PixelNm = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="replace files that are already there")
+    ] = False,
+) -> None:
+    """Align SERIES into OUT, with its angles (.tlt) and what was found (.json) beside it.
+
+    Shifts and tilt axis are estimated from images binned to at most 512 pixels. Lengths are in pixels of OUT.
+    """
+    from etlab import slabs
+    from etlab.io import check_output
+
+    with errors_in_one_line():
+        check_output(out, overwrite=overwrite)
+        angles, found_file = out.with_suffix(".tlt"), out.with_suffix(".json")
+        for path in (angles, found_file):
+            if path.exists() and not overwrite:
+                raise FileExistsError(f"{path} exists; use --overwrite to replace it, or another name")
+        images = prepared(
+            series,
+            tilts=tilts,
+            axis=axis,
+            dataset=dataset,
+            rows=rows,
+            binning=bin_,
+            background=background,
+            bright=True,
+        )
+        edge = pixel_nm * bin_ if pixel_nm else images.pixel_nm
+        if edge is None:
+            raise ValueError(f"{series}: does not say how large its pixels are; use --pixel-nm")
+        how = {"thickness": thickness, "bead_radius": bead_radius, "n_rounds": rounds, "progress": True}
+        found = slabs.estimated(images, method=method.replace("-", " "), **how)
+        typer.echo(said(found))
+        about = {
+            "series": str(series.absolute()),
+            "rows": images.rows,
+            "binning": bin_,
+            "background": images.background,
+            "method": method,
+            "pixel_nm": edge,
+            "tilts_deg": found.tilts_deg.tolist(),
+            "shifts (rows, columns)": found.shifts.tolist(),
+            "tilt_axis_deg": found.tilt_axis_deg,
+            "tilt_axis_offset": found.tilt_axis_offset,
+            "residuals": [float(one) if np.isfinite(one) else None for one in found.residuals],
+            "half-set misfits": list(found.misfits),
+        }
+
+        def write_beside():
+            np.savetxt(angles, found.tilts_deg, fmt="%.6f")
+            found_file.write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+        slabs.write_prepared(
+            replace(images, alignment=found),
+            out,
+            pixel_nm=edge,
+            provenance={"aligned": method, "from": str(series)},
+            overwrite=overwrite,
+            finish=write_beside,
+        )
+        typer.echo(f"{out}: aligned; {angles}: its angles; {found_file}: what was found")

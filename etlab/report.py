@@ -1,0 +1,150 @@
+"""A page on a reconstruction: what it looks like, what was measured of it, and how far it can be trusted."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from etlab import plot
+from etlab.fsc import resolution
+from etlab.slabs import Reconstruction
+
+THRESHOLDS = (0.5, 0.143)  # of the Fourier shell correlation
+FLOOR = 1e-8  # of the strongest power, below which the spectrum is drawn black
+CONTRAST = (0.5, 99.8)  # per cent of the values that are darker than black and white
+
+
+def page(result: Reconstruction, title: str) -> Figure:
+    """Draw central slices, the Fourier power with the missing wedge, the residuals and the half-set correlation."""
+    plot.use_style()
+    figure, axes = plt.subplots(2, 3, figsize=(10, 6.8), layout="constrained")
+    figure.suptitle(title)
+    sections, nm = result.sections, result.voxel_nm
+    shown = {
+        "volume[mid, :, :]": (sections.z, ("x, tilt axis", "y")),
+        "volume[:, mid, :]": (sections.y, ("x, tilt axis", "z")),
+        "volume[:, :, mid]": (sections.x, ("y", "z")),
+    }
+    for ax, (name, (values, labels)) in zip(axes[0], shown.items(), strict=True):
+        black, white = np.percentile(values, CONTRAST)
+        plot.show_image(ax, values, title=name, voxel_nm=nm, vmin=black, vmax=white)
+        ax.set(xlabel=f"{labels[0]} [nm]", ylabel=f"{labels[1]} [nm]")
+    _power(axes[1, 0], result)
+    _residuals(axes[1, 1], result)
+    _correlation(axes[1, 2], result)
+    return figure
+
+
+def numbers(result: Reconstruction) -> dict:
+    """The same in numbers, as JSON can hold it: settings, residuals, correlation and resolutions in nm."""
+    about = {
+        "shape": list(result.shape),
+        "voxel_nm": result.voxel_nm,
+        "settings": result.settings,
+        "slab width": result.plan.width,
+        "slabs at a time": result.plan.at_once,
+        "most memory of a process [bytes]": result.peak_bytes,
+        "residuals": [float(value) for value in result.residuals],
+    }
+    if result.fsc is not None:
+        frequencies, correlation = result.fsc
+        about["fsc"] = {
+            "1/nm": (frequencies / result.voxel_nm).tolist(),
+            "correlation": correlation.tolist(),
+            "resolution [nm]": {str(one): resolution_nm(result, one) for one in THRESHOLDS},
+        }
+    return about
+
+
+def resolution_nm(result: Reconstruction, threshold: float) -> float | None:
+    """Length in nm at which the half-set correlation falls below ``threshold``; None if it does not."""
+    found = result.fsc and resolution(*result.fsc, threshold)
+    return result.voxel_nm / found if found else None
+
+
+def in_words(result: Reconstruction) -> list[str]:
+    """What was measured, in a few lines."""
+    lines = []
+    if len(result.residuals):
+        lines.append(f"residual before the last iteration: {result.residuals[-1]:.3f}")
+    if result.fsc is not None:
+        found = {one: resolution_nm(result, one) for one in THRESHOLDS}
+        ends = ", ".join(
+            f"below {one} at {nm:.3g} nm" if nm else f"never crosses {one}" for one, nm in found.items()
+        )
+        lines.append(f"Fourier shell correlation of even and odd tilts: {ends}")
+    return lines
+
+
+def check(out: Path, *, overwrite: bool) -> None:
+    """Raise FileExistsError if there is a report of ``out`` already, unless slabs show that a run was not finished."""
+    for path in (out.with_suffix(".png"), out.with_suffix(".json")):
+        if path.exists() and not overwrite and not Path(f"{out}.slabs").is_dir():
+            raise FileExistsError(f"{path} exists; pass overwrite to replace it")
+
+
+def write(result: Reconstruction, out: Path, title: str) -> None:
+    """Write the page as ``out`` with the ending .png, and the numbers with .json; each appears whole."""
+    figure = page(result, title)
+    picture, text = out.with_suffix(".png"), out.with_suffix(".json")
+    part = picture.with_name(f".{picture.name}.{os.getpid()}.part")
+    try:
+        figure.savefig(part, format="png")
+        part.replace(picture)
+        part.write_text(json.dumps(numbers(result), indent=1), encoding="utf-8")
+        part.replace(text)
+    finally:
+        plt.close(figure)
+        part.unlink(missing_ok=True)
+
+
+def _power(ax, result):
+    half = 0.5 / result.voxel_nm
+    power = np.maximum(result.power, FLOOR * result.power.max())
+    if power.max() > 0:
+        power = np.log10(power)
+    ax.imshow(power, origin="lower", extent=(-half, half, -half, half), cmap="gray", aspect="equal")
+    for tilt in (result.tilts_deg.min(), result.tilts_deg.max()):
+        ax.axline(
+            (0, 0), (np.cos(np.deg2rad(tilt)), np.sin(np.deg2rad(tilt))), color=plot.ACCENT, lw=1, ls="--"
+        )
+    ax.set(xlim=(-half, half), ylim=(-half, half), xlabel="f_y [1/nm]", ylabel="f_z [1/nm]")
+    ax.set_title("Fourier power (log), outermost tilts")
+
+
+def _residuals(ax, result):
+    ax.set(title="residual ‖A x − y‖ / ‖y‖", xlabel="iteration")
+    if len(result.residuals):
+        ax.plot(1 + np.arange(len(result.residuals)), result.residuals, "o-", ms=3)
+        ax.set(ylim=(0, None))
+    else:
+        _nothing(ax, "this method does not iterate")
+
+
+def _correlation(ax, result):
+    ax.set(title="even and odd tilts: FSC", xlabel="frequency [1/nm]")
+    if result.fsc is None:
+        _nothing(ax, "not asked for")
+        return
+    frequencies, correlation = result.fsc
+    ax.plot(frequencies / result.voxel_nm, correlation)
+    for threshold in THRESHOLDS:
+        found = resolution_nm(result, threshold)
+        ax.axhline(threshold, color=plot.INK, lw=0.8, ls=":")
+        ax.text(
+            0,
+            threshold,
+            f" {threshold}: " + (f"{found:.3g} nm" if found else "–"),
+            va="bottom",
+        )
+    ax.set(xlim=(0, 0.5 / result.voxel_nm), ylim=(min(0, correlation.min()), 1.02))
+
+
+def _nothing(ax, why):
+    ax.text(0.5, 0.5, why, ha="center", va="center", transform=ax.transAxes, color=plot.INK)
+    ax.set(xticks=[], yticks=[])

@@ -1,0 +1,28 @@
+"""Reconstruction in slabs along the tilt axis, for series and volumes larger than memory, on one machine or many."""
+
+from etlab.slabs.aligned import write_prepared
+from etlab.slabs.density import density_in
+from etlab.slabs.folder import SlabError, SlabFolder
+from etlab.slabs.methods import SOLVERS, Method
+from etlab.slabs.plan import Plan, Slab, bytes_of, planned
+from etlab.slabs.prepare import Prepared, estimated, most_frequent, sample
+from etlab.slabs.reconstruct import Reconstruction, reconstruct
+
+__all__ = [
+    "SOLVERS",
+    "Method",
+    "Plan",
+    "Prepared",
+    "Reconstruction",
+    "Slab",
+    "SlabError",
+    "SlabFolder",
+    "bytes_of",
+    "density_in",
+    "estimated",
+    "most_frequent",
+    "planned",
+    "reconstruct",
+    "sample",
+    "write_prepared",
+]

@@ -1,0 +1,31 @@
+"""The density that a trained network is to take for 1, from the series itself."""
+
+from __future__ import annotations
+
+import numpy as np
+from skimage.filters import threshold_otsu
+
+from etlab.geometry import TiltGeometry
+from etlab.projector import Projector
+from etlab.slabs.prepare import Prepared, sample
+from etlab.solvers import sirt
+
+DENSEST = 99.9  # per cent of the specimen that is less dense than the unit of density
+ITERATIONS = 100  # of SIRT: after fewer it is still smooth
+
+
+def density_of(volume: np.ndarray) -> float:
+    """The density that the network is to take for 1: nearly the highest in the specimen, which Otsu's threshold finds.
+
+    Raises ValueError for a volume with nothing in it.
+    """
+    if not volume.max() > 0:
+        raise ValueError("images: got nothing above the background, expected a specimen")
+    return float(np.percentile(volume[volume >= threshold_otsu(volume)], DENSEST))
+
+
+def density_in(images: Prepared, shape: tuple[int, int]) -> float:
+    """`density_of` the volume (nz, ny, …) of a series, estimated from some slices by SIRT."""
+    some = sample(images)
+    geometry = TiltGeometry(images.tilts_deg, (*shape, some.shape[2]), some.shape[1])
+    return density_of(sirt(Projector(geometry), some, n_iter=ITERATIONS))

@@ -1,0 +1,106 @@
+"""Which methods there are, their options, and what matters when a volume is made in slabs along the tilt axis.
+
+Slices across the tilt axis are independent of each other for as long as a method does nothing but project, back-project
+and what it does voxel by voxel. Networks look at a few neighbours of a slice; a slab with as many more slices on either
+side, cut off again, is then the same as from the whole volume. Total variation passes from slice to slice without end,
+and a diffusion draws noise for the whole volume; of these, slabs with any overlap are only an approximation.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from etlab.solvers import METHODS
+
+NOT_OPTIONS = {"callback", "progress", "x0", "support", "order"}  # arrays, and what a run sets itself
+
+
+class Traits(NamedTuple):
+    """``overlap`` in slices, None for a method of whole volumes only; and memory, as measured, in float32 arrays.
+
+    ``volumes`` and ``stacks`` (of images) are held at once; ``layers`` is a network's, times one slice.
+    """
+
+    overlap: int | None
+    volumes: float
+    stacks: float
+    layers: float = 0
+
+
+ONE_PASS = Traits(2, 3, 2, 90)
+TRAITS = {
+    "wbp": Traits(0, 1, 2),
+    "sirt": Traits(0, 1, 2),
+    "sart": Traits(0, 1, 2),
+    "tv": Traits(None, 6, 4),
+    "genfire": Traits(0, 6, 4),
+    "dncnn": ONE_PASS,
+    "tomogan": ONE_PASS,
+    "transformer": ONE_PASS,
+    "swin": ONE_PASS,
+    "isonet": Traits(2, 5, 2, 90),
+    "cryocare": Traits(2, 4, 3, 90),
+    "deeprecon": Traits(1, 18, 6, 90),
+    "unrolled": Traits(6, 5, 3, 90),
+    "diffusion": Traits(None, 8, 4, 90),
+}
+SOLVERS: dict[str, Callable] = {
+    (row.func if isinstance(row, partial) else row).__name__: row for row in METHODS.values()
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A solver by its name, and its options; those of the leaderboard's row where none are given.
+
+    Raises ValueError for a name that is not in ``SOLVERS`` or an option that the solver does not have.
+    """
+
+    name: str
+    options: dict[str, object]
+
+    def __post_init__(self):
+        if self.name not in SOLVERS:
+            raise ValueError(f"method: got {self.name!r}, expected one of {', '.join(SOLVERS)}")
+        for name in self.options:
+            if name not in self.allowed:
+                raise ValueError(
+                    f"{self.name}: no option {name!r}, expected one of {', '.join(self.allowed)}"
+                )
+        defaults = self.solver.keywords if isinstance(self.solver, partial) else {}
+        object.__setattr__(self, "options", {**defaults, **self.options})
+
+    @property
+    def solver(self) -> Callable:
+        """The function ``(operator, images, *, options) -> volume``."""
+        return SOLVERS[self.name]
+
+    @property
+    def allowed(self) -> list[str]:
+        """Names of its options."""
+        known = inspect.signature(self.solver).parameters.values()
+        return [one.name for one in known if one.kind is one.KEYWORD_ONLY and one.name not in NOT_OPTIONS]
+
+    @property
+    def traits(self) -> Traits:
+        """What matters for slabs."""
+        return TRAITS[self.name]
+
+    @property
+    def n_iter(self) -> int:
+        """How often the solver calls back, as far as that is known."""
+        return int(self.options.get("n_iter", 1))
+
+    def __call__(self, operator, images: np.ndarray, callback: Callable) -> np.ndarray:
+        """Images -> volume; ``callback(status)`` is called by those solvers that iterate."""
+        reports = "callback" in inspect.signature(self.solver).parameters
+        return self.solver(operator, images, **self.options, **({"callback": callback} if reports else {}))
+
+    def __str__(self):
+        return f"{self.name}({', '.join(f'{name}={value}' for name, value in self.options.items())})"

@@ -1,0 +1,191 @@
+"""A tilt series as a solver takes it, any range of columns at a time: rows chosen, background off, binned, aligned.
+
+Columns run along the tilt axis. As long as that is along x, a slice of the volume needs its own column of the images
+and no other, so a series larger than memory is read in ranges of columns. An alignment moves and turns images, and
+mixes columns; then a range is read with as many columns beside it as its content comes from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from skimage.measure import block_reduce
+
+from etlab.align import Alignment, align
+from etlab.align.alignment import turned
+
+SPLINE = 2  # columns beside a point that its interpolation uses
+AT_LEAST = 8  # columns that an alignment wants to see
+BLOCK = 64  # columns read at a time where all are wanted
+PLACES, FEW = 4, 8  # columns that stand for all: so many places, and so many columns in each
+SEEN = 512  # pixels along the longer side of images from which an alignment is estimated
+
+
+class Columns(Protocol):
+    """What is needed of a series: `etlab.io.open_series` returns one, and `Prepared` is one again."""
+
+    tilts_deg: np.ndarray
+    pixel_nm: float | None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(n_tilts, n_rows, nx)."""
+
+    def read(self, x0: int, x1: int) -> np.ndarray:
+        """Columns x0 … x1 − 1 of all images, (n_tilts, n_rows, x1 − x0) float32."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """``series`` with some of its rows, less ``background``, averaged over blocks of ``binning``² pixels, and aligned.
+
+    Parameters
+    ----------
+    series
+        Anything with ``shape``, ``tilts_deg``, ``pixel_nm`` and ``read(x0, x1)``.
+    rows
+        First and last but one of the detector rows to use, in the series' own pixels; None for all. The tilt axis is
+        taken to be half-way up these.
+    binning
+        Edge of a block in pixels. Rows and columns that fill no block are left out, as many on either side.
+    background
+        Intensity of vacuum in the file.
+    alignment
+        Of the binned images, see `etlab.align.Alignment`; None for a series that is aligned already.
+
+    Raises
+    ------
+    ValueError
+        For rows that are not there, or a binning that would move the tilt axis or leave nothing.
+    """
+
+    series: Columns
+    rows: tuple[int, int] | None = None
+    binning: int = 1
+    background: float = 0.0
+    alignment: Alignment | None = None
+
+    def __post_init__(self):
+        _, n_rows, nx = self.series.shape
+        first, stop = self.rows or (0, n_rows)
+        if not 0 <= first < stop <= n_rows:
+            raise ValueError(f"rows: got {first}:{stop}, expected a range within 0:{n_rows}")
+        if self.binning < 1 or self.binning > min(stop - first, nx):
+            raise ValueError(
+                f"binning: got {self.binning} for images of {stop - first} × {nx} pixels, expected from 1 to "
+                f"{min(stop - first, nx)}"
+            )
+        if (stop - first) % self.binning % 2:
+            raise ValueError(
+                f"binning: got {self.binning} for {stop - first} rows, which would move the tilt axis by half a "
+                f"pixel; choose rows by a number that {self.binning} divides"
+            )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(n_tilts, n_rows, nx) after binning."""
+        n_tilts, n_rows, nx = self.series.shape
+        first, stop = self.rows or (0, n_rows)
+        return n_tilts, (stop - first) // self.binning, nx // self.binning
+
+    @property
+    def tilts_deg(self) -> np.ndarray:
+        """Tilts in degrees, (n_tilts,)."""
+        return self.series.tilts_deg
+
+    @property
+    def pixel_nm(self) -> float | None:
+        """Edge of a binned pixel in nm, None if the series does not say."""
+        return self.series.pixel_nm and self.series.pixel_nm * self.binning
+
+    def read(self, x0: int, x1: int) -> np.ndarray:
+        """Columns x0 … x1 − 1 of all images, (n_tilts, n_rows, x1 − x0) float32."""
+        if self.alignment is None:
+            return self._binned(x0, x1)
+        first, stop = self.reach(x0, x1)
+        # about its own centre the range is aligned by other shifts: a turn moves that centre, too
+        step = np.array([0, (first + stop - self.shape[2]) / 2])
+        shifts = self.alignment.shifts + step - turned(step, np.deg2rad(self.alignment.tilt_axis_deg))
+        aligned = replace(self.alignment, shifts=shifts).apply(self._binned(first, stop))
+        return np.ascontiguousarray(aligned[:, :, x0 - first : x1 - first])
+
+    def reach(self, x0: int, x1: int) -> tuple[int, int]:
+        """First and last but one of the columns, before alignment, that aligned columns x0 … x1 − 1 come from."""
+        if self.alignment is None:
+            return x0, x1
+        _, n_rows, nx = self.shape
+        top, centre = (n_rows - 1) / 2, (nx - 1) / 2
+        corners = np.array([(row, x - centre) for row in (-top, top) for x in (x0, x1 - 1)])
+        corners[:, 0] += self.alignment.tilt_axis_offset
+        corners = turned(corners, np.deg2rad(self.alignment.tilt_axis_deg))
+        columns = corners[:, 1] + centre - self.alignment.shifts[:, 1:]
+        first = min(max(int(np.floor(columns.min())) - SPLINE, 0), nx - 1)
+        stop = max(min(int(np.ceil(columns.max())) + SPLINE + 1, nx), 1)
+        first, stop = min(first, x0), max(stop, x1)
+        first = max(min(first, stop - AT_LEAST), 0)
+        return first, min(max(stop, first + AT_LEAST), nx)
+
+    def whole(self) -> np.ndarray:
+        """All columns, (n_tilts, n_rows, nx) float32, put together from ranges so that only this is held."""
+        images = np.empty(self.shape, np.float32)
+        for x in range(0, images.shape[2], BLOCK):
+            images[:, :, x : x + BLOCK] = self.read(x, min(x + BLOCK, images.shape[2]))
+        return images
+
+    def _binned(self, x0, x1):
+        _, n_rows, nx = self.series.shape
+        first, stop = self.rows or (0, n_rows)
+        b, beside = self.binning, nx % self.binning // 2
+        above = (stop - first) % b // 2
+        images = self.series.read(beside + b * x0, beside + b * x1)
+        images = images[:, first + above : stop - above]
+        if b > 1:
+            images = block_reduce(images, (1, b, b), np.mean)
+        return np.ascontiguousarray(images - np.float32(self.background))
+
+
+def sample(series: Columns) -> np.ndarray:
+    """Some columns, in a few places all over the images: (n_tilts, n_rows, up to 32) float32."""
+    nx = series.shape[2]
+    if nx <= PLACES * FEW:
+        return series.read(0, nx)
+    starts = np.linspace(0, nx - FEW, PLACES).round().astype(int)
+    return np.concatenate([series.read(x, x + FEW) for x in starts], axis=2)
+
+
+def most_frequent(values: np.ndarray) -> float:
+    """The most frequent intensity, which is that of vacuum where the specimen leaves much of the field empty.
+
+    The densest half of the values, the densest half of those, and so on down to a hundredth; of these the median.
+    Source: Robertson & Cryer, J. Am. Stat. Assoc. 69 (1974) 1012.
+    """
+    values = np.sort(values, axis=None)
+    few = max(3, len(values) // 100)
+    while len(values) > few:
+        half = len(values) // 2
+        start = int(np.argmin(values[half:] - values[:-half]))
+        values = values[start : start + half]
+    return float(np.median(values))
+
+
+def estimated(images: Prepared, *, method: str = "centre of mass", **options) -> Alignment:
+    """`etlab.align.align` of a series that may be large, from images binned to at most 512 pixels.
+
+    ``options`` are those of `align`; ``thickness`` and ``bead_radius`` in pixels of ``images``, and so is the result.
+    """
+    small = replace(images, alignment=None)
+    while max(images.series.shape[1:]) / small.binning > SEEN:
+        small = replace(small, binning=2 * small.binning)
+    factor = small.binning / images.binning
+    for name in ("thickness", "bead_radius"):
+        if options.get(name):
+            options[name] /= factor
+    found = align(small.whole(), small.tilts_deg, method=method, **options)
+    return replace(
+        found,
+        shifts=found.shifts * factor,
+        tilt_axis_offset=found.tilt_axis_offset * factor,
+        residuals=found.residuals * factor,
+    )

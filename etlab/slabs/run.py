@@ -1,0 +1,167 @@
+"""Slabs made side by side: by threads here, by processes here, or by the workers of a dask cluster.
+
+A worker reads the columns of the images that its slab needs, reconstructs, and saves the slab in a folder that all of
+them see. Nothing large is sent about. dask gives a slab whose worker died to another one.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from etlab.geometry import TiltGeometry
+from etlab.projector import Projector
+from etlab.slabs.folder import Facts, SlabError, SlabFolder, code_digest
+from etlab.slabs.methods import Method
+from etlab.slabs.plan import SHARE, Slab
+from etlab.slabs.prepare import Prepared
+
+STEPS = 1000  # of the progress bar, for one slab
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is to be done with each slab: ``task(slab)`` makes it and saves it in ``folder``.
+
+    ``code`` is that of the process that leads: one volume is not made by two versions of etlab.
+    """
+
+    images: Prepared
+    method: Method
+    overlap: int
+    folder: SlabFolder
+    code: str
+    n_threads: int = 1
+
+    def __call__(self, slab: Slab, stop: threading.Event | None = None, tell: Callable | None = None) -> None:
+        """Make one slab; ends without it, by CancelledError, soon after ``stop`` is set. ``tell()`` each iteration."""
+        if code_digest() != self.code:
+            raise SlabError(
+                "a worker runs another version of etlab, numpy, scipy or numba: install the same there"
+            )
+        first, last = max(slab.x0 - self.overlap, 0), min(slab.x1 + self.overlap, self.images.shape[2])
+        images, tilts_deg = self.images.read(first, last), self.images.tilts_deg
+        if slab.half:
+            chosen = np.argsort(tilts_deg, kind="stable")[["even", "odd"].index(slab.half) :: 2]
+            images, tilts_deg = images[chosen], tilts_deg[chosen]
+        geometry = TiltGeometry(tilts_deg, (*self.folder.shape, last - first), images.shape[1])
+        residuals = []
+
+        def callback(status):
+            residuals.append(status.residual)
+            if tell:
+                tell()
+            return bool(stop and stop.is_set())
+
+        volume = self.method(Projector(geometry, n_threads=self.n_threads), images, callback)
+        if stop and stop.is_set():
+            raise CancelledError
+        if not np.isfinite(np.vdot(volume, volume)):
+            raise ValueError(f"{self.method}: the volume is not finite, expected numbers; check the options")
+        norm = float(np.linalg.norm(images))
+        del images
+        facts = Facts(norm, tuple(residuals), peak_bytes())
+        self.folder.save(slab, volume[:, :, slab.x0 - first : slab.x1 - first], facts)
+
+
+@contextmanager
+def executor(at_once: int, *, processes: bool = False, scheduler: str | None = None) -> Iterator[Executor]:
+    """Threads of this process, processes of this machine, or the workers of the dask ``scheduler`` at an address.
+
+    Raises SlabError if dask is needed and missing, OSError if no scheduler answers.
+    """
+    if not processes and scheduler is None:
+        with ThreadPoolExecutor(at_once) as pool:
+            yield pool
+        return
+    distributed = imported_distributed()
+    with ExitStack() as stack:
+        if scheduler is None:
+            # memory is planned for; a dashboard would open a port
+            local = dict(n_workers=at_once, threads_per_worker=1, memory_limit=0, dashboard_address=None)
+            scheduler = stack.enter_context(distributed.LocalCluster(**local))
+        client = stack.enter_context(distributed.Client(scheduler))
+        yield client.get_executor(pure=False)
+
+
+def workers_of(scheduler: str) -> tuple[int, float | None]:
+    """How many slabs the workers of a dask cluster make at once, and the memory in bytes for each, if they say."""
+    with imported_distributed().Client(scheduler) as client:
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    limits = [SHARE * one["memory_limit"] / one["nthreads"] for one in workers if one["memory_limit"]]
+    return max(1, sum(one["nthreads"] for one in workers)), min(limits, default=None)
+
+
+def imported_distributed():
+    """The module. Raises SlabError, saying what to do, if it is missing."""
+    try:
+        import distributed
+    except ImportError as error:
+        raise SlabError("several processes or machines need dask: pip install 'etlab[scale]'") from error
+    return distributed
+
+
+def make(task: Task, slabs: Sequence[Slab], pool: Executor, *, progress: bool = False) -> dict[Slab, Facts]:
+    """Have the slabs made that are not there yet, or damaged, and verify each; returns the facts of all.
+
+    Whatever ends it, an error in one slab or the user, those that are finished are kept.
+    """
+    facts = {slab: known for slab in slabs if (known := task.folder.facts(slab))}
+    todo = [slab for slab in slabs if slab not in facts]
+    threads, stop = isinstance(pool, ThreadPoolExecutor), threading.Event()
+    bar = tqdm(
+        total=STEPS * len(slabs),
+        initial=STEPS * len(facts),
+        desc=str(task.method),
+        bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}",
+        mininterval=0.5,
+        disable=not progress,
+    )
+    told = dict.fromkeys(todo, 0)
+
+    def tell(slab, steps):
+        if told[slab] + steps < STEPS:
+            told[slab] += steps
+            bar.update(steps)
+
+    futures = {}
+    try:
+        for slab in todo:
+            more = (stop, partial(tell, slab, STEPS // task.method.n_iter)) if threads else ()
+            futures[pool.submit(task, slab, *more)] = slab
+        for future in as_completed(futures):
+            future.result()
+            slab = futures[future]
+            facts[slab] = task.folder.facts(slab)
+            if facts[slab] is None:
+                raise SlabError(
+                    f"{task.folder.path}: slab {slab.name} was written, but cannot be read back: do all workers see "
+                    "this folder, and is the disk sound?"
+                )
+            bar.update(STEPS - told[slab])
+            bar.set_postfix_str(f"{len(facts)} of {len(slabs)} slabs")
+    except BaseException:
+        stop.set()
+        for future in futures:
+            future.cancel()
+        raise
+    finally:
+        bar.close()
+    return facts
+
+
+def peak_bytes() -> float:
+    """The most memory that this process has held, in bytes; 0 where the system does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

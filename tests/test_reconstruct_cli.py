@@ -1,0 +1,275 @@
+"""`etlab align` and `etlab reconstruct`: from a file to a volume, what is said, and what is refused."""
+
+import json
+import re
+
+import matplotlib.image
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from etlab.align import align as align_images
+from etlab.cli import app
+from etlab.data import BACKGROUND, fetch_needle
+from etlab.geometry import TiltGeometry
+from etlab.io import open_series, read_series, read_volume, write_mrc
+from etlab.projector import Projector
+from etlab.slabs import Prepared
+from etlab.solvers import sirt, tv, wbp
+from tests.test_align import TILTS, particle
+
+
+def etlab(*arguments):
+    """Run a command; what goes wrong is said in a line and never as a traceback."""
+    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    assert "Traceback" not in done.output
+    return done
+
+
+def succeeds(*arguments):
+    done = etlab(*arguments)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def fails(*arguments, says):
+    done = etlab(*arguments)
+    assert done.exit_code == 1, done.output
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert re.search(says, line), line
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """A series that wants everything: shifts, a turned axis, a background far below zero, 2 nm a pixel."""
+    shifts = np.random.default_rng(1).normal(0, 2, (len(TILTS), 2))
+    images = particle(0, shifts=shifts, tilt_axis_deg=2.0)
+    write_mrc(tmp_path / "raw.mrc", (100 * images - 3000).astype(np.int16), voxel_nm=2.0)
+    np.savetxt(tmp_path / "raw.rawtlt", TILTS)
+    return tmp_path / "raw.mrc"
+
+
+@pytest.fixture
+def aligned(tmp_path):
+    """A series that wants nothing."""
+    write_mrc(tmp_path / "aligned.mrc", particle(0), voxel_nm=2.0)
+    np.savetxt(tmp_path / "angles.txt", TILTS)
+    return tmp_path / "aligned.mrc", "--tilts", tmp_path / "angles.txt"
+
+
+def projector(images, thickness=None):
+    _, n_rows, nx = images.shape
+    return Projector(TiltGeometry(TILTS, (thickness or n_rows, n_rows, nx), n_rows))
+
+
+def test_a_series_becomes_a_volume_with_a_report(aligned, tmp_path):
+    out = tmp_path / "volume.mrc"
+    said = succeeds("reconstruct", *aligned, "-o", out, "-m", "sirt", "--iterations", 5, "--thickness", 50)
+    volume, voxel_nm = read_volume(out)
+    expected = sirt(projector(particle(0), 50), particle(0), n_iter=5)
+    np.testing.assert_allclose(volume, expected, atol=1e-6 * expected.max())
+    assert voxel_nm == pytest.approx(2.0)
+    assert "29 images of 80 × 96 pixels, -70° … 70°" in said and "50 × 80 × 96 voxels of 2 nm" in said
+    assert "residual before the last iteration" in said and "Fourier shell correlation" in said
+    picture = matplotlib.image.imread(out.with_suffix(".png"))
+    assert min(picture.shape[:2]) > 500 and picture[..., :3].std() > 0.05
+    numbers = json.loads(out.with_suffix(".json").read_text())
+    assert numbers["shape"] == [50, 80, 96] and len(numbers["residuals"]) == 5
+    assert numbers["residuals"] == sorted(numbers["residuals"], reverse=True)
+    assert numbers["fsc"]["correlation"][0] > 0.9
+    assert numbers["settings"]["method"] == "sirt" and numbers["settings"]["options"]["n_iter"] == "5"
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "aligned.mrc",
+        "angles.txt",
+        "volume.mrc",
+        "volume.png",
+        "volume.json",
+    }
+
+
+def test_options_of_the_method_reach_it(aligned, tmp_path):
+    images, out = particle(0), tmp_path / "volume.h5"
+    succeeds(
+        "reconstruct",
+        *aligned,
+        "-o",
+        out,
+        "-m",
+        "wbp",
+        "--option",
+        "window=hann",
+        "--option",
+        "cutoff=0.5",
+        "--no-fsc",
+    )
+    expected = wbp(projector(images), images, window="hann", cutoff=0.5)
+    np.testing.assert_allclose(read_volume(out)[0], expected, atol=1e-5 * expected.max())
+    assert "fsc" not in json.loads(out.with_suffix(".json").read_text())
+    tv_out = tmp_path / "tv.mrc"
+    succeeds(
+        "reconstruct",
+        *aligned,
+        "-o",
+        tv_out,
+        "-m",
+        "tv",
+        "--iterations",
+        3,
+        "--option",
+        "lam=0.2",
+        "--no-fsc",
+    )
+    expected = tv(projector(images), images, n_iter=3, lam=0.2)
+    np.testing.assert_allclose(read_volume(tv_out)[0], expected, atol=1e-5 * expected.max())
+
+
+def test_rows_columns_and_bin_are_in_pixels_of_the_file(aligned, tmp_path):
+    out = tmp_path / "volume.mrc"
+    succeeds(
+        "reconstruct",
+        *aligned,
+        "-o",
+        out,
+        "-m",
+        "wbp",
+        "--bin",
+        2,
+        "--rows",
+        "8:72",
+        "--columns",
+        "20:60",
+        "--no-fsc",
+    )
+    images = Prepared(open_series(aligned[0], tilts=TILTS), (8, 72), 2).read(0, 48)
+    volume, voxel_nm = read_volume(out)
+    assert volume.shape == (32, 32, 20) and voxel_nm == pytest.approx(4.0)
+    np.testing.assert_allclose(volume, wbp(projector(images), images)[:, :, 10:30], atol=1e-4)
+
+
+def test_an_aligned_series_is_what_align_finds(raw, tmp_path):
+    out = tmp_path / "aligned.mrc"
+    said = succeeds("align", raw, "-o", out, "--background", "mode", "--rounds", 2)
+    series = read_series(out)
+    assert series.tilts_from.endswith("aligned.tlt") and series.pixel_nm == pytest.approx(2.0)
+    about = json.loads(out.with_suffix(".json").read_text())
+    images = read_series(raw).images - np.float32(about["background"])
+    found = align_images(images, TILTS, n_rounds=2)
+    np.testing.assert_allclose(series.images, found.apply(images), atol=0.02)
+    np.testing.assert_allclose(about["shifts (rows, columns)"], found.shifts)
+    assert (
+        found.tilt_axis_deg == pytest.approx(2.0, abs=0.3)
+        and f"tilt axis at {found.tilt_axis_deg:.2f}°" in said
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "raw.mrc",
+        "raw.rawtlt",
+        "aligned.mrc",
+        "aligned.tlt",
+        "aligned.json",
+    }
+
+
+def test_align_and_reconstruct_in_one_go_or_in_two(raw, tmp_path):
+    succeeds("align", raw, "-o", tmp_path / "aligned.mrc", "--background", "mode")
+    common = ("-m", "sirt", "--iterations", 4, "--no-fsc")
+    succeeds("reconstruct", tmp_path / "aligned.mrc", "-o", tmp_path / "two.mrc", *common)
+    succeeds("reconstruct", raw, "-o", tmp_path / "one.mrc", "--align", "--background", "mode", *common)
+    one, two = (read_volume(tmp_path / name)[0] for name in ("one.mrc", "two.mrc"))
+    np.testing.assert_allclose(one, two, atol=1e-5 * two.max())
+    assert two.max() > 5
+
+
+def test_a_turned_axis_is_undone_as_told(tmp_path):
+    """Told how the axis lies, the volume is that of the series whose axis lies along x; told the opposite, another."""
+    write_mrc(tmp_path / "turned.mrc", particle(0, tilt_axis_deg=3.0), voxel_nm=2.0)
+    np.savetxt(tmp_path / "turned.tlt", TILTS)
+    straight = sirt(projector(particle(0)), particle(0), n_iter=10)
+    common = ("--iterations", 10, "--no-fsc")
+    alike = {}
+    for turn in (3.0, -3.0):
+        out = tmp_path / f"{turn}.mrc"
+        succeeds("reconstruct", tmp_path / "turned.mrc", "-o", out, "--tilt-axis", turn, *common)
+        alike[turn] = np.corrcoef(read_volume(out)[0].ravel(), straight.ravel())[0, 1]
+    assert alike[3.0] > 0.995 and alike[-3.0] < 0.97
+
+
+def test_a_background_is_asked_for_and_subtracted(raw, tmp_path):
+    out = tmp_path / "volume.mrc"
+    fails(
+        "reconstruct",
+        raw,
+        "-o",
+        out,
+        says=r"mean is -2\d{3}\.?\d*, expected a bright specimen on vacuum near 0",
+    )
+    done = etlab("reconstruct", raw, "-o", out, "-m", "wbp", "--no-fsc")
+    assert done.exit_code == 0 and "the most frequent intensity is -3000" in done.stderr
+    succeeds(
+        "reconstruct", raw, "-o", out, "--background", -3000, "--iterations", 2, "--no-fsc", "--overwrite"
+    )
+
+
+def test_a_network_takes_its_scale_from_the_series(aligned, tmp_path):
+    pytest.importorskip("onnxruntime")
+    out = tmp_path / "volume.mrc"
+    said = succeeds("reconstruct", *aligned, "-o", out, "-m", "isonet", "--columns", "32:64", "--no-fsc")
+    scale = float(re.search(r"density that the network takes for 1: (\S+)", said)[1])
+    found = sirt(projector(particle(0)), particle(0), n_iter=100)
+    assert 0.5 < scale / found.max() < 1.1
+    assert np.corrcoef(read_volume(out)[0].ravel(), found[:, :, 32:64].ravel())[0, 1] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("-m", "fbp"), "method: got 'fbp', expected one of wbp, sirt"),
+        (("--option", "lam=1"), "sirt: no option 'lam'"),
+        (("--option", "lam"), "expected NAME=VALUE"),
+        (("--rows", "10-20"), "--rows: got '10-20', expected FIRST:STOP"),
+        (("--rows", "10:200"), "rows: got 10:200"),
+        (("--columns", "90:100"), "columns: got 90:100"),
+        (("--background", "much"), "--background: got 'much', expected a number"),
+        (("--memory", "lots"), "memory: got 'lots'"),
+        (("--memory", "10MB"), "memory: got 0.01 GB.*need"),
+        (("--align", "--tilt-axis", 2), "not both"),
+        (("--tilts", "none.tlt"), "none.tlt"),
+        (("--overlap", 2, "-m", "tv", "--memory", "10MB"), "memory: got 0.01 GB"),
+    ],
+)
+def test_what_makes_no_sense_is_said_in_a_line(aligned, tmp_path, options, says):
+    fails("reconstruct", *aligned, "-o", tmp_path / "volume.mrc", *options, says=says)
+    assert not list(tmp_path.glob("volume*"))
+
+
+def test_nothing_is_overwritten_without_being_asked(aligned, raw, tmp_path):
+    for name in ("volume.mrc", "volume.png", "volume.json"):
+        (tmp_path / name).write_text("mine")
+        fails("reconstruct", *aligned, "-o", tmp_path / "volume.mrc", says=f"{name} exists")
+        assert (tmp_path / name).read_text() == "mine"
+        (tmp_path / name).unlink()
+    for name in ("out.mrc", "out.tlt", "out.json"):
+        (tmp_path / name).write_text("mine")
+        fails("align", raw, "-o", tmp_path / "out.mrc", says=f"{name} exists")
+        (tmp_path / name).unlink()
+    fails("reconstruct", *aligned, "-o", tmp_path / "volume.jpg", says="jpg.*expected one of .mrc")
+    fails("reconstruct", *aligned, "-o", tmp_path / "nowhere" / "volume.mrc", says="no folder")
+
+
+@pytest.mark.data
+def test_the_needle_from_its_raw_file_to_a_volume(tmp_path):
+    """At half size: the layers are as bright as others found them, and the halves agree far beyond a layer."""
+    raw, out = fetch_needle() / "HAADF.mrc", tmp_path / "volume.mrc"
+    said = succeeds(
+        "align", raw, "-o", tmp_path / "aligned.mrc", "--background", "mode", "--bin", 2, "--rounds", 3
+    )
+    assert abs(float(re.search(r"background (\S+),", said)[1]) - BACKGROUND) < 10
+    assert abs(float(re.search(r"axis at (\S+)°", said)[1]) - 2.79) < 0.5
+    succeeds("reconstruct", tmp_path / "aligned.mrc", "-o", out, "--iterations", 20, "--thickness", 96)
+    volume, voxel_nm = read_volume(out)
+    assert voxel_nm == pytest.approx(6.72) and volume.shape == (96, 128, 128)
+    numbers = json.loads(out.with_suffix(".json").read_text())
+    assert numbers["residuals"][-1] < 0.12
+    assert numbers["fsc"]["resolution [nm]"]["0.5"] < 25
+    along = volume[40:56, 56:72].mean(axis=(0, 1))
+    assert along[60] > 3 * along[20], "the layered tip is denser than the shaft"
