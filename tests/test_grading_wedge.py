@@ -123,7 +123,7 @@ MASKS = {  # what was done wrong: (mask, the checks that it fails, words of the 
     ),
     "samples": (in_samples, {"wedge"}, "counted in samples"),
     "radians": (in_radians, {"wedge", "lopsided"}, "both in degrees"),
-    "nothing": (lambda s, t: np.zeros(s), {"wedge", "lopsided"}, "Tilt θ measures the line"),
+    "nothing": (lambda s, t: np.zeros(s), {"wedge", "lopsided"}, "the same everywhere"),
 }
 
 
@@ -137,7 +137,7 @@ def test_a_wrong_mask_is_named_and_charged_once(mistake):
 
 def test_a_constant_mask_is_not_taken_for_a_layout():
     for value in (True, False):
-        assert "the fan lies between" in check("lopsided", lambda s, t, value=value: np.full(s, value))
+        assert "the same everywhere" in check("lopsided", lambda s, t, value=value: np.full(s, value))
 
 
 # ------------------------------------------------------------------------------------------------ the law

@@ -56,7 +56,7 @@ def check_lopsided(measured_mask: Callable, *, seed: int | None = 0) -> None:
     """The same for a range that is not symmetric, its tilts in any order: the sign of θ."""
     with case(seed, "a lopsided range measures the side that its tilts lie on, in whatever order") as rng:
         for side in (-1, 1):
-            low, high = np.sort(side * np.array([-rng.uniform(10, 30), rng.uniform(50, 75)]))
+            low, high = np.sort(side * np.array([-rng.uniform(10, 20), rng.uniform(50, 65)]))
             tilts = np.linspace(low, high, 41)
             order = rng.permutation(np.delete(np.arange(41), [8, 30]))
             tilts = tilts[[8, *order, 30]]  # neither the first nor the last is an outermost one
@@ -64,7 +64,7 @@ def check_lopsided(measured_mask: Callable, *, seed: int | None = 0) -> None:
             # which axis is which and where the zero frequency stands is charged by check_wedge
             if not any(agrees(mask, layout(mask.shape, low, high)) for layout in LAYOUTS.values()):
                 raise CheckFailed(
-                    f"Tilts between {low:.1f}° and {high:.1f}°, not sorted: "
+                    f"Tilts between {low:.1f}° and {high:.1f}°, not sorted, measure another fan than your mask has. "
                     + name_lopsided_mistake(mask, tilts)
                 )
 

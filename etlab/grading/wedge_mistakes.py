@@ -11,6 +11,7 @@ import numpy as np
 
 BORDER = 2.0  # degrees either side of the outermost tilts in which a mask may be anything, soft edges too
 SAME = 1e-6  # relative
+SAME_EVERYWHERE = "It is the same everywhere: are the angles that you compare both in degrees?"
 
 
 def measured(shape: tuple[int, int], low: float, high: float, per_voxel: bool = True) -> np.ndarray:
@@ -70,8 +71,8 @@ def agrees(mask: np.ndarray, inside: np.ndarray) -> bool:
 
 def name_wedge_mistake(mask: np.ndarray, low: float, high: float) -> str:
     """Why a mask is not the fan of tilts low … high."""
-    if mask.all():
-        return "It is true everywhere: are the angles that you compare both in degrees?"
+    if mask.all() or not mask.any():
+        return SAME_EVERYWHERE
     for mistake, layout in LAYOUTS.items():
         if agrees(mask, layout(mask.shape, low, high)):
             return f"This is what one gets when {mistake}."
@@ -82,6 +83,8 @@ def name_wedge_mistake(mask: np.ndarray, low: float, high: float) -> str:
 
 def name_lopsided_mistake(mask: np.ndarray, tilts_deg: np.ndarray) -> str:
     """Why a mask is not the fan of tilts that are not sorted and not symmetric."""
+    if mask.all() or not mask.any():
+        return SAME_EVERYWHERE
     low, high = tilts_deg.min(), tilts_deg.max()
     first, last = sorted(tilts_deg[[0, -1]])
     widest = max(-low, high)
@@ -93,9 +96,9 @@ def name_lopsided_mistake(mask: np.ndarray, tilts_deg: np.ndarray) -> str:
     }
     for mistake, of in ranges.items():
         if any(agrees(mask, layout(mask.shape, *of)) for layout in LAYOUTS.values()):
-            return f"this is what one gets when {mistake}."
+            return f"This is what one gets when {mistake}."
     return (
-        "the fan lies between the lines of the lowest tilt and of the highest, (f_z, f_y) = f·(sin θ, cos θ)."
+        "The fan lies between the lines of the lowest tilt and of the highest, (f_z, f_y) = f·(sin θ, cos θ)."
     )
 
 
