@@ -11,6 +11,8 @@ from etlab.cli.align import align
 from etlab.cli.benchmark import benchmark
 from etlab.cli.challenge import challenge
 from etlab.cli.common import errors_in_one_line
+from etlab.cli.fetch import fetch
+from etlab.cli.info import info
 from etlab.cli.reconstruct import reconstruct
 
 app = typer.Typer(
@@ -19,6 +21,8 @@ app = typer.Typer(
 app.add_typer(benchmark, name="benchmark")
 app.add_typer(challenge, name="challenge")
 app.command()(align)
+app.command()(fetch)
+app.command()(info)
 app.command()(reconstruct)
 
 

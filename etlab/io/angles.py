@@ -11,6 +11,10 @@ import numpy as np
 ANGLE_FILES = (".tlt", ".rawtlt", ".mdoc")  # beside the images; refined angles (.tlt) come first
 
 
+class NoTiltsError(ValueError):
+    """There are no tilt angles, neither beside the images nor inside their file: a volume has none."""
+
+
 def read_tilts(path: str | os.PathLike) -> np.ndarray:
     """Read the angle in degrees of each image from .tlt or .rawtlt (one a line) or SerialEM's .mdoc.
 
@@ -71,7 +75,7 @@ def tilts_of(path: Path, given, recorded: np.ndarray | None) -> tuple[np.ndarray
             return read_tilts(file), str(file)
     if recorded is not None:
         return np.asarray(recorded, dtype=np.float64), str(path)
-    raise ValueError(
+    raise NoTiltsError(
         f"{path}: no tilt angles; looked for {', '.join(file.name for file in beside)} beside it and for "
         "angles inside it; pass tilts=, the angles in degrees or a file of them"
     )

@@ -1,0 +1,58 @@
+"""``etlab fetch``: the course's needle, and tilt series of others for those who ask for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from etlab.cli.common import errors_in_one_line
+
+
+def fetch(
+    name: Annotated[str | None, typer.Argument(help="needle, or a data set; default: list them")] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="PATTERN", help="files to download, e.g. '*_011.*', or '*' for all")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="folder for the files; default: one of the set's name")
+    ] = None,
+) -> None:
+    """Download the needle, or a tilt series of others; without a name, say which there are. Resumable."""
+    from etlab.archives import ARCHIVES, chosen, download
+
+    with errors_in_one_line():
+        if name is None:
+            typer.echo("needle\n  The course's own tilt series, 67 MB; free to use with its notice (NIST).")
+            for key in ARCHIVES:
+                _say(key, ARCHIVES[key])
+            typer.echo(
+                "elsewhere\n  https://etdb.caltech.edu/: series of cells, each with a licence of its own."
+            )
+        elif name == "needle":
+            _needle(out)
+        elif name not in ARCHIVES:
+            raise ValueError(f"name: got {name!r}, expected needle or one of {', '.join(ARCHIVES)}")
+        else:
+            _say(name, ARCHIVES[name])
+            files = ARCHIVES[name].files()
+            if only is None:
+                for file in files:
+                    typer.echo(f"  {file.name}" + (f"  {file.size / 1e6:.1f} MB" if file.size else ""))
+                typer.echo("Nothing is downloaded yet: choose with --only PATTERN.")
+                return
+            for file in chosen(files, only):
+                typer.echo(download(file, out or Path(name)))
+
+
+def _say(name, archive):
+    typer.echo(
+        f"{name}\n  {archive.about}\n  {archive.page}; licence: {archive.licence}\n  {archive.careful}"
+    )
+
+
+def _needle(folder):
+    from etlab.data import CITATION, fetch_needle
+
+    typer.echo(f"{fetch_needle(folder)}\ncite: {CITATION}")
