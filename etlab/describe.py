@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from etlab.io import open_stack
-from etlab.io.angles import NoTiltsError, tilts_of
+from etlab.io import open_series, open_stack
+from etlab.io.angles import NoTiltsError
 from etlab.io.stack import Stack
 from etlab.io.statistics import Statistics
 from etlab.slabs import most_frequent
@@ -63,17 +63,15 @@ def describe(
 
     Raises FileNotFoundError or ValueError if the file itself cannot be read.
     """
-    stack = open_stack(path, dataset=dataset)
-    tilts_deg, tilts_from, notes = None, None, []
+    stack, notes = open_stack(path, dataset=dataset), []
+    tilts_deg = tilts_from = None
     try:
-        tilts_deg, tilts_from = tilts_of(stack.path, tilts, stack.tilts_deg)
+        series = open_series(path, tilts=tilts, dataset=dataset)
+        stack, tilts_deg, tilts_from = series.stack, series.tilts_deg, series.tilts_from
     except NoTiltsError:
         pass
     except (OSError, ValueError) as error:
-        notes.append(f"tilts: {error}")
-    if tilts_deg is not None and len(tilts_deg) != stack.shape[0]:
-        notes.append(f"{tilts_from} gives {len(tilts_deg)} angles, but there are {stack.shape[0]} sections")
-        tilts_deg = tilts_from = None
+        notes.append(str(error))
     statistics, sample, means = _read_once(stack, notes)
     usual = most_frequent(sample)
     notes += _notes_on_header(stack)

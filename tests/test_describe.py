@@ -74,7 +74,7 @@ def test_order_of_the_tilts_is_named(tilts, order):
 @pytest.mark.parametrize(
     ("tilts", "complaint"),
     [
-        (TILTS[:5], "gives 5 angles, but there are 7 sections"),
+        (TILTS[:5], "gives 5 angles (shape (5,)), but"),
         (np.deg2rad(TILTS), "are they in radians"),
         (TILTS + 40, "some angles are beyond 90°"),
         ([-60, -40, -20, 0, 0, 20, 40], "0° is there more than once"),

@@ -183,6 +183,15 @@ def test_unreadable_mdoc_is_named_with_the_section(tmp_path, text, complaint):
         read_tilts(tmp_path / "a.mdoc")
 
 
+def test_images_in_place_of_angles_are_not_read_as_a_whole(tmp_path):
+    with open(tmp_path / "images.mrc", "wb") as file:
+        file.truncate(10**10)
+    with pytest.raises(
+        ValueError, match=r"images\.mrc: has 10000000000 bytes, expected a file of tilt angles"
+    ):
+        read_tilts(tmp_path / "images.mrc")
+
+
 def test_angles_that_are_not_finite_are_refused_wherever_they_come_from(series):
     with pytest.raises(ValueError, match=r"tilts: the argument gives .*expected finite angles"):
         read_series(series, tilts=[0, np.nan, 1])

@@ -12,7 +12,8 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etlab.io import open_series, open_stack, read_series, read_volume
+from etlab import data
+from etlab.io import open_series, open_stack, read_series, read_volume, volume_writer
 from tests.files import (
     COMPRESSION,
     HEIGHT,
@@ -203,6 +204,17 @@ def test_resolution_of_a_plain_tiff_is_that_of_a_screen_and_no_pixel(tmp_path):
     assert open_stack(make_tiff(tmp_path / "a.tif", IMAGES)).pixel_nm is None
 
 
+def test_mdoc_beside_a_tiff_gives_angles_and_pixel(tmp_path):
+    (tmp_path / "a.tif.mdoc").write_text(
+        "PixelSpacing = 7.88\nImageFile = a.tif\n[ZValue = 0]\nTiltAngle = -60\nPixelSpacing = 7.88\n"
+        "[ZValue = 1]\nTiltAngle = 0\n[ZValue = 2]\nTiltAngle = 60\n"
+    )
+    series = open_series(make_tiff(tmp_path / "a.tif", IMAGES))
+    assert series.tilts_deg.tolist() == TILTS
+    assert series.pixel_nm == pytest.approx(0.788)
+    assert open_series(make_mrc(tmp_path / "a.mrc", IMAGES), tilts=tmp_path / "a.tif.mdoc").pixel_nm == 0.25
+
+
 def test_tiles_and_packed_pages_are_read(tmp_path):
     images = np.random.default_rng(1).integers(0, 9, (3, 40, 50)).astype(np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", images, compression="zlib", tile=(16, 16), photometric="minisblack")
@@ -238,6 +250,47 @@ def test_berkeley_axes_give_angles_and_pixel(tmp_path):
     assert series.tilts_deg.tolist() == TILTS
     assert series.pixel_nm == pytest.approx(2.5)
     assert open_stack(make_berkeley(tmp_path / "b.emd", IMAGES, angle_units="[n_m]")).tilts_deg is None
+
+
+# ---- the needle, as it came from the microscope and as others aligned it
+
+
+@pytest.fixture(scope="module")
+def needle():
+    return data.needle()
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("axis", ["x", "y"])
+def test_needle_from_the_raw_file_is_that_of_the_course(needle, axis):
+    series = open_series(needle.folder / "HAADF.mrc", axis=axis)
+    assert series.shape == (77, 256, 256)
+    assert series.dtype == np.int16
+    assert series.pixel_nm == pytest.approx(3.36, abs=1e-3)  # FEI's extended header; the main one says 1 Å
+    np.testing.assert_allclose(series.tilts_deg, needle.tilts_deg)
+    expected = needle.images if axis == "x" else needle.images.swapaxes(1, 2)
+    np.testing.assert_array_equal(series.read(100, 150) - data.BACKGROUND, expected[:, :, 100:150])
+
+
+@pytest.mark.data
+def test_needle_aligned_by_others_is_read_from_hyperspy_in_pieces(needle):
+    series = open_series(needle.folder / "HAADF_Aligned.hspy")
+    np.testing.assert_allclose(series.tilts_deg, needle.tilts_deg)
+    assert series.pixel_nm == pytest.approx(3.36, abs=1e-3)
+    pieces = [series.read(x0, min(x0 + 100, 256)) for x0 in range(0, 256, 100)]
+    np.testing.assert_array_equal(np.concatenate(pieces, axis=2), needle.aligned)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("ending", [".mrc", ".h5", ".zarr"])
+def test_needle_written_in_every_format_comes_back(needle, tmp_path, ending):
+    path = tmp_path / f"needle{ending}"
+    with volume_writer(path, needle.aligned.shape, needle.pixel_nm, {"from": "ETSpy"}) as out:
+        for z0 in range(0, 77, 10):
+            out.write(z0, needle.aligned[z0 : z0 + 10])
+    images, pixel_nm = read_volume(path)
+    np.testing.assert_array_equal(images, needle.aligned)
+    assert pixel_nm == pytest.approx(needle.pixel_nm, rel=1e-6)
 
 
 # ---- TIFF files that lie
@@ -345,6 +398,19 @@ def test_values_that_lie_in_another_file_are_refused(tmp_path):
         file.create_virtual_dataset("images", h5py.VirtualLayout((10**5, 10**5, 10**5), "i2"))
     with pytest.raises(ValueError, match="the values of data set 'images' lie in other files"):
         read_volume(tmp_path / "b.h5")
+
+
+def test_lists_beside_the_images_that_claim_to_be_huge_are_not_read(tmp_path):
+    path = make_hdf5(tmp_path / "a.h5", IMAGES)
+    with h5py.File(path, "a") as file:
+        file.create_dataset("tilts_deg", (10**12,), "f8", chunks=(100,))
+    assert open_stack(path).tilts_deg is None
+    path = make_velox(tmp_path / "b.emd", IMAGES, [])
+    with h5py.File(path, "a") as file:
+        group = file["Data/Image/0e1f2a3b4c5d"]
+        del group["Metadata"]
+        group.create_dataset("Metadata", (10**9, 10**5), np.uint8, chunks=(100, 1))
+    assert open_stack(path).tilts_deg is None
 
 
 def test_hdf5_cut_short_is_refused_when_it_is_opened_or_read(tmp_path):

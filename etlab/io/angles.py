@@ -1,4 +1,4 @@
-"""The files that hold tilt angles: IMOD's .tlt and .rawtlt, SerialEM's .mdoc."""
+"""The files that lie beside a series: tilt angles in IMOD's .tlt and .rawtlt, angles and more in SerialEM's .mdoc."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from etlab.io.stack import in_nm
+
 ANGLE_FILES = (".tlt", ".rawtlt", ".mdoc")  # beside the images; refined angles (.tlt) come first
+MAX_BYTES = 10**7  # of such a file; images have more
 
 
 class NoTiltsError(ValueError):
@@ -21,6 +24,11 @@ def read_tilts(path: str | os.PathLike) -> np.ndarray:
     Raises ValueError, naming the line, for anything that is not an angle, and if there is none at all.
     """
     path = Path(path)
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise ValueError(
+            f"{path}: has {size} bytes, expected a file of tilt angles, of which a line is an angle"
+        )
     text = path.read_text(encoding="utf-8", errors="replace")
     if path.suffix == ".mdoc":
         angles = _mdoc_angles(text, path)
@@ -33,6 +41,15 @@ def read_tilts(path: str | os.PathLike) -> np.ndarray:
     if not angles:
         raise ValueError(f"{path}: no tilt angles in it, expected one for each image")
     return np.array(angles)
+
+
+def mdoc_pixel_nm(path: str | os.PathLike) -> float | None:
+    """Read the pixel size in SerialEM's .mdoc, where it is in ångström; None for another file or if it has none."""
+    if Path(path).suffix != ".mdoc":
+        return None
+    text = Path(path).read_text(encoding="utf-8", errors="replace")
+    found = re.search(r"^\s*PixelSpacing\s*=(.*)$", text, flags=re.MULTILINE)
+    return in_nm(found[1], "Å") if found else None
 
 
 def _mdoc_angles(text: str, path: Path) -> list[float]:

@@ -148,13 +148,17 @@ def _find_dataset(file: h5py.File, dataset: str | None, path: Path) -> h5py.Data
         raise ValueError(f"{path}: data set {dataset!r} is empty: shape {node.shape}")
     if node.is_virtual or node.external:
         raise ValueError(f"{path}: the values of data set {dataset!r} lie in other files; copy them into one")
-    stored = node.id.get_storage_size()
-    if node.nbytes > MAX_COMPRESSION * stored:
+    if not _is_filled(node):
         raise ValueError(
             f"{path}: data set {dataset!r} announces {node.nbytes} bytes (shape {node.shape}), but only "
-            f"{stored} are stored: it was never filled"
+            f"{node.id.get_storage_size()} are stored: it was never filled"
         )
     return node
+
+
+def _is_filled(node: h5py.Dataset) -> bool:
+    """Can what is stored be all that the data set announces?"""
+    return node.nbytes <= MAX_COMPRESSION * node.id.get_storage_size()
 
 
 def _described(node: h5py.Dataset) -> tuple[float | None, np.ndarray | None]:
@@ -198,7 +202,7 @@ def _dimension_step_nm(dimension: h5py.Dataset | None) -> float | None:
 def _velox(node: h5py.Dataset) -> tuple[float | None, np.ndarray | None]:
     """Return (pixel in nm, tilts in degrees) from the JSON that Velox keeps for each frame."""
     metadata = node.parent.get("Metadata")
-    if not isinstance(metadata, h5py.Dataset) or metadata.ndim != 2 or metadata.dtype != np.uint8:
+    if not isinstance(metadata, h5py.Dataset) or metadata.ndim != 2 or not _is_filled(metadata):
         return None, None
     try:
         frames = [json.loads(metadata[:, i].tobytes().split(b"\0")[0]) for i in range(metadata.shape[1])]
@@ -212,7 +216,8 @@ def _velox(node: h5py.Dataset) -> tuple[float | None, np.ndarray | None]:
 
 def _numbers(node: h5py.Dataset) -> np.ndarray | None:
     """The values of a data set if they can be a list of angles."""
-    return node[()].astype(np.float64) if node.ndim == 1 and node.dtype.kind in "iuf" else None
+    is_list = node.ndim == 1 and node.dtype.kind in "iuf" and _is_filled(node)
+    return node[()].astype(np.float64) if is_list else None
 
 
 def _text(value: object) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from etlab.io.angles import tilts_of
+from etlab.io.angles import mdoc_pixel_nm, tilts_of
 from etlab.io.hdf5 import open_hdf5
 from etlab.io.mrc import open_mrc
 from etlab.io.ome_zarr import open_ome_zarr
@@ -93,7 +93,8 @@ def open_series(
         MRC (.mrc, .st, .ali, …), TIFF or HDF5 (.h5, .hspy, .emd, …); told apart by content, not by name.
     tilts
         The angles in degrees, or a file of them. Default: ``.tlt``, ``.rawtlt`` or ``.mdoc`` of the same name
-        beside the images, in this order; if there is none, the images' own file.
+        beside the images, in this order; if there is none, the images' own file. An ``.mdoc`` also gives the
+        size of a pixel where the images' file does not.
     axis
         Direction of the tilt axis in the file's images: "x" horizontal, "y" vertical.
     dataset
@@ -118,6 +119,8 @@ def open_series(
             f"tilts: {tilts_from} gives {tilts_deg.size} angles (shape {tilts_deg.shape}), but {path} holds "
             f"{stack.shape[0]} images; expected one angle per image"
         )
+    if stack.pixel_nm is None:  # as in SerialEM's TIFF files
+        stack = replace(stack, pixel_nm=mdoc_pixel_nm(tilts_from))
     return SeriesFile(stack, tilts_deg, tilts_from, axis)
 
 
