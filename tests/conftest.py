@@ -19,6 +19,22 @@ ELSEWHERE = re.compile(r"^(https?|wss?|ftp)://(?!(127\.0\.0\.1|localhost)[:/])")
 HARMLESS = re.compile(r"Identifier 'THEBE_JS_URL' has already been declared")
 
 
+# Tests that need the built site, a Unix shell, the sandbox of the challenge or nbgrader.
+NOT_CORE = """
+    accessibility binder challenge_cli chapters claims evaluate evaluate_resume fuzz_submission grade_labs handin
+    hostile_files lab1 lab2 lab3 lab4 lab5 lab6 labs leaderboard_page make_class maths_js publishing sandbox setup site
+    slabs starter_kit tree widgets
+"""
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what runs on any system, with the package alone."""
+    others = {f"test_{name}" for name in NOT_CORE.split()}
+    for item in items:
+        if item.path.stem not in others and "browser" not in item.keywords:
+            item.add_marker("core")
+
+
 @pytest.fixture(scope="session")
 def book_html() -> Path:
     """The folder of the built site."""

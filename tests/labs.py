@@ -1,8 +1,4 @@
-"""A lab as its tests need it: what students get, answers right and wrong, and what the grading gives for them.
-
-The mistakes of a lab's tests are put into the instructor's solutions by `Lab.changed`; `Lab.graded` sends submissions
-through ``tools/grade_labs.py``, as a teacher would.
-"""
+"""Labs as their tests need them: submissions go through ``tools/grade_labs.py``, as a teacher would send them."""
 
 import csv
 import subprocess
@@ -11,25 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import jupytext
 import nbformat
 
+from tools import lab
+from tools.lab import grade_id, mark, names
+
+__all__ = ["ROOT", "Graded", "Lab", "grade_id", "mark", "names"]
 ROOT = Path(__file__).resolve().parent.parent
-Answers = dict[str, str]  # grade id of a cell -> its code
-
-
-def names() -> list[str]:
-    """Names of all labs."""
-    return sorted(path.stem for path in (ROOT / "labs" / "source").glob("*.md"))
-
-
-def mark(cell) -> dict:
-    """What nbgrader knows of a cell."""
-    return cell.metadata.get("nbgrader", {})
-
-
-def grade_id(cell) -> str:
-    return mark(cell).get("grade_id", "")
 
 
 @dataclass(frozen=True)
@@ -40,21 +24,19 @@ class Graded:
     run: subprocess.CompletedProcess
 
     @cached_property
-    def points(self) -> dict[str, dict[str, float]]:
-        """Student -> the points of each check."""
-        return {
-            student: {name: row[name] for name in row if name.startswith("check-")}
-            for student, row in self.rows.items()
-        }
-
-    @cached_property
     def rows(self) -> dict[str, dict[str, float]]:
         """Student -> their row of ``points.csv``."""
         with open(self.folder / "points.csv", newline="", encoding="utf-8") as file:
-            return {
-                row.pop("student"): {name: float(value) for name, value in row.items()}
-                for row in csv.DictReader(file)
-            }
+            rows = {row.pop("student"): row for row in csv.DictReader(file)}
+        return {student: {name: float(value) for name, value in row.items()} for student, row in rows.items()}
+
+    @cached_property
+    def points(self) -> dict[str, dict[str, float]]:
+        """Student -> the points of each check that a machine makes."""
+        rows = self.rows.items()
+        return {
+            student: {name: row[name] for name in row if name.startswith("check-")} for student, row in rows
+        }
 
     def feedback(self, student: str) -> str:
         """The page that the student gets back."""
@@ -62,51 +44,8 @@ class Graded:
 
 
 @dataclass(frozen=True)
-class Lab:
-    """The lab of this name, such as "lab-1-projector"."""
-
-    name: str
-
-    def source(self) -> nbformat.NotebookNode:
-        """The instructor's notebook."""
-        return jupytext.read(ROOT / "labs" / "source" / f"{self.name}.md")
-
-    def release(self) -> nbformat.NotebookNode:
-        """The students' notebook."""
-        return nbformat.read(ROOT / "labs" / "release" / f"{self.name}.ipynb", as_version=4)
-
-    @cached_property
-    def worth(self) -> dict[str, int]:
-        """Points of each check that a machine makes."""
-        cells = [mark(cell) for cell in self.source().cells]
-        return {cell["grade_id"]: cell["points"] for cell in cells if cell.get("grade") and cell["locked"]}
-
-    def less(self, lost: set[str]) -> dict[str, float]:
-        """Points of each check when these are lost and no others."""
-        assert lost <= set(self.worth), f"{lost - set(self.worth)} are not checks of {self.name}"
-        return {name: 0.0 if name in lost else float(worth) for name, worth in self.worth.items()}
-
-    def solutions(self) -> Answers:
-        """The instructor's solution cells."""
-        return {
-            grade_id(cell): cell.source for cell in self.source().cells if "BEGIN SOLUTION" in cell.source
-        }
-
-    def changed(self, cell_id: str, old: str, new: str) -> Answers:
-        """The solutions with one mistake put in."""
-        answers = self.solutions()
-        assert answers[cell_id].count(old) == 1, f"{old!r} is not once in the solution of {cell_id}"
-        return answers | {cell_id: answers[cell_id].replace(old, new)}
-
-    def submission(self, answers: Answers, *, demonstrations: bool = False) -> nbformat.NotebookNode:
-        """The released notebook with these answers filled in; its demonstrations earn nothing and cost time."""
-        notebook = self.release()
-        for cell in notebook.cells:
-            cell.source = answers.get(grade_id(cell), cell.source)
-        if not demonstrations:
-            numpy = nbformat.v4.new_code_cell("import numpy as np")
-            notebook.cells = [numpy, *(cell for cell in notebook.cells if grade_id(cell))]
-        return notebook
+class Lab(lab.Lab):
+    """A lab whose submissions can be graded."""
 
     def graded(
         self, folder: Path, submissions: dict[str, nbformat.NotebookNode | str], *options: str

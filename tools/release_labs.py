@@ -15,16 +15,14 @@ import sys
 import sysconfig
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import jupytext
 import nbformat
 import typer
-
-LABS = Path(__file__).resolve().parent.parent / "labs"
+from lab import LABS, Lab, names
 
 
 def main(
@@ -33,7 +31,7 @@ def main(
     """Make labs/release from labs/source."""
     stale = []
     with course() as api:
-        for lab in labs():
+        for lab in names():
             finish(api.generate_assignment(lab), f"releasing {lab}")
             made = Path(api.coursedir.root) / "release" / lab
             for new in sorted(path for path in made.rglob("*") if path.is_file()):
@@ -51,14 +49,11 @@ def main(
     print(f"written: {', '.join(stale)}" if stale else "labs/release is what labs/source gives")
 
 
-def labs() -> list[str]:
-    """Names of the labs that have a source."""
-    return sorted(path.stem for path in (LABS / "source").glob("*.md"))
-
-
 @contextmanager
-def course() -> Iterator:
+def course(configure: Callable | None = None) -> Iterator:
     """An `NbGraderAPI` on a temporary course folder that holds the sources of all labs.
+
+    ``configure`` is given nbgrader's configuration to change it.
 
     Jupyter's and IPython's own folders are put inside it (for the whole process), so that nothing in the
     user's home is read or written.
@@ -71,9 +66,9 @@ def course() -> Iterator:
         # nbgrader calls `alembic` by name, which is on the PATH only if the environment is activated
         os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
         warnings.filterwarnings("ignore", module="nbgrader")  # its own quarrels with SQLAlchemy
-        for lab in labs():
+        for lab in names():
             _write_source(lab, root / "source" / lab)
-        yield _api(root)
+        yield _api(root, configure)
 
 
 def finish(result: dict, doing: str) -> None:
@@ -82,19 +77,21 @@ def finish(result: dict, doing: str) -> None:
         sys.exit(f"nbgrader failed at {doing}:\n{result.get('log', '')}\n{result.get('error', '')}")
 
 
-def _api(root: Path):
+def _api(root: Path, configure: Callable | None):
     from nbgrader.apps import NbGraderAPI
     from traitlets.config import PyFileConfigLoader
 
     config = PyFileConfigLoader("nbgrader_config.py", path=str(LABS)).load_config()
     config.CourseDirectory.root = str(root)
     config.NbGraderAPI.log_level = "ERROR"
+    if configure:
+        configure(config)
     return NbGraderAPI(config=config)
 
 
 def _write_source(lab: str, folder: Path) -> None:
     """The instructor's notebook as .ipynb, with its pictures beside it."""
-    notebook = jupytext.read(LABS / "source" / f"{lab}.md")
+    notebook = Lab(lab).source()
     notebook.metadata = {
         "kernelspec": notebook.metadata["kernelspec"],
         "language_info": {"name": "python", "pygments_lexer": "ipython3"},

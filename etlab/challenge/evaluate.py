@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Callable
@@ -24,9 +23,9 @@ from etlab.challenge.sandbox import Limits, SandboxError
 from etlab.challenge.scoring import AnswerError, score_answer
 from etlab.challenge.tiers import Tier
 from etlab.challenge.unpack import shown
+from etlab.challenge.warm import ONE_THREAD, compile_kernels
 
 MAX_SPEC_BYTES = 4096
-ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
 
 
 @dataclass(frozen=True)
@@ -86,23 +85,7 @@ class Evaluator:
         """Compile the kernels once, inside the sandbox, for every run to begin with: it saves each many seconds."""
         self._check_out_of_sight()
         with Records(self.results).locked_whole():
-            if self._cache.is_dir():
-                return
-            partial = self._cache.with_suffix(".part")
-            shutil.rmtree(partial, ignore_errors=True)  # of an evaluator that was killed
-            outcome = sandbox.run(
-                ["python", "-m", "etlab.challenge.warm"],
-                folder=partial,
-                visible={},
-                backend=self.backend,
-                environment=ONE_THREAD | {"NUMBA_CACHE_DIR": "/answer"},
-            )
-            if not outcome.ok:
-                shutil.rmtree(partial)
-                raise SandboxError(f"etlab itself does not run in {self.backend.name}: {outcome.log[-300:]}")
-            for one in (partial, *partial.rglob("*")):
-                one.chmod(0o755 if one.is_dir() else 0o644)
-            partial.rename(self._cache)
+            compile_kernels(self._cache, self.backend)
 
     @property
     def _cache(self):

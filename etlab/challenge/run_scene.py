@@ -11,16 +11,17 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from etlab.challenge.warm import take_kernels
+
 
 def main(problem_file: str, submission: str, out: str, cache: str, tier: str, scene: str) -> None:
     """Answer the problem in ``problem_file`` and leave the answer in ``out``. Paths are as the sandbox shows them."""
-    _warm_cache(Path(cache))
+    take_kernels(Path(cache))
     from etlab.challenge import hdf5
     from etlab.challenge.problem import read_problem
     from etlab.challenge.scoring import checked_answer
@@ -49,14 +50,6 @@ def main(problem_file: str, submission: str, out: str, cache: str, tier: str, sc
 def _this_python_first():
     """So that ``#!/usr/bin/env python`` is the Python with etlab in it."""
     return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-
-
-def _warm_cache(cache):
-    """Compiled kernels, copied to where this process may write: numba takes no cache that it cannot write to."""
-    if cache.is_dir():
-        own = Path(os.environ["HOME"], "numba")
-        shutil.copytree(cache, own, copy_function=shutil.copyfile)
-        os.environ["NUMBA_CACHE_DIR"] = str(own)
 
 
 if __name__ == "__main__":

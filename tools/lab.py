@@ -1,0 +1,77 @@
+"""A lab as files: the notebook with solutions, the students', and submissions with answers right or wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+
+LABS = Path(__file__).resolve().parent.parent / "labs"
+Answers = dict[str, str]  # grade id of a cell -> its text
+
+
+def names() -> list[str]:
+    """Names of the labs that have a source."""
+    return sorted(path.stem for path in (LABS / "source").glob("*.md"))
+
+
+def mark(cell: NotebookNode) -> dict:
+    """What nbgrader knows of a cell."""
+    return cell.metadata.get("nbgrader", {})
+
+
+def grade_id(cell: NotebookNode) -> str:
+    """nbgrader's name of a cell, empty if it has none."""
+    return mark(cell).get("grade_id", "")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The lab of this name, such as "lab-1-projector"."""
+
+    name: str
+
+    def source(self) -> NotebookNode:
+        """The instructor's notebook."""
+        return jupytext.read(LABS / "source" / f"{self.name}.md")
+
+    def release(self) -> NotebookNode:
+        """The students' notebook."""
+        return nbformat.read(LABS / "release" / f"{self.name}.ipynb", as_version=4)
+
+    @cached_property
+    def worth(self) -> dict[str, int]:
+        """Points of each check that a machine makes."""
+        cells = [mark(cell) for cell in self.source().cells]
+        return {cell["grade_id"]: cell["points"] for cell in cells if cell.get("grade") and cell["locked"]}
+
+    def less(self, lost: set[str]) -> dict[str, float]:
+        """Points of each check when these are lost and no others."""
+        assert lost <= set(self.worth), f"{lost - set(self.worth)} are not checks of {self.name}"
+        return {name: 0.0 if name in lost else float(worth) for name, worth in self.worth.items()}
+
+    def solutions(self) -> Answers:
+        """The instructor's solution cells."""
+        return {
+            grade_id(cell): cell.source for cell in self.source().cells if "BEGIN SOLUTION" in cell.source
+        }
+
+    def changed(self, cell_id: str, old: str, new: str) -> Answers:
+        """The solutions with one mistake put in."""
+        answers = self.solutions()
+        assert answers[cell_id].count(old) == 1, f"{old!r} is not once in the solution of {cell_id}"
+        return answers | {cell_id: answers[cell_id].replace(old, new)}
+
+    def submission(self, answers: Answers, *, demonstrations: bool = False) -> NotebookNode:
+        """The released notebook with these answers filled in; its demonstrations earn nothing and cost time."""
+        notebook = self.release()
+        for cell in notebook.cells:
+            cell.source = answers.get(grade_id(cell), cell.source)
+        if not demonstrations:
+            numpy = nbformat.v4.new_code_cell("import numpy as np")
+            notebook.cells = [numpy, *(cell for cell in notebook.cells if grade_id(cell))]
+        return notebook

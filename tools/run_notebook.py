@@ -1,0 +1,74 @@
+"""Run a notebook inside the sandbox, cell by cell; ``python run_notebook.py NOTEBOOK OUT SECONDS NUMBA``.
+
+A cell's outputs are left in ``OUT/outputs-N.json`` as soon as it has run, its number in ``OUT/running`` before. A cell
+that takes longer than SECONDS ends this program, as does one that takes its kernel with it: `run_apart` then goes on
+without it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from traitlets.config import Config
+
+from etlab.challenge.warm import take_kernels
+
+KEPT = 1 << 20  # bytes of outputs of one cell: feedback is to be read
+DATA = 2 << 30  # bytes a process may fill; then it gets a MemoryError, before the sandbox ends them all
+
+
+class Client(NotebookClient):
+    """One that keeps the first outputs of a cell and drops the flood, but never an error."""
+
+    def process_message(self, msg, cell, cell_index):
+        """See `NotebookClient.process_message`."""
+        if msg["msg_type"] in ("stream", "display_data", "execute_result", "update_display_data"):
+            self.filled += len(json.dumps(msg["content"]))
+            if self.filled > KEPT:
+                return None
+        return super().process_message(msg, cell, cell_index)
+
+
+def main(notebook: str, out: str, seconds: str, numba: str) -> None:
+    """Run all cells of the notebook."""
+    take_kernels(Path(numba))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (DATA, hard))
+    cells = nbformat.read(notebook, as_version=4)
+    sockets = Config(
+        KernelManager={"transport": "ipc"}
+    )  # files in /tmp: the sandbox has no network to speak of
+    options = {
+        "config": sockets,
+        "timeout": int(seconds),
+        "allow_errors": True,
+        "on_cell_executed": _with_its_error,
+    }
+    client = Client(cells, kernel_name="python3", **options)
+    os.chdir("/tmp")  # where the sockets are, too
+    with client.setup_kernel():
+        for index, cell in enumerate(cells.cells):
+            Path(out, "running").write_text(str(index), encoding="utf-8")
+            client.filled = 0
+            client.execute_cell(cell, index)
+            part = Path(out, "part")
+            part.write_text(json.dumps(cell.get("outputs", [])), encoding="utf-8")
+            part.rename(Path(out, f"outputs-{index}.json"))
+
+
+def _with_its_error(*, cell, cell_index, execute_reply):
+    """An error that the code kept from being shown is an error nevertheless."""
+    reply = execute_reply["content"]
+    if reply["status"] == "error" and not any(output.output_type == "error" for output in cell.outputs):
+        keys = ("ename", "evalue", "traceback")
+        cell.outputs.append(nbformat.v4.new_output("error", **{key: reply[key] for key in keys}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
