@@ -37,10 +37,10 @@ GATES = {  # at least this many times faster than ASTRA linear
 
 
 class Astra:
-    """ASTRA's CPU 'linear' projector for one slice, in our convention."""
+    """ASTRA's CPU 'linear' projector for one slice (nz, n), square by default, in our convention."""
 
-    def __init__(self, n: int, tilts_deg: np.ndarray):
-        volume = astra.create_vol_geom(n, n)
+    def __init__(self, n: int, tilts_deg: np.ndarray, nz: int | None = None):
+        volume = astra.create_vol_geom(nz or n, n)
         # ASTRA's angle turns the other way and its rows count downwards in y.
         detector = astra.create_proj_geom("parallel", 1.0, n, np.deg2rad(tilts_deg))
         self._projector = astra.create_projector("linear", detector, volume)

@@ -27,6 +27,10 @@ OVERHEAD = {  # bytes for the process that leads, and for each slab at a time, b
 }
 NETWORK_BATCH = 8 * 64 * 128  # voxels that a network is given at a time, if a slice is smaller
 SHARE = 0.6  # of a dask worker's limit, above which dask begins to write data to disk
+CONTAINER_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),  # of older systems
+)
 UNITS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
@@ -154,7 +158,7 @@ def half_of_memory() -> float:
     limits = []
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    container = Path("/sys/fs/cgroup/memory.max")
-    if container.is_file() and (text := container.read_text().strip()).isdigit():
-        limits.append(int(text))
+    for container in CONTAINER_LIMITS:
+        if container.is_file() and (text := container.read_text().strip()).isdigit():
+            limits.append(int(text))
     return min(limits) / 2 if limits else 4e9
