@@ -1,0 +1,92 @@
+"""Scenes and tiers for the checks of lab 6: drawn anew for every case, and sealed by never being written.
+
+The truth of a scene is in memory only. A tier's file is written without it, other than by `etlab.challenge.make_tier`,
+which puts the truth into a second file beside the first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from etlab.challenge import PRESETS, Problem, Tier, Truth, hdf5, load_tier, simulate, tiers
+from etlab.challenge.draw import scene_name
+from etlab.challenge.problem import SPEC, digest, write_problem, write_truth
+from etlab.challenge.published import spec_ranges
+from etlab.challenge.simulate import DOSE
+from etlab.forward import Detector, Mismatch
+from etlab.geometry import TiltGeometry, linear_tilts
+from etlab.phantoms import SCENES, Fiducials
+
+RANGES = spec_ranges("dev")
+WIDTHS = {name: high - low for name, (low, high) in RANGES.items()}
+SMALL = PRESETS["small"]
+COARSE = replace(SMALL, tilts_deg=linear_tilts(70, 4))  # half the tilts: half the time
+TINY = TiltGeometry(linear_tilts(60, 12), (16, 32, 32), n_rows=40, voxel_nm=8.0)  # for tiers and their files
+
+# of a range from one of its ends: nowhere near its middle, nor near zero
+AT_THE_ENDS = 0.10
+# δ, φ [deg] and g [nm/µm], least and most of either sign: several times a tier's, so that it matters to every row
+FAR_OFF = (2.0, 1.5, 18.0), (3.0, 2.0, 24.0)
+
+
+def at_the_ends(rng: np.random.Generator) -> Mismatch:
+    """A microscope near one or the other end of each range of the dev tier."""
+    share = rng.uniform(0, AT_THE_ENDS, 3)
+    share = np.where(rng.random(3) < 0.5, share, 1 - share)
+    return Mismatch(
+        **{
+            name: RANGES[name][0] + part * WIDTHS[name]
+            for name, part in zip(SPEC, share.tolist(), strict=True)
+        }
+    )
+
+
+def far_off(rng: np.random.Generator) -> Mismatch:
+    """A microscope much farther from its log file than any in a tier."""
+    return Mismatch(*(rng.choice([-1, 1], 3) * rng.uniform(*FAR_OFF)).tolist())
+
+
+def scene(
+    rng: np.random.Generator,
+    mismatch: Mismatch,
+    geometry: TiltGeometry = COARSE,
+    *,
+    dose: float | None = DOSE,
+) -> tuple[Problem, Truth]:
+    """A specimen of one of the four families, as this microscope records it, and its truth."""
+    with_beads = geometry is not TINY  # in which they have no room
+    sample = simulate(
+        str(rng.choice(SCENES)),
+        geometry,
+        int(rng.integers(2**32)),
+        mismatch,
+        fiducials=with_beads,
+        detector=Detector(dose=dose),
+    )
+    beads = sample.fiducials or Fiducials.for_field(geometry.volume_shape[2])
+    return Problem(sample.y, geometry, sample.optics, beads, RANGES), Truth(sample.x_true, mismatch)
+
+
+def copied(problem: Problem) -> Problem:
+    """The same problem with images of its own, which a student may change."""
+    return replace(problem, y=problem.y.copy())
+
+
+def written_tier(
+    path: Path, scenes: list[tuple[Problem, Truth]], numbers: list[int], *, public: bool
+) -> Tier:
+    """A tier of these scenes under these numbers: public, with their truth, or dev, with none anywhere."""
+    head = {"format": tiers.FORMAT, "version": tiers.VERSION, "preset": "small"}
+    head |= {"tier": "public", "key": "none"} if public else {"tier": "dev", "key": "secret"}
+    with hdf5.new_file(path) as file:
+        hdf5.label(file, head)
+        for number, (problem, truth) in zip(numbers, scenes, strict=True):
+            group = file.create_group(scene_name(number))
+            write_problem(group, problem)
+            hdf5.label(group, {"sha256": digest(problem)})
+            if public:
+                write_truth(group, truth)
+    return load_tier(path)
