@@ -119,7 +119,7 @@ def _read_once(stack: Stack, notes: list[str]) -> tuple[Statistics, np.ndarray, 
                 constant.append(len(means))
             if values.size:
                 statistics.add(values)
-                sample.append(values[len(means) % every :: every])
+                sample.append(values[len(means) % every :: every].copy())  # a view would keep all of them
             means.append(values.mean(dtype=np.float64) if values.size else np.nan)
     if n_bad:
         notes.append(f"{n_bad} values are NaN or infinite; nothing can be reconstructed from them")

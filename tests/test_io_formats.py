@@ -360,15 +360,13 @@ def test_tiff_in_colour_is_refused(tmp_path):
 
 
 @given(cut=st.integers(0, 1200))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_tiff_cut_anywhere_is_refused(tmp_path_factory, cut):
     path = make_tiff(tmp_path_factory.mktemp("cut") / "a.tif", IMAGES)
     whole = path.read_bytes()
     path.write_bytes(whole[: cut % len(whole)])
-    try:
-        assert len(read_volume(path)[0]) < 3  # whole images, but not all, where a page was cut off
-    except ValueError as error:
-        assert "a.tif" in str(error)
+    with pytest.raises(ValueError, match=r"a\.tif"):
+        read_volume(path)
 
 
 @given(changes=st.lists(st.tuples(st.integers(0, 10**4), st.integers(0, 255)), min_size=1, max_size=6))
