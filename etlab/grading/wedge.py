@@ -39,7 +39,7 @@ OFFSET_TOLERANCE = 0.1  # relative; a route that takes the background off does n
 
 def check_wedge(measured_mask: Callable, *, seed: int | None = 0) -> None:
     """``measured_mask(shape, tilts_deg)`` is true in the fan of a symmetric range, in the order of ``np.fft.fft2``."""
-    with case(seed, "what ±α measures is a fan about the k_y axis, and the wedge lies about k_z") as rng:
+    with case(seed, "what ±α measures is a fan about the f_y axis, and the wedge lies about f_z") as rng:
         for shape in ((48, 64), (63, 45)):
             reach = float(rng.uniform(35, 70))
             tilts = np.linspace(-reach, reach, 41)

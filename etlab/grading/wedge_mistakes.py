@@ -42,7 +42,7 @@ def _one_half(shape, low, high):
 # what a mask is under each mistake that has nothing to do with the sign of the tilts; the right one has no name
 LAYOUTS: dict[str, Callable[[tuple[int, int], float, float], np.ndarray]] = {
     "": measured,
-    "y and z are exchanged: 0° measures the k_y axis, so the wedge lies about k_z, along axis 0 of the slice": (
+    "y and z are exchanged: 0° measures the f_y axis, so the wedge lies about f_z, along axis 0": (
         lambda shape, low, high: measured(shape[::-1], low, high).T
     ),
     "true and false are exchanged: the mask is true where something was measured": (
