@@ -149,11 +149,11 @@ def against_astra(series: Path, nz: int, rounds: int) -> float:
         rounds,
     )
     ours, theirs = sirt(A, images, n_iter=ITERATIONS)[:, :, 32], peer.sirt(sinogram, ITERATIONS)
+    apart = np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)
     print(
-        f"SIRT-{ITERATIONS}, a slice: etlab {seconds['etlab'] / 64:.3f} s, ASTRA {seconds['ASTRA']:.2f} s of processor;",
-        end=" ",
+        f"SIRT-{ITERATIONS}, a slice: etlab {seconds['etlab'] / 64:.3f} s, ASTRA {seconds['ASTRA']:.2f} s of the "
+        f"processor; results {apart:.1%} apart"
     )
-    print(f"results {np.linalg.norm(ours - theirs) / np.linalg.norm(theirs):.1%} apart")
     return 64 * seconds["ASTRA"] / seconds["etlab"]
 
 
@@ -198,11 +198,12 @@ def main() -> None:
                 )
                 gates[f"{method}, {workers} at a time, within {options.memory}"] = run.n_bytes <= limit
             gain = runs[1].cpu / runs[2].slowest
-            print(
-                f"{method}: two workers {runs[1].wall / runs[2].wall:.2f} × by the clock, {gain:.2f} × by the processor"
-            )
             difference = compare(series, out, method, nz)
-            print(f"{method}: {difference:.1e} from the solver in memory")
+            print(
+                f"{method}: two workers {runs[1].wall / runs[2].wall:.2f} × by the clock, {gain:.2f} × by the "
+                f"processor; {difference:.1e} from the solver in memory",
+                flush=True,
+            )
             gates[f"{method}, two workers ≥ {GATES['two workers']}"] = gain >= GATES["two workers"]
             gates[f"{method}, difference ≤ {GATES['difference']}"] = difference <= GATES["difference"]
         ratio = against_astra(series, nz, options.rounds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -43,6 +44,7 @@ def page(result: Reconstruction, title: str) -> Figure:
 def numbers(result: Reconstruction) -> dict:
     """The same in numbers, as JSON can hold it: settings, residuals, correlation and resolutions in nm."""
     about = {
+        "etlab": version("etlab"),
         "shape": list(result.shape),
         "voxel_nm": result.voxel_nm,
         "settings": result.settings,

@@ -70,7 +70,7 @@ def test_a_series_becomes_a_volume_with_a_report(aligned, tmp_path):
     expected = sirt(projector(particle(0), 50), particle(0), n_iter=5)
     np.testing.assert_allclose(volume, expected, atol=1e-6 * expected.max())
     assert voxel_nm == pytest.approx(2.0)
-    assert "29 images of 80 × 96 pixels, -70° … 70°" in said and "50 × 80 × 96 voxels of 2 nm" in said
+    assert "2 nm a pixel" in said and "50 × 80 × 96 voxels of 2 nm" in said
     assert "residual before the last iteration" in said and "Fourier shell correlation" in said
     picture = matplotlib.image.imread(out.with_suffix(".png"))
     assert min(picture.shape[:2]) > 500 and picture[..., :3].std() > 0.05

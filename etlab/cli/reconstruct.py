@@ -132,6 +132,10 @@ def reconstruct(
         )
         for line in report.in_words(done):
             typer.echo(line)
+        if (left := Path(f"{out}.slabs")).exists():
+            typer.echo(
+                f"note: {left} holds slabs of runs with other settings that were not finished", err=True
+            )
 
 
 def options_of(given: list[str] | None) -> dict[str, object]:

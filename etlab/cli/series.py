@@ -54,7 +54,8 @@ def prepared(
     n_tilts, n_rows, nx = file.shape
     low, high = file.tilts_deg.min(), file.tilts_deg.max()
     typer.echo(
-        f"{series}: {n_tilts} images of {n_rows} × {nx} pixels, {low:g}° … {high:g}° from {file.tilts_from}"
+        f"{series}: {n_tilts} images of {n_rows} × {nx} pixels, {low:g}° … {high:g}° from {file.tilts_from}, "
+        + (f"{file.pixel_nm:g} nm a pixel" if file.pixel_nm else "size of pixels not known")
     )
     values = slabs.sample(file)
     usual = slabs.most_frequent(values)

@@ -66,9 +66,14 @@ class SlabFolder:
         """Make the folder and hold it alone. Raises SlabError if another run holds that of the same ``out``."""
         self.path.mkdir(parents=True, exist_ok=True)
         with _locked(self.path.parent / "lock"):
+            shutil.rmtree(self._finished, ignore_errors=True)
             for part in self.path.glob("*.part"):  # of runs that were killed
                 part.unlink(missing_ok=True)
-            yield
+            try:
+                yield
+            finally:
+                if self.path.is_dir() and not any(self.path.glob("*.f32")):
+                    self.remove()
 
     def width(self, proposed: int | None = None) -> int | None:
         """Width of the slabs in the folder; that ``proposed`` is noted where there is none yet."""
@@ -111,13 +116,21 @@ class SlabFolder:
 
     def others(self) -> list[Path]:
         """Folders of the same file but of other settings."""
-        return [one for one in self.path.parent.iterdir() if one.is_dir() and one != self.path]
+        known = (self.path, self._finished)
+        return [one for one in self.path.parent.iterdir() if one.is_dir() and one not in known]
 
     def remove(self) -> None:
-        """Remove the folder; and that around it, unless it holds slabs of other settings."""
-        shutil.rmtree(self.path)
+        """Remove the folder, at a stroke; and that around it, unless it holds slabs of other settings."""
+        self.path.replace(
+            self._finished
+        )  # a run that is killed while removing leaves no half folder to go on with
+        shutil.rmtree(self._finished)
         if not self.others():
             shutil.rmtree(self.path.parent)
+
+    @property
+    def _finished(self):
+        return self.path.parent / "finished"
 
     def _data(self, slab):
         return self.path / f"{slab.name}.f32"

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from etlab.slabs.methods import Method
 from etlab.slabs.plan import Plan, half_of_memory, planned
 from etlab.slabs.prepare import Prepared
 from etlab.slabs.run import Task, executor, make, workers_of
+
+AT_LEAST = 4  # tilts, two in each half
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +75,6 @@ def reconstruct(
     scheduler: str | None = None,
     fsc: bool = True,
     overwrite: bool = False,
-    provenance: dict[str, str] | None = None,
     begin: Callable[[Plan, int], object] | None = None,
     finish: Callable[[Reconstruction], object] | None = None,
     progress: bool = False,
@@ -116,9 +118,12 @@ def reconstruct(
     out = Path(out).absolute()
     voxel_nm = voxel_nm or images.pixel_nm
     if voxel_nm is None:
-        raise ValueError(f"voxel_nm: {images.series.path} does not say how large its pixels are; pass it")
+        raise ValueError(
+            f"voxel_nm: {images.series.path} does not say how large its pixels are; pass it (--pixel-nm)"
+        )
     check_output(out, overwrite=overwrite)
-    _, n_rows, _ = images.shape
+    n_tilts, n_rows, _ = images.shape
+    fsc = fsc and n_tilts >= AT_LEAST
     if thickness is not None and thickness < 1:
         raise ValueError(f"thickness: got {thickness}, expected a positive number of voxels")
     shape = (thickness or n_rows, n_rows)
@@ -161,7 +166,7 @@ def reconstruct(
         with executor(plan.at_once, processes=processes, scheduler=scheduler) as pool:
             facts = make(task, slabs, pool, progress=progress)
         whole = (*shape, plan.columns[1] - plan.columns[0])
-        about = {"method": str(method), "series": str(images.series.path), **(provenance or {})}
+        about = {"etlab": version("etlab"), "method": str(method), "series": Path(images.series.path).name}
         with volume_writer(out, whole, voxel_nm, about, overwrite=overwrite) as writer:
             result = Reconstruction(
                 shape=whole,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Executor, ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,7 @@ from etlab.slabs.plan import SHARE, Slab
 from etlab.slabs.prepare import Prepared
 
 STEPS = 1000  # of the progress bar, for one slab
+PATIENCE = 60  # seconds in which a cluster is to have a worker
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,7 @@ class Task:
         volume = self.method(Projector(geometry, n_threads=self.n_threads), images, callback)
         if stop and stop.is_set():
             raise CancelledError
-        if not np.isfinite(np.vdot(volume, volume)):
+        if not np.isfinite(np.vdot(volume, volume)) and not np.isfinite(volume).all():
             raise ValueError(f"{self.method}: the volume is not finite, expected numbers; check the options")
         norm = float(np.linalg.norm(images))
         del images
@@ -85,16 +86,20 @@ def executor(at_once: int, *, processes: bool = False, scheduler: str | None = N
     distributed = imported_distributed()
     with ExitStack() as stack:
         if scheduler is None:
-            # memory is planned for; a dashboard would open a port
-            local = dict(n_workers=at_once, threads_per_worker=1, memory_limit=0, dashboard_address=None)
+            # memory is planned for; any free port will do for what dask has to say of itself
+            local = dict(n_workers=at_once, threads_per_worker=1, memory_limit=0, dashboard_address=":0")
             scheduler = stack.enter_context(distributed.LocalCluster(**local))
         client = stack.enter_context(distributed.Client(scheduler))
         yield client.get_executor(pure=False)
 
 
 def workers_of(scheduler: str) -> tuple[int, float | None]:
-    """How many slabs the workers of a dask cluster make at once, and the memory in bytes for each, if they say."""
+    """How many slabs the workers of a dask cluster make at once, and the memory in bytes for each, if they say.
+
+    Raises OSError if there is no such scheduler, or if it has not a single worker within a minute.
+    """
     with imported_distributed().Client(scheduler) as client:
+        client.wait_for_workers(1, timeout=PATIENCE)
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
     limits = [SHARE * one["memory_limit"] / one["nthreads"] for one in workers if one["memory_limit"]]
     return max(1, sum(one["nthreads"] for one in workers)), min(limits, default=None)
@@ -138,8 +143,8 @@ def make(task: Task, slabs: Sequence[Slab], pool: Executor, *, progress: bool = 
             more = (stop, partial(tell, slab, STEPS // task.method.n_iter)) if threads else ()
             futures[pool.submit(task, slab, *more)] = slab
         for future in as_completed(futures):
-            future.result()
             slab = futures[future]
+            wait_for(future, slab)
             facts[slab] = task.folder.facts(slab)
             if facts[slab] is None:
                 raise SlabError(
@@ -156,6 +161,23 @@ def make(task: Task, slabs: Sequence[Slab], pool: Executor, *, progress: bool = 
     finally:
         bar.close()
     return facts
+
+
+def wait_for(future: Future, slab: Slab) -> None:
+    """Raise what went wrong with a slab; SlabError if it was lost with its workers or the whole cluster."""
+    try:
+        future.result()
+    except CancelledError as error:
+        raise SlabError(
+            f"slab {slab.name}: given up by the cluster; is its scheduler still there?"
+        ) from error
+    except Exception as error:
+        if type(error).__name__ != "KilledWorker":  # of dask, which need not be there
+            raise
+        raise SlabError(
+            f"slab {slab.name}: every worker that tried it died, for want of memory perhaps: give a smaller limit "
+            "of memory, or workers more of it"
+        ) from error
 
 
 def peak_bytes() -> float:
