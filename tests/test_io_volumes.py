@@ -175,6 +175,24 @@ def test_impossible_volumes_are_refused_at_once(tmp_path, name, shape, voxel_nm,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_folder_is_never_replaced_by_a_file(tmp_path):
+    (tmp_path / "a.mrc").mkdir()
+    (tmp_path / "a.mrc" / "thesis.tex").touch()
+    with pytest.raises(FileExistsError, match=r"a\.mrc is a folder, which is not replaced"):
+        check_output(tmp_path / "a.mrc", overwrite=True)
+    with pytest.raises(FileExistsError, match=r"a\.mrc is a folder"):
+        write(tmp_path / "a.mrc", overwrite=True)
+    assert (tmp_path / "a.mrc" / "thesis.tex").exists()
+
+
+def test_complex_planes_are_refused(tmp_path):
+    with (
+        pytest.raises(TypeError, match="planes: got values of type complex64"),
+        volume_writer(tmp_path / "a.h5", VOLUME.shape, 1.0, {}) as out,
+    ):
+        out.write(0, VOLUME.astype(np.complex64))
+
+
 def test_what_cannot_be_written_is_known_before_hours_of_computing(tmp_path, monkeypatch):
     check_output(tmp_path / "a.zarr")
     monkeypatch.setitem(sys.modules, "zarr", None)  # as if it were not installed

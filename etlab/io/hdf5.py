@@ -4,6 +4,9 @@ HyperSpy describes each axis of the images in a group beside them (``axis-0`` â€
 data set for each axis (``dim1`` â€¦) with its values. Velox counts its frames along the *last* axis and keeps a
 column of JSON for each.
 
+Sizes and layout are checked before anything is read. That the HDF5 library itself may crash or run for ever on a
+file whose inside is damaged (its heap of texts, above all) cannot be helped here.
+
 Sources: https://hyperspy.org/rosettasciio/file_specification/hspy.html, https://emdatasets.com/format; for
 Velox, whose maker has published nothing, what https://hyperspy.org/rosettasciio reads.
 """
@@ -168,7 +171,7 @@ def _described(node: h5py.Dataset) -> tuple[float | None, np.ndarray | None]:
         pixel_nm = in_nm(node.attrs[VOXEL], "nm")
     elif "axis-1" in group:
         axis = group["axis-1"].attrs
-        pixel_nm = in_nm(axis.get("scale"), axis.get("units"))
+        pixel_nm = in_nm(axis.get("scale"), _text(axis.get("units")))
     else:
         pixel_nm = _dimension_step_nm(group.get("dim2"))
     if isinstance(group.get("tilts_deg"), h5py.Dataset):

@@ -31,7 +31,7 @@ class VolumeWriter:
     def write(self, z0: int, planes: np.ndarray) -> None:
         """Write whole planes ``[z, y, x]`` as float32, the first of them plane ``z0`` of the volume.
 
-        Raises ValueError if they are not the next ones, not whole, not finite or too many.
+        Raises ValueError if they are not the next ones, not whole, not finite or too many, TypeError if not real.
         """
         planes = np.asarray(planes)
         n_planes, *plane = self.shape
@@ -121,8 +121,6 @@ def write_mrc(
     path, array = Path(path), np.asarray(array)
     if array.ndim != 3 or array.size == 0:
         raise ValueError(f"array: got shape {array.shape}, expected three axes and at least one value")
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"array: got values of type {array.dtype}, expected real numbers")
     _check_voxel(voxel_nm)
     _check_free(path, overwrite)
     native = array.dtype.newbyteorder("=")
@@ -133,6 +131,8 @@ def write_mrc(
 
 
 def _finite(values: np.ndarray, name: str, dtype: np.dtype) -> np.ndarray:
+    if values.dtype.kind not in "biuf":
+        raise TypeError(f"{name}: got values of type {values.dtype}, expected real numbers")
     with np.errstate(over="ignore"):  # becomes infinite, which is refused
         values = values.astype(dtype, copy=False)
     if not np.isfinite(values).all():
@@ -146,6 +146,8 @@ def _check_voxel(voxel_nm: float) -> None:
 
 
 def _check_free(path: Path, overwrite: bool) -> None:
+    if path.is_dir() and path.suffix not in ZARR:
+        raise FileExistsError(f"{path} is a folder, which is not replaced")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
 
@@ -154,11 +156,12 @@ def _check_free(path: Path, overwrite: bool) -> None:
 def _replacing(path: Path) -> Iterator[Path]:
     """Give a temporary name beside ``path``; what is made there takes the place of ``path`` once it is whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    aside = temporary.with_suffix(".old")
     try:
         yield temporary
         _sync(temporary)
-        if path.is_dir():
-            _remove(path)  # a folder cannot be replaced at a stroke
+        if temporary.is_dir() and path.exists():  # a folder cannot be replaced at a stroke
+            os.replace(path, aside)
         os.replace(temporary, path)
     except OSError as error:
         if error.errno in NO_ROOM:
@@ -166,6 +169,8 @@ def _replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         _remove(temporary)
+        if path.exists():
+            _remove(aside)
 
 
 def _sync(path: Path) -> None:
