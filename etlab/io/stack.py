@@ -44,9 +44,7 @@ class Stack:
         done = n_bad = 0
         for block in self.blocks(rows, columns):
             part = values[done : done + len(block)]
-            with np.errstate(
-                over="ignore"
-            ):  # too large for float32 becomes infinite, and is reported as such
+            with np.errstate(over="ignore"):  # what is too large becomes infinite, and is counted
                 part[:] = block
             n_bad += part.size - np.count_nonzero(np.isfinite(part))
             done += len(block)

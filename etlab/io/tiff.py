@@ -98,7 +98,9 @@ def _pages(file: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPage]:
     if not pages:
         raise ValueError(f"{path}: no images in this TIFF file")
     file.filehandle.seek(file.pages.next_page_offset)
-    if any(file.filehandle.read(file.tiff.offsetsize)):  # the last page says that there is another one
+    if file.filehandle.read(file.tiff.offsetsize) != bytes(
+        file.tiff.offsetsize
+    ):  # the last page says: no more
         raise ValueError(
             f"{path}: truncated TIFF file: no page after {len(pages)} of them, which is announced"
         )
