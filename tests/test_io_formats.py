@@ -1,6 +1,7 @@
 """Series of every format, read piece by piece, and files of every format that lie."""
 
 import pickle
+import struct
 import subprocess
 import sys
 import tracemalloc
@@ -155,6 +156,35 @@ def test_file_that_shrinks_after_it_was_opened_is_an_error(tmp_path):
     path.write_bytes(path.read_bytes()[:-2])
     with pytest.raises(ValueError, match=r"a\.mrc: became shorter while it was read"):
         series.read(0, 5)
+
+
+# ---- what programs leave behind
+
+
+def test_imod_leaves_signed_bytes_a_vertical_axis_and_two_files_of_angles(tmp_path):
+    imod = [(152, "i", 1146047817), (156, "i", 1)]  # "IMOD", and that its bytes are signed
+    make_mrc(tmp_path / "ts.st", IMAGES, mode=0, pixel=33.6, pairs=imod)
+    (tmp_path / "ts.rawtlt").write_text("".join(f"{tilt:8.2f}\n" for tilt in TILTS))
+    (tmp_path / "ts.tlt").write_text("".join(f"{tilt + 0.13:8.2f}\n" for tilt in TILTS))
+    series = open_series(tmp_path / "ts.st", axis="y")
+    np.testing.assert_array_equal(series.read(0, 4), IMAGES.swapaxes(1, 2))
+    np.testing.assert_allclose(series.tilts_deg, np.add(TILTS, 0.13))
+    assert series.tilts_from == str(tmp_path / "ts.tlt")
+    assert series.pixel_nm == pytest.approx(3.36)
+
+
+def test_serialem_leaves_angles_in_its_header_and_finer_ones_in_an_mdoc(tmp_path):
+    extended = b"".join(struct.pack("<h", round(100 * tilt)).ljust(14, b"\x7f") for tilt in TILTS)
+    pairs = [(128, "h", 14), (130, "h", 0b111101)]
+    path = make_mrc(tmp_path / "ts.mrc", IMAGES, mode=6, extended=extended, kind=b"SERI", pairs=pairs)
+    assert open_series(path).tilts_deg.tolist() == TILTS
+    sections = "".join(
+        f"[ZValue = {n}]\nTiltAngle = {tilt + 0.0032}\nExposureDose = 3\n" for n, tilt in enumerate(TILTS)
+    )
+    (tmp_path / "ts.mrc.mdoc").write_text(f"PixelSpacing = 2.5\nDataMode = 6\n\n{sections}")
+    series = open_series(path)
+    np.testing.assert_allclose(series.tilts_deg, np.add(TILTS, 0.0032))
+    np.testing.assert_array_equal(series.read(0, 5), IMAGES.astype(np.uint16))
 
 
 # ---- what formats say about themselves
