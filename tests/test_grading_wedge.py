@@ -446,7 +446,7 @@ def timid(*session):
 
 
 SCHEMES = {
-    "each gets the whole dose": (whole_to_each, "budget", "for all images together"),
+    "each gets the whole dose": (whole_to_each, "budget", "It is for all images together"),
     "least dose ignored": (ignoring_least_dose, "budget", "take fewer"),
     "some is wasted": (wasteful, "budget", "all of it is useful"),
     "one side": (one_side, "tilts", "on both sides"),

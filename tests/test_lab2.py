@@ -125,7 +125,7 @@ def test_a_submission_loses_the_points_of_its_mistake_and_no_others(graded, stud
         ("wedge-along-the-wrong-axis", "y and z are exchanged"),
         ("wrong-sign-of-the-tilt", "the angle has the wrong sign"),
         ("ratio-upside-down", "it is the other way round"),
-        ("budget-exceeded", "The budget is for all images together"),
+        ("budget-exceeded", "It is for all images together"),
         ("one-sweep", "one sweep from end to end"),
         ("spends-it-all", "A budget is a limit, not a duty"),
     ],

@@ -26,7 +26,11 @@ SHORT = 0.75  # of a step by which the outermost tilt may miss the limit; Saxton
 SPARE = 1.6  # times the images needed; Saxton's steps up to 70° need 1.42
 EARLY = 0.25  # of the dose spent before the low tilts, on average; symmetric orders 0.17, bidirectional 0.33
 APART = 0.25  # of the dose spent between θ and −θ, on average; symmetric orders below 0.1, bidirectional 0.5
-GAIN = 1.4  # in signal over noise, over the whole budget
+GAIN = 1.4  # in signal over noise, over the whole budget; the best dose has 1.6 and more, the whole budget 0.9 to 1.1
+
+DIAMETER = 44  # voxels, of the specimen that a scheme is tried on
+MARGIN = 28  # voxels around it, so that nothing leaves the field when the beam spreads it
+REPEATS = 16  # of the noise
 
 
 class Session(NamedTuple):
@@ -40,7 +44,7 @@ class Session(NamedTuple):
 
     @property
     def n_affordable(self) -> int:
-        """Images that can be had without damage, at most as many as are wanted."""
+        """Images that the budget pays for, at most as many as are wanted."""
         return min(self.n_tilts, int(self.budget / self.least_dose))
 
 
@@ -64,10 +68,10 @@ def check_scheme_budget(design_scheme: Callable, *, seed: int | None = 0) -> Non
             _, doses = _scheme(design_scheme, session)
             spent = doses.sum()
             told = (
-                f"With a budget of {session.budget:.1f} your {len(doses)} images get {spent:.1f} together. "
+                f"The budget is {session.budget:.1f}, and your {len(doses)} images get {spent:.1f} together. "
             )
             if spent > session.budget * (1 + ROUNDING):
-                raise CheckFailed(told + "The budget is for all images together: share it among them.")
+                raise CheckFailed(told + "It is for all images together: share it among them.")
             if doses.min() < session.least_dose * (1 - ROUNDING):
                 raise CheckFailed(
                     f"{told}One of them gets {doses.min():.2f}; to be aligned, it needs {session.least_dose:.2f}. If "
@@ -75,7 +79,7 @@ def check_scheme_budget(design_scheme: Callable, *, seed: int | None = 0) -> Non
                 )
             if session.budget < session.critical_dose and spent < session.budget * (1 - WASTE):
                 raise CheckFailed(
-                    f"{told}It is far below the critical dose of {session.critical_dose:.0f}, so all of it is useful."
+                    f"{told}This is far below the critical dose of {session.critical_dose:.0f}, so all of it is useful."
                 )
 
 
@@ -86,9 +90,7 @@ def check_scheme_tilts(design_scheme: Callable, *, seed: int | None = 0) -> None
             tilts, _ = _scheme(design_scheme, session)
             reach, n = session.max_tilt_deg, session.n_affordable
             step = 2 * reach / (n - 1)
-            told = (
-                f"The stage reaches ±{reach:.1f}°, and the dose pays for {n} images in steps of {step:.2f}°; "
-            )
+            told = f"The stage reaches ±{reach:.1f}°, the dose pays for {n} images in steps of {step:.2f}°; "
             ascending = np.sort(tilts)
             if np.abs(tilts).max() > reach * (1 + ROUNDING):
                 raise CheckFailed(f"{told}you ask it for {tilts[np.abs(tilts).argmax()]:+.1f}°.")
@@ -137,7 +139,7 @@ def check_scheme_order(design_scheme: Callable, *, seed: int | None = 0) -> None
 def check_scheme_detail(design_scheme: Callable, *, seed: int | None = 0) -> None:
     """On an unseen specimen the wanted detail stands out better than if the same images shared the whole budget."""
     with case(
-        seed, "on an unseen specimen the detail stands out more than if the whole budget were spent"
+        seed, "on an unseen specimen detail stands out more than if the whole budget were spent"
     ) as rng:
         session = _rich(rng)
         tilts, doses = _scheme(design_scheme, session)
@@ -158,11 +160,6 @@ def check_scheme_detail(design_scheme: Callable, *, seed: int | None = 0) -> Non
                 "limit, not a duty: what is spent beyond `useful_dose` destroys more than it shows, and with far less "
                 "the detail drowns in noise."
             )
-
-
-DIAMETER = 44  # voxels, of the specimen that a scheme is tried on
-MARGIN = 28  # voxels, so that nothing leaves the field when the beam spreads it
-REPEATS = 16  # of the noise
 
 
 def _scheme(design_scheme: Callable, session: Session) -> tuple[np.ndarray, np.ndarray]:
@@ -244,9 +241,8 @@ def _detail(volume, tilts, doses, critical, period, rng) -> float:
     """
     A = Projector(TiltGeometry(tilts, volume.shape))
     fresh, total = A(volume), doses.sum()
-    spread = (
-        np.sqrt(total / critical / 2) * period / np.pi
-    )  # pixels: exp(−2π²·spread²/period²) = exp(−total/critical)
+    # in pixels, so that exp(−2π²·spread²/period²) = exp(−total/critical)
+    spread = np.sqrt(total / critical / 2) * period / np.pi
     spent = accumulated_dose(doses, np.arange(len(doses)))
     spoilt = np.maximum(damaged(fresh, spent, mass_loss=0, blur_px=spread), 0)
     recorded = Detector(dose=doses.mean()).expose(spoilt, rng, dose_weights=doses / doses.mean())

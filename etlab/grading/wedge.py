@@ -1,4 +1,4 @@
-"""Checks of the missing wedge and of a tilt scheme: what was measured, how much it stretches, what a dose buys.
+"""Checks of the missing wedge: what was measured, how much longer things come out for it, how many tilts it takes.
 
 Slices are ``slice_[z, y]``, tilts in degrees, signs as in :mod:`etlab.geometry`: tilt θ measures the line
 (f_z, f_y) = f·(sin θ, cos θ). Elongation is height along z over width along y.
@@ -30,10 +30,7 @@ from etlab.projector import Projector
 from etlab.solvers import wbp
 
 RATIO_TOLERANCE = 0.15  # relative; counting whole pixels of a blob of this size is up to 13 % off
-LAW_BAND = (
-    0.88,
-    1.25,
-)  # of the law; half widths and fits come out 0.94 to 1.20, moments of everything 0.6 to 0.8
+LAW_BAND = (0.88, 1.25)  # of the law; widths and fits have 0.94 to 1.20, moments of everything 0.6 to 0.8
 OFFSET_TOLERANCE = 0.1  # relative; a route that takes the background off does not notice it at all
 
 

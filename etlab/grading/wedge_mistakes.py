@@ -120,7 +120,7 @@ def name_law_mistake(found: float, max_tilt_deg: float) -> str:
         "the root is forgotten: widths go with the root of a curvature": right**2,
         "degrees are taken for radians: use np.deg2rad": _law(max_tilt_deg),
         "half of the range is used: α is the highest tilt, not the middle of 0 … α": _law(alpha / 2),
-        "the whole range 2α is used: α is the highest tilt": _law(2 * alpha) if alpha < 1.5 else np.nan,
+        "the whole range 2α is used: α is the highest tilt": _law(2 * alpha),
     }
     for mistake, value in mistakes.items():
         if abs(found / value - 1) < SAME:
