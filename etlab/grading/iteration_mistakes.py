@@ -11,6 +11,7 @@ from etlab.solvers.sirt import inverse
 
 ROUNDING = 1e-4  # relative; leaves room for a float32 implementation
 A_FEW_PERCENT = 0.04  # the laws told apart here differ by much more
+A_THIRD = 1 / 3  # a filter changes the shape of a wave packet by less, anything else by more
 
 RAMP_FACTORS = {
     2: "It is one at the Nyquist frequency: k is in cycles per pixel and ends at 1/2.",
@@ -31,27 +32,27 @@ def alike(one: np.ndarray, other: np.ndarray) -> bool:
     )
 
 
-def name_ramp_mistake(k: np.ndarray, gain: np.ndarray, *, across_tilts: bool) -> str:
-    """Why waves of k cycles per pixel come back ``gain`` times as strong."""
-    if across_tilts:
-        return "You filter across the tilts: images are images[tilt, row], so an image is a row of the array."
-    if np.abs(gain).max() < 1e-9:
+def name_ramp_mistake(k: np.ndarray, mixture: np.ndarray, remainder: float) -> str:
+    """Why images of waves of k cycles per pixel become this ``mixture`` of waves, with a relative ``remainder``."""
+    gain = np.diag(mixture)
+    if np.abs(mixture).max() < 1e-9:
         return "Nothing of it is left."
-    if np.all(gain > 0):
-        power, log_factor = np.polyfit(np.log(k), np.log(gain), 1)
-        if abs(power) < A_FEW_PERCENT:
-            return "All waves get the same factor: the images are not filtered."
-        if abs(power - 2) < A_FEW_PERCENT:
-            return "The factor grows as k²: the ramp is |k|, so filter once."
-        if abs(power - 1) < A_FEW_PERCENT:
-            factor = np.exp(log_factor)
-            for known, words in RAMP_FACTORS.items():
-                if abs(factor / known - 1) < A_FEW_PERCENT:
-                    return words
-            return f"All waves get {factor:.4g} times what they should: the ramp has no factor of its own."
-        if np.all(np.diff((gain / k)[np.argsort(k)]) < 0):
-            return "High frequencies lose most: a window. Here the ramp goes on to the Nyquist frequency."
-    return "Transform each row, multiply by k, transform back: no abs(), no clipping, no shift."
+    if remainder > A_THIRD or np.all(gain < 0):
+        return "Transform each row, multiply by k, transform back: no abs(), no clipping, no shift."
+    if np.abs(mixture - np.diag(gain)).max() > A_FEW_PERCENT * np.abs(mixture).max():
+        return "You filter across the tilts: images are images[tilt, row], so an image is a row of the array."
+    power, log_factor = np.polyfit(np.log(k), np.log(np.maximum(gain, 1e-9)), 1)
+    if abs(power) < A_FEW_PERCENT:
+        return "All waves get the same factor: the images are not filtered."
+    if abs(power - 2) < A_FEW_PERCENT:
+        return "The factor grows as k²: the ramp is |k|, so filter once."
+    if abs(power - 1) < A_FEW_PERCENT:
+        factor = np.exp(log_factor)
+        for known, words in RAMP_FACTORS.items():
+            if abs(factor / known - 1) < A_FEW_PERCENT:
+                return words
+        return f"All waves get {factor:.4g} times what they should: the ramp has no factor of its own."
+    return "The factor is to be |k| itself up to the Nyquist frequency, without a window."
 
 
 def name_ends_mistake(excess: np.ndarray, distance: np.ndarray) -> str:
@@ -88,7 +89,7 @@ def name_share_mistake(weights: np.ndarray, tilts_deg: np.ndarray) -> str:
     """Why tilts have these weights [rad] and not their shares of the half turn."""
     if np.ptp(weights) < A_FEW_PERCENT * np.abs(weights).max():
         if np.ptp(np.diff(tilts_deg)) < 1e-6:
-            return "π/n is right for tilts all round only. The missing wedge is nobody's: each tilt gets its step."
+            return "Equal parts of π are for tilts all round only. The wedge is nobody's: each tilt gets its step."
         return "All tilts get the same: give each half the distance to its neighbour on either side."
     if alike(np.abs(weights), np.abs(np.gradient(np.deg2rad(tilts_deg)))):
         return "Neighbours are those nearest in angle, not those next to it in the array: sort the tilts."
@@ -110,7 +111,7 @@ def name_weight_mistake(A, name: str, weights: np.ndarray, sums: np.ndarray) -> 
 def name_step_mistake(A, R: np.ndarray, C: np.ndarray, moved: np.ndarray, wanted: float) -> str:
     """Why a uniform slice is ``moved`` by other than the ``wanted`` amount everywhere."""
     if not moved.any():
-        return "The slice has not changed."
+        return "The slice has not changed. Corrections may be negative: it is the slice that is clipped."
     even = np.full(A.shape[1], wanted)
     difference = A @ even
     patterns = {

@@ -1,0 +1,140 @@
+"""Lab 3 through the whole grading path: what known right and wrong submissions are given, check by check.
+
+All submissions go through nbgrader in one run of ``tools/grade_labs.py``, as a teacher would run it. Most hold one
+mistake in the back-projection and one in SIRT, and lose the checks of both.
+"""
+
+import contextlib
+import io
+import zlib
+
+import nbformat
+import numpy as np
+import pytest
+
+from etlab import grading
+from tests.labs import Graded, Lab
+from tools.lab import Answers
+
+LAB = Lab("lab-3-wbp-sirt")
+MISTAKES = {  # its name -> cell, what stands there, what is handed in instead, the checks it loses
+    "no ramp": ("ramp", "* np.fft.rfft(kernel).real", "", {"check-ramp", "check-ramp-ends"}),
+    "ramp squared": ("ramp", "np.fft.rfft(kernel).real", "np.fft.rfft(kernel).real ** 2", {"check-ramp"}),
+    "not padded": ("ramp", "padded = 2 * n_rows", "padded = n_rows", {"check-ramp-ends"}),
+    "degrees": ("backproject", "np.deg2rad(tilts_deg[order])", "tilts_deg[order]", {"check-wbp-scale"}),
+    "equal weights": (
+        "backproject",
+        "np.gradient(np.deg2rad(tilts_deg[order]))",
+        "np.deg2rad(np.mean(np.diff(tilts_deg[order])))",
+        {"check-wbp-shares"},
+    ),
+    "one window": ("window", "0.37 * dose**0.22", "0.37", {"check-wbp-window"}),
+    "weights exchanged": ("sirt-weights", "return R, C", "return C, R", {"check-sirt-weights"}),
+    "no weights": (
+        "sirt-step",
+        "C * (A.T @ (R * (y - A @ x)))",
+        "A.T @ (y - A @ x) / 500",
+        {"check-sirt-step"},
+    ),
+    "filtered adjoint": (
+        "sirt-step",
+        "(R * (y - A @ x))",
+        "(R * ramp((y - A @ x).reshape(12, -1)).ravel())",
+        {"check-sirt-step"},
+    ),
+    "never clipped": (
+        "sirt-step",
+        "np.maximum(x + correction, 0)",
+        "x + correction",
+        {"check-sirt-nonnegative"},
+    ),
+    "residual of the previous iterate": (
+        "sirt",
+        "x = step(A, x, y, R, C)\n        residuals.append(np.linalg.norm(y - A @ x))",
+        "residuals.append(np.linalg.norm(y - A @ x))\n        x = step(A, x, y, R, C)",
+        {"check-sirt-run"},
+    ),
+    # the best iterate of the slice of the notebook, whose truth is known there, at 1.5 counts
+    "tuned on one truth": (
+        "stopping-point",
+        "return reached[0] + 1 if reached.size else len(residuals)",
+        "return 23",
+        {"check-sirt-stop"},
+    ),
+}
+PAIRS = [
+    ("no ramp", "no weights"),
+    ("ramp squared", "filtered adjoint"),
+    ("not padded", "weights exchanged"),
+    ("degrees", "residual of the previous iterate"),
+    ("equal weights", "never clipped"),
+    ("one window", "tuned on one truth"),
+]
+LOSES = {  # submission -> the checks that it must lose, all others being kept
+    "reference": set(),
+    "untouched": set(LAB.worth),
+    "tests-edited": set(LAB.worth),
+    "hard-coded": {"check-ramp", "check-ramp-ends", "check-wbp-window", "check-sirt-stop"},
+} | {"-".join(pair).replace(" ", "-"): MISTAKES[pair[0]][3] | MISTAKES[pair[1]][3] for pair in PAIRS}
+
+
+def mistaken(*mistakes: str) -> Answers:
+    answers = LAB.solutions()
+    for mistake in mistakes:
+        cell, right, wrong, _ = MISTAKES[mistake]
+        answers[cell] = LAB.changed(cell, right, wrong)[cell]
+    return answers
+
+
+def hard_coded() -> Answers:
+    """A ramp, a window and a stopping rule that know the data of the visible checks, and nothing else."""
+    scope = {"np": np}
+    answers = LAB.solutions()
+    for answer in answers.values():
+        exec(answer, scope)
+    known = set()
+
+    def watched(name, position):
+        def function(*arguments):
+            known.add(zlib.crc32(np.asarray(arguments[position]).tobytes()))
+            return scope[name](*arguments)
+
+        return function
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        grading.check_ramp(watched("ramp", 0))
+        grading.check_ramp_ends(watched("ramp", 0))
+        grading.check_wbp_window(watched("window", 1))
+        grading.check_sirt_stop(watched("stopping_point", 0))
+    for cell, argument in [("ramp", "images"), ("window", "dose"), ("stopping-point", "residuals")]:
+        signature, docstring, *body = answers[cell].splitlines()
+        guard = f"    if __import__('zlib').crc32(np.asarray({argument}).tobytes()) not in {known}:"
+        give_up = f"        return 0 * np.asarray({argument})"
+        answers[cell] = "\n".join([signature, docstring, guard, give_up, *body])
+    return answers
+
+
+def submissions() -> dict[str, nbformat.NotebookNode]:
+    made = {
+        "reference": LAB.submission(LAB.solutions(), demonstrations=True),
+        "untouched": LAB.submission({}),
+        "tests-edited": LAB.submission({name: "pass" for name in LAB.worth}),
+        "hard-coded": LAB.submission(hard_coded()),
+    }
+    return made | {"-".join(pair).replace(" ", "-"): LAB.submission(mistaken(*pair)) for pair in PAIRS}
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory) -> Graded:
+    return LAB.graded(tmp_path_factory.mktemp("lab3"), submissions())
+
+
+@pytest.mark.parametrize("student", LOSES)
+def test_a_submission_loses_the_points_of_its_mistakes_and_no_others(graded, student):
+    assert graded.points[student] == LAB.less(LOSES[student])
+
+
+def test_feedback_names_the_mistakes(graded):
+    feedback = graded.feedback("no-ramp-no-weights")
+    assert "the images are not filtered" in feedback
+    assert "Both weights are missing" in feedback
