@@ -159,6 +159,7 @@ def law_by_adding_up(max_tilt_deg):
     [
         (law, ""),
         (law_by_adding_up, ""),
+        (lambda a: law(np.float32(a)), ""),
         (lambda a: 1 / law(a), "upside down"),
         (lambda a: law(a) ** 2, "root is forgotten"),
         (lambda a: law(np.rad2deg(a)), "degrees are taken for radians"),
@@ -166,7 +167,7 @@ def law_by_adding_up(max_tilt_deg):
         (lambda a: law(2 * a), "the whole range"),
         (lambda a: 1.55, "Compare with"),
     ],
-    ids=["right", "sums", "inverted", "no root", "radians", "half", "whole", "constant"],
+    ids=["right", "sums", "float32", "inverted", "no root", "radians", "half", "whole", "constant"],
 )
 def test_the_law_is_recognised(elongation, words):
     for seed in SEEDS:
@@ -356,7 +357,7 @@ def scheme(
 def by_magnitude(*session):
     """0, −, +, −, + …, all images with a little less than they could have, as float32 lists."""
     tilts, doses = scheme(*session, useful=1.0, order=lambda tilts: np.argsort(np.abs(tilts) + 1e-6 * tilts))
-    return [list(map(np.float32, tilts * (1 - 1e-7))), list(map(np.float32, 0.999 * doses))]
+    return [list(map(np.float32, tilts)), list(map(np.float32, 0.999 * doses))]
 
 
 def in_groups(*session):

@@ -20,7 +20,7 @@ from etlab.solvers import wbp
 
 BEST_DOSE = 1.2564  # critical doses: where (1 − exp(−x))/√x is largest, the root of exp(x) = 1 + 2x
 DOSE_TOLERANCE = 0.05  # relative; a search in steps is good enough
-ROUNDING = 1e-6  # relative
+ROUNDING = 1e-4  # relative; leaves room for float32
 WASTE = 0.1  # of the budget that may be left over when there is too little of it
 SHORT = 0.75  # of a step by which the outermost tilt may miss the limit; Saxton's steps need up to 0.6
 SPARE = 1.6  # times the images needed; Saxton's steps up to 70° need 1.42

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 BORDER = 2.0  # degrees either side of the outermost tilts in which a mask may be anything, soft edges too
-SAME = 1e-6  # relative
+SAME = 1e-4  # relative; leaves room for float32
 SAME_EVERYWHERE = "It is the same everywhere: are the angles that you compare both in degrees?"
 
 
