@@ -26,8 +26,8 @@ from etlab.slabs.assemble import assemble, residual_curve
 from etlab.slabs.folder import Facts, code_digest
 from etlab.slabs.methods import TRAITS
 from etlab.slabs.plan import LIBRARIES, READING, Plan, slab_bytes
-from etlab.slabs.prepare import SPLINE, estimated, most_frequent, sample
-from etlab.slabs.run import Task, executor, make, wait_for
+from etlab.slabs.prepare import SPLINE, estimated, most_frequent, sample, small_enough
+from etlab.slabs.run import Task, executor, make, wait_for, workers_of
 
 TILTS = linear_tilts(60, 6)
 NZ, N_ROWS, NX = 24, 40, 70
@@ -177,6 +177,13 @@ def test_binning_averages_about_the_axis(tmp_path, specimen):
 def test_what_cannot_be_prepared_is_said(series, change, says):
     with pytest.raises(ValueError, match=says):
         replace(series, **change)
+
+
+@pytest.mark.parametrize(("n_rows", "binning"), [(512, 1), (1024, 2), (1025, 3), (1027, 5), (4096, 8)])
+def test_an_alignment_is_estimated_from_images_of_512_pixels_about_the_axis(n_rows, binning):
+    series = SimpleNamespace(shape=(3, n_rows, 100), tilts_deg=np.zeros(3), pixel_nm=1.0)
+    assert small_enough(Prepared(series)).binning == binning
+    assert small_enough(Prepared(series, rows=(0, 100))).binning == 1
 
 
 def test_an_offset_axis_and_chosen_rows_put_a_point_where_it_is(tmp_path):
@@ -537,6 +544,10 @@ def cluster():
     options = dict(n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address=":0")
     with distributed.LocalCluster(**options) as started:
         yield started
+
+
+def test_a_cluster_says_how_many_it_can_take(cluster):
+    assert workers_of(cluster.scheduler_address) == (2, None)
 
 
 def test_a_worker_killed_in_the_middle_costs_nothing(series, tmp_path, narrow, cluster, monkeypatch):

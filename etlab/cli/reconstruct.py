@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -85,8 +87,10 @@ def reconstruct(
 ) -> None:
     """Reconstruct a tilt series into OUT, with a report (.png, .json) beside it. Resumable: repeat the command."""
     from etlab import report, slabs
+    from etlab.io import check_output
 
-    with errors_in_one_line():
+    with errors_in_one_line(), kept_when_interrupted():
+        check_output(out, overwrite=overwrite)
         report.check(out, overwrite=overwrite)
         options = options_of(option)
         if iterations is not None:
@@ -136,6 +140,16 @@ def reconstruct(
             typer.echo(
                 f"note: {left} holds slabs of runs with other settings that were not finished", err=True
             )
+
+
+@contextmanager
+def kept_when_interrupted() -> Iterator[None]:
+    """Say, when the user ends it, that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        typer.echo("\nstopped; finished slabs are kept: repeat the command to go on", err=True)
+        raise typer.Exit(130) from error
 
 
 def options_of(given: list[str] | None) -> dict[str, object]:

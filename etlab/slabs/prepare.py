@@ -7,6 +7,7 @@ mixes columns; then a range is read with as many columns beside it as its conten
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -170,14 +171,20 @@ def most_frequent(values: np.ndarray) -> float:
     return float(np.median(values))
 
 
+def small_enough(images: Prepared) -> Prepared:
+    """``images`` binned by the next factor that brings them to 512 pixels or fewer; not aligned."""
+    first, stop = images.rows or (0, images.series.shape[1])
+    for binning in itertools.count(images.binning, images.binning):
+        if max(stop - first, images.series.shape[2]) <= SEEN * binning and (stop - first) % binning % 2 == 0:
+            return replace(images, binning=binning, alignment=None)
+
+
 def estimated(images: Prepared, *, method: str = "centre of mass", **options) -> Alignment:
     """`etlab.align.align` of a series that may be large, from images binned to at most 512 pixels.
 
     ``options`` are those of `align`; ``thickness`` and ``bead_radius`` in pixels of ``images``, and so is the result.
     """
-    small = replace(images, alignment=None)
-    while max(images.series.shape[1:]) / small.binning > SEEN:
-        small = replace(small, binning=2 * small.binning)
+    small = small_enough(images)
     factor = small.binning / images.binning
     for name in ("thickness", "bead_radius"):
         if options.get(name):

@@ -155,17 +155,15 @@ def reconstruct(
         folder.width(plan.width)
         slabs = plan.slabs + (plan.halves if fsc else [])
         _remove_unfinished(out)
-        n_there = sum(folder.facts(slab) is not None for slab in slabs)
-        _check_disk(
-            out, 4.0 * math.prod(shape) * (plan.columns[1] - plan.columns[0]) * (2 - n_there / len(slabs))
-        )
+        there = {slab: known for slab in slabs if (known := folder.facts(slab))}
+        whole = (*shape, plan.columns[1] - plan.columns[0])
+        _check_disk(out, 4.0 * math.prod(whole) * (2 - len(there) / len(slabs)))
         if begin:
-            begin(plan, n_there)
+            begin(plan, len(there))
         n_threads = max(1, N_THREADS // plan.at_once) if by == "threads" else 1
         task = Task(images, method, plan.overlap, folder, code_digest(), n_threads)
         with executor(plan.at_once, processes=processes, scheduler=scheduler) as pool:
-            facts = make(task, slabs, pool, progress=progress)
-        whole = (*shape, plan.columns[1] - plan.columns[0])
+            facts = make(task, slabs, pool, there=there, progress=progress)
         about = {"etlab": version("etlab"), "method": str(method), "series": Path(images.series.path).name}
         with volume_writer(out, whole, voxel_nm, about, overwrite=overwrite) as writer:
             result = Reconstruction(

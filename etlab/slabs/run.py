@@ -100,9 +100,9 @@ def workers_of(scheduler: str) -> tuple[int, float | None]:
     """
     with imported_distributed().Client(scheduler) as client:
         client.wait_for_workers(1, timeout=PATIENCE)
-        workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    limits = [SHARE * one["memory_limit"] / one["nthreads"] for one in workers if one["memory_limit"]]
-    return max(1, sum(one["nthreads"] for one in workers)), min(limits, default=None)
+        n_threads, some = client.nthreads(), client.scheduler_info()["workers"].values()
+    limits = [SHARE * one["memory_limit"] / one["nthreads"] for one in some if one["memory_limit"]]
+    return sum(n_threads.values()), min(limits, default=None)
 
 
 def imported_distributed():
@@ -114,12 +114,19 @@ def imported_distributed():
     return distributed
 
 
-def make(task: Task, slabs: Sequence[Slab], pool: Executor, *, progress: bool = False) -> dict[Slab, Facts]:
-    """Have the slabs made that are not there yet, or damaged, and verify each; returns the facts of all.
+def make(
+    task: Task,
+    slabs: Sequence[Slab],
+    pool: Executor,
+    *,
+    there: dict[Slab, Facts] | None = None,
+    progress: bool = False,
+) -> dict[Slab, Facts]:
+    """Have the slabs made that are not ``there`` yet, and verify each; returns the facts of all.
 
     Whatever ends it, an error in one slab or the user, those that are finished are kept.
     """
-    facts = {slab: known for slab in slabs if (known := task.folder.facts(slab))}
+    facts = dict(there or {})
     todo = [slab for slab in slabs if slab not in facts]
     threads, stop = isinstance(pool, ThreadPoolExecutor), threading.Event()
     bar = tqdm(
@@ -130,17 +137,17 @@ def make(task: Task, slabs: Sequence[Slab], pool: Executor, *, progress: bool = 
         mininterval=0.5,
         disable=not progress,
     )
-    told = dict.fromkeys(todo, 0)
+    told = dict.fromkeys(todo, 0.0)
 
     def tell(slab, steps):
-        if told[slab] + steps < STEPS:
+        if told[slab] + steps < STEPS:  # the last iteration is not the end of a slab
             told[slab] += steps
             bar.update(steps)
 
     futures = {}
     try:
         for slab in todo:
-            more = (stop, partial(tell, slab, STEPS // task.method.n_iter)) if threads else ()
+            more = (stop, partial(tell, slab, STEPS / task.method.n_iter)) if threads else ()
             futures[pool.submit(task, slab, *more)] = slab
         for future in as_completed(futures):
             slab = futures[future]
