@@ -12,7 +12,7 @@ from etlab.fsc import fourier_shell_correlation
 from etlab.slabs.folder import Facts, SlabFolder
 from etlab.slabs.plan import Slab
 
-PLANES = 64e6  # bytes of whole planes held at a time
+PLANES = 4e6  # bytes of whole planes held at a time: few, so that they stay in the cache
 SPECTRA = 16  # slices whose power is averaged
 BOX = 256  # voxels along each side of what the shells are taken from
 
