@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from skimage.filters import threshold_otsu
 
 from etlab.align.refine import specimen_shape
 from etlab.challenge.simulate import binned
@@ -21,6 +20,7 @@ from etlab.forward import Detector, TiltSeriesModel
 from etlab.geometry import TiltGeometry
 from etlab.io import read_series
 from etlab.metrics import psnr
+from etlab.slabs.density import density_of
 from etlab.solvers.learned.isonet import SIRT_ITERATIONS, isonet
 from etlab.solvers.learned.slices import SliceNetwork, by_slices
 from etlab.solvers.sirt import sirt
@@ -33,7 +33,6 @@ from training.settings import Settings, TrainingError
 
 NEEDLE = "needle"
 NEEDLE_BIN = 3  # 85 × 85 pixels, which keeps a refinement to minutes
-DENSEST = 99.9  # per cent of the specimen that is less dense than the unit of density
 CONVERGED = 100  # iterations of SIRT: what IsoNet starts from, SIRT_ITERATIONS, is still smooth
 N_HELD_OUT = 4  # turned pieces
 LIMITS = (
@@ -212,16 +211,6 @@ def binned_about_axis(images: np.ndarray, factor: int) -> np.ndarray:
         )
     inside = images[:, left // 2 : n_rows - left // 2, : nx - nx % factor]
     return binned(np.ascontiguousarray(inside), (1, factor, factor))
-
-
-def density_of(volume: np.ndarray) -> float:
-    """The density that the network is to take for 1: nearly the highest in the specimen, which Otsu's threshold finds.
-
-    Raises ValueError for a volume with nothing in it.
-    """
-    if not volume.max() > 0:
-        raise ValueError("images: got nothing above the background, expected a specimen")
-    return float(np.percentile(volume[volume >= threshold_otsu(volume)], DENSEST))
 
 
 def predictions(series: OwnSeries, weights: dict[str, Path], scale: float) -> dict[str, dict[str, float]]:
