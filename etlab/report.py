@@ -116,6 +116,7 @@ def _power(ax, result):
             (0, 0), (np.cos(np.deg2rad(tilt)), np.sin(np.deg2rad(tilt))), color=plot.ACCENT, lw=1, ls="--"
         )
     ax.set(xlim=(-half, half), ylim=(-half, half), xlabel="f_y [1/nm]", ylabel="f_z [1/nm]")
+    ax.locator_params(nbins=4)
     ax.set_title("Fourier power (log), outermost tilts")
 
 
