@@ -1,0 +1,162 @@
+"""Lab 4 through the whole grading path: what known right and wrong submissions are given, check by check.
+
+All submissions go through nbgrader in one run of ``tools/grade_labs.py``, as a teacher would run it. Most hold two
+mistakes in different tasks, and lose the checks of both. They choose λ by a rule of thumb in place of the
+cross-validation of the solutions, which takes longer.
+"""
+
+import contextlib
+import io
+import zlib
+
+import nbformat
+import numpy as np
+import pytest
+
+from etlab import grading
+from tests.labs import Graded, Lab, grade_id
+from tools.lab import Answers
+
+LAB = Lab("lab-4-total-variation")
+RULE_OF_THUMB = "return 0.1 * noise * len(y)"
+MISTAKES = {  # its name -> cell, what stands there, what is handed in instead, the checks it loses
+    "divergence": ("gradient-adjoint", "return slice_", "return -slice_", {"check-gradient-adjoint"}),
+    "clipped components": (
+        "shortened",
+        "field / np.maximum(1, length / bound)",
+        "np.clip(field, -bound, bound)",
+        {"check-dual-ball"},
+    ),
+    "answer of F": ("resolvent", "q - sigma * y", "q + sigma * y", {"check-resolvent"}),
+    "norm for its square": (
+        "largest-eigenvalue",
+        "return np.linalg.norm(x)",
+        "return np.sqrt(np.linalg.norm(x))",
+        {"check-largest-eigenvalue"},
+    ),
+    "ball without lambda": (
+        "reconstruct",
+        "D(ahead), lam)",
+        "D(ahead), 1)",
+        {"check-minimum", "check-nonnegative"},
+    ),
+    "no look ahead": ("reconstruct", "x, ahead = new, 2 * new - x", "x, ahead = new, new", {"check-minimum"}),
+    "steps too long": (
+        "reconstruct",
+        "0.5 / (data_step * norm)",
+        "0.5 / (data_step * norm**0.5)",
+        {"check-minimum", "check-nonnegative"},
+    ),
+    "negative voxels": ("reconstruct", "new = np.maximum(new, 0)", "pass", {"check-nonnegative"}),
+    "one lambda": ("choose-lam", RULE_OF_THUMB, "return 0.03 * len(y)", {"check-lam"}),
+    "lambda by another truth": (
+        "choose-lam",
+        RULE_OF_THUMB,
+        "x_true = 0.5 * (np.hypot(*(np.indices(A.slice_shape) - 16)) < 9)\n"
+        "    lams = noise * len(y) * np.geomspace(0.02, 1, 5)\n"
+        "    return min(lams, key=lambda lam: ((solve(A, y, lam) - x_true) ** 2).sum())",
+        {"check-lam"},
+    ),
+    "witness with its place": ("contrast-kept", " - solve(A, y, lam)", "", {"check-witness"}),
+}
+PAIRS = [
+    ("divergence", "negative voxels"),
+    ("clipped components", "one lambda"),
+    ("answer of F", "no look ahead"),
+    ("norm for its square", "steps too long"),
+    ("ball without lambda", "witness with its place"),
+]
+LOSES = {  # submission -> the checks that it must lose, all others being kept
+    "reference": set(),
+    "untouched": set(LAB.worth),
+    "tests-edited": set(LAB.worth),
+    "zeros-outside-tests-deleted": {"check-gradient"},
+    "lambda-by-another-truth": {"check-lam"},
+    "hard-coded": {"check-minimum", "check-nonnegative", "check-lam", "check-witness"},
+} | {"-".join(pair).replace(" ", "-"): MISTAKES[pair[0]][3] | MISTAKES[pair[1]][3] for pair in PAIRS}
+
+
+def quick() -> Answers:
+    """The solutions, λ by the rule of thumb."""
+    answers = LAB.solutions()
+    start = answers["choose-lam"].split("    ### BEGIN SOLUTION")[0]
+    return answers | {"choose-lam": f"{start}    {RULE_OF_THUMB}\n"}
+
+
+def mistaken(*mistakes: str) -> Answers:
+    answers = quick()
+    for mistake in mistakes:
+        cell, right, wrong, _ = MISTAKES[mistake]
+        assert answers[cell].count(right) == 1, f"{right!r} is not once in the answer of {cell}"
+        answers[cell] = answers[cell].replace(right, wrong)
+    return answers
+
+
+def zeros_outside() -> Answers:
+    """Differences to a zero beyond the last row, with the adjoint that belongs to them."""
+    answers = quick()
+    for cell, line in [
+        ("gradient", "field[0, -1] = -slice_[-1]"),
+        ("gradient-adjoint", "slice_[-1] -= field[0, -1]"),
+    ]:
+        answers[cell] = answers[cell].replace("    return", f"    {line}\n    return")
+    return answers
+
+
+def hard_coded() -> Answers:
+    """Answers that know the images of the visible checks, and no others."""
+    scope = {"np": np}
+    answers = quick()
+    for answer in answers.values():
+        exec(answer, scope)
+    known = set()
+
+    def watched(name):
+        def function(A, *arguments):
+            images = next(argument for argument in arguments if isinstance(argument, np.ndarray))
+            known.add(zlib.crc32(images.tobytes()))
+            return scope[name](A, *arguments)
+
+        return function
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        grading.check_tv_minimum(watched("reconstruct"))
+        grading.check_tv_nonnegative(watched("reconstruct"))
+        grading.check_tv_lam(watched("choose_lam"))
+        grading.check_tv_witness(watched("contrast_kept"))
+    others = {"reconstruct": "np.ones(A.slice_shape)", "choose-lam": "1.0", "contrast-kept": "-1.0"}
+    for cell, other in others.items():
+        start, body = answers[cell].split('"""\n', maxsplit=1)
+        guard = f"    if __import__('zlib').crc32(y.tobytes()) not in {known}:\n        return {other}\n"
+        answers[cell] = f'{start}"""\n{guard}{body}'
+    return answers
+
+
+def submissions() -> dict[str, nbformat.NotebookNode]:
+    made = {
+        "reference": LAB.submission(LAB.solutions(), demonstrations=True),
+        "untouched": LAB.submission({}),
+        "tests-edited": LAB.submission({name: "pass" for name in LAB.worth}),
+        "zeros-outside-tests-deleted": LAB.submission(zeros_outside()),
+        "lambda-by-another-truth": LAB.submission(mistaken("lambda by another truth")),
+        "hard-coded": LAB.submission(hard_coded()),
+    }
+    deleted = made["zeros-outside-tests-deleted"]
+    deleted.cells = [cell for cell in deleted.cells if grade_id(cell) not in LAB.worth]
+    return made | {"-".join(pair).replace(" ", "-"): LAB.submission(mistaken(*pair)) for pair in PAIRS}
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory) -> Graded:
+    return LAB.graded(tmp_path_factory.mktemp("lab4"), submissions())
+
+
+@pytest.mark.parametrize("student", LOSES)
+def test_a_submission_loses_the_points_of_its_mistakes_and_no_others(graded, student):
+    assert graded.points[student] == LAB.less(LOSES[student])
+
+
+def test_feedback_names_the_mistakes(graded):
+    feedback = graded.feedback("ball-without-lambda-witness-with-its-place")
+    assert "It is the minimum for λ = 1, not" in feedback
+    assert "Subtract what stands there without the witness" in feedback
