@@ -30,9 +30,9 @@ from etlab.grading.challenge_cases import (
     SMALL,
     TINY,
     WIDTHS,
-    at_the_ends,
     copied,
     far_off,
+    hard_to_guess,
     scene,
     written_tier,
 )
@@ -46,15 +46,16 @@ from etlab.grading.challenge_mistakes import (
 from etlab.metrics import psnr
 from etlab.solvers import sirt
 
-# dB below the course's own row
+# dB below the course's own row: other windows and weightings lose up to 0.6, none at all 1.6 and more
 WBP_LOSS = 1.0
-SIRT_LOSS = 1.5
-CS_LOSS = 1.2
+SIRT_LOSS = 1.5  # dB; 20 to 100 iterations lose up to 1.0, five 2.7 and more
 NEGATIVE = 0.01  # density; gold is 1
-# of the range; `calibrate` has standard deviations of 0.05, 0.04, 0.01, and was at most 0.15 off in 40 scenes
-SPEC_TOLERANCE = {"tilt_angle": 0.25, "tilt_axis": 0.20, "defocus_gradient": 0.10}
+# of the range; `calibrate` has standard deviations of 0.05, 0.04 and 0.01, and was at most 0.14, 0.08 and 0.02 off
+SPEC_TOLERANCE = {"tilt_angle": 0.25, "tilt_axis": 0.20, "defocus_gradient": 0.06}
 SCORE_LOSS = 0.025  # below total variation with the true microscope
 CALIBRATED = 0.02  # of the range: a spec nearer to zero than this in all its numbers is the log file's
+# of the images: WBP explains 0.76 and more, images taken for a volume or the truth of another scene 0.64 and less
+RECONSTRUCTED = 0.70
 ROUNDING = 1e-4  # of a score
 
 
@@ -81,19 +82,19 @@ def check_sirt_row(sirt_row: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_cs_row(cs_row: Callable, *, seed: int | None = 0) -> None:
-    """``cs_row(problem, mismatch)`` is as good as total variation with a sensible λ, and not negative."""
-    with case(seed, "the row CS-ET: as flat as the images allow, never negative") as rng:
+    """``cs_row(problem, mismatch)`` beats SIRT on the same scene, as with any sensible λ, and is not negative."""
+    with case(seed, "the row CS-ET: better than SIRT-ET on the same scene, never negative") as rng:
         problem, truth = scene(rng, far_off(rng))
         x_hat = _volume(cs_row, problem, truth.mismatch)
         _check_made_with(cs_row, x_hat, problem, truth.mismatch)
-        _check_quality("CS-ET", x_hat, problem, truth, CS_LOSS)
+        _check_quality("SIRT-ET", x_hat, problem, truth, loss=0.0)
         _check_not_negative(x_hat)
 
 
 def check_calibrated(calibrated: Callable, *, seed: int | None = 0) -> None:
     """``calibrated(problem)`` is a spec within its ranges, and each number near the truth."""
     with case(seed, "δ, φ and g are found from the images") as rng:
-        problem, truth = scene(rng, at_the_ends(rng), SMALL)
+        problem, truth = scene(rng, hard_to_guess(rng), SMALL)
         found = _spec(calibrated, answered(calibrated, copied(problem)))
         error = {name: getattr(found, name) - getattr(truth.mismatch, name) for name in SPEC}
         off = [name for name in SPEC if abs(error[name]) > SPEC_TOLERANCE[name] * WIDTHS[name]]
@@ -104,12 +105,18 @@ def check_calibrated(calibrated: Callable, *, seed: int | None = 0) -> None:
 def check_solve_spec(solve: Callable, *, seed: int | None = 0) -> None:
     """``solve(problem)`` is a valid answer, calibrated, and its volume was made with the spec beside it."""
     with case(seed, "a valid answer, and volume and spec belong together") as rng:
-        problem, _ = scene(rng, at_the_ends(rng))
+        problem, _ = scene(rng, hard_to_guess(rng))
         x_hat, spec = _answer(solve, problem)
         if all(abs(getattr(spec, name)) < CALIBRATED * WIDTHS[name] for name in SPEC):
             raise CheckFailed(
                 "`solve` hands in the microscope of the log file, δ = φ = g = 0. Calibrate, reconstruct with the "
                 "operator `problem.operator(mismatch)`, and return the same mismatch."
+            )
+        share = explained(problem, x_hat, spec, scaled=True)
+        if share < RECONSTRUCTED:
+            raise CheckFailed(
+                f"Whatever was reconstructed from the images explains {RECONSTRUCTED:.2f} of them or more; x_hat, "
+                f"scaled as well as it can be, explains {share:.2f}. Was it made from these images?"
             )
         _check_made_with(solve, x_hat, problem, spec)
 
@@ -117,7 +124,7 @@ def check_solve_spec(solve: Callable, *, seed: int | None = 0) -> None:
 def check_solve_score(solve: Callable, *, seed: int | None = 0) -> None:
     """``solve(problem)`` scores nearly as much as total variation with the true microscope."""
     with case(seed, "the answer scores as total variation does with the true microscope, or more") as rng:
-        problem, truth = scene(rng, at_the_ends(rng))
+        problem, truth = scene(rng, hard_to_guess(rng))
         x_hat, spec = _answer(solve, problem)
         best = reconstruct("CS-ET", problem, truth.mismatch)
         floor = score_answer(problem, best, truth.mismatch, truth).score - SCORE_LOSS
@@ -134,7 +141,7 @@ def check_score_rows(score_rows: Callable, *, seed: int | None = 0) -> None:
     with case(seed, "each row scored on each scene with its spec, refused answers as 0, best first") as rng:
         scenes = [scene(rng, far_off(rng), TINY) for _ in range(3)]
         names = [scene_name(i) for i in range(len(scenes))]
-        specs = {name: at_the_ends(rng) for name in names}
+        specs = {name: hard_to_guess(rng) for name in names}
         refused = int(rng.integers(len(scenes)))
 
         def sometimes(problem, mismatch):
@@ -173,8 +180,8 @@ def check_hand_in(hand_in: Callable, *, seed: int | None = 0) -> None:
     """``hand_in(tier, solve, path)`` writes what ``solve`` gives for each scene, and returns the report on the file."""
     with case(seed, "every scene's own answer is in the file, and the file is valid") as rng:
         numbers = sorted(rng.choice(20, 3, replace=False).tolist())
-        scenes = [scene(rng, at_the_ends(rng), TINY) for _ in numbers]
-        answers = [(rng.random(TINY.volume_shape, np.float32), at_the_ends(rng)) for _ in numbers]
+        scenes = [scene(rng, hard_to_guess(rng), TINY) for _ in numbers]
+        answers = [(rng.random(TINY.volume_shape, np.float32), hard_to_guess(rng)) for _ in numbers]
 
         def solve(problem):
             (which,) = (i for i, (one, _) in enumerate(scenes) if np.array_equal(one.y, problem.y))
@@ -208,7 +215,7 @@ def _check_made_with(function: Callable, x_hat: np.ndarray, problem: Problem, mi
         "δ of the other sign": replace(mismatch, tilt_angle=-mismatch.tilt_angle),
         "φ of the other sign": replace(mismatch, tilt_axis=-mismatch.tilt_axis),
     }
-    share = {idea: explained(problem, x_hat, other) for idea, other in ideas.items()}
+    share = {idea: explained(problem, x_hat, other, scaled=True) for idea, other in ideas.items()}
     likeliest = max(share, key=share.get)
     if likeliest and not is_images(x_hat, problem):
         raise CheckFailed(
@@ -219,13 +226,13 @@ def _check_made_with(function: Callable, x_hat: np.ndarray, problem: Problem, mi
 
 
 def _check_quality(row: str, x_hat: np.ndarray, problem: Problem, truth: Truth, loss: float) -> None:
-    """PSNR at most ``loss`` below that of the course's own row."""
+    """PSNR at most ``loss`` dB below that of a row of the course's own on the same scene."""
     own = reconstruct(row, problem, truth.mismatch)
-    floor, quality = psnr(own, truth.x_true) - loss, psnr(x_hat, truth.x_true)
-    if quality < floor:
+    reached, quality = psnr(own, truth.x_true), psnr(x_hat, truth.x_true)
+    if quality < reached - loss:
         raise CheckFailed(
-            f"Your volume has a PSNR of {quality:.1f} dB; {row} reaches {floor + loss:.1f} dB with the same "
-            f"microscope, and {floor:.1f} dB would do. "
+            f"Your volume has a PSNR of {quality:.1f} dB, expected at least {reached - loss:.1f} dB; with the same "
+            f"microscope {row} reaches {reached:.1f} dB. "
             + name_row_mistake(row, x_hat, own, problem, truth.mismatch)
         )
 

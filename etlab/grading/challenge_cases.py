@@ -13,7 +13,7 @@ import numpy as np
 
 from etlab.challenge import PRESETS, Problem, Tier, Truth, hdf5, load_tier, simulate, tiers
 from etlab.challenge.draw import scene_name
-from etlab.challenge.problem import SPEC, digest, write_problem, write_truth
+from etlab.challenge.problem import digest, write_problem, write_truth
 from etlab.challenge.published import spec_ranges
 from etlab.challenge.simulate import DOSE
 from etlab.forward import Detector, Mismatch
@@ -26,22 +26,23 @@ SMALL = PRESETS["small"]
 COARSE = replace(SMALL, tilts_deg=linear_tilts(70, 4))  # half the tilts: half the time
 TINY = TiltGeometry(linear_tilts(60, 12), (16, 32, 32), n_rows=40, voxel_nm=8.0)  # for tiers and their files
 
-# of a range from one of its ends: nowhere near its middle, nor near zero
-AT_THE_ENDS = 0.10
+# where in the range of the dev tier a microscope lies: nowhere near zero, nor near the middle, which one can guess
+SHARES = {
+    "tilt_angle": ((0.0, 0.1), (0.9, 1.0)),
+    "tilt_axis": ((0.0, 0.1), (0.9, 1.0)),
+    "defocus_gradient": ((0.0, 0.3), (0.6, 1.0)),
+}
 # δ, φ [deg] and g [nm/µm], least and most of either sign: several times a tier's, so that it matters to every row
 FAR_OFF = (2.0, 1.5, 18.0), (3.0, 2.0, 24.0)
 
 
-def at_the_ends(rng: np.random.Generator) -> Mismatch:
-    """A microscope near one or the other end of each range of the dev tier."""
-    share = rng.uniform(0, AT_THE_ENDS, 3)
-    share = np.where(rng.random(3) < 0.5, share, 1 - share)
-    return Mismatch(
-        **{
-            name: RANGES[name][0] + part * WIDTHS[name]
-            for name, part in zip(SPEC, share.tolist(), strict=True)
-        }
-    )
+def hard_to_guess(rng: np.random.Generator) -> Mismatch:
+    """A microscope within the ranges of the dev tier, away from what one would guess."""
+    spec = {}
+    for name, parts in SHARES.items():
+        low, high = parts[rng.integers(2)]
+        spec[name] = float(RANGES[name][0] + rng.uniform(low, high) * WIDTHS[name])
+    return Mismatch(**spec)
 
 
 def far_off(rng: np.random.Generator) -> Mismatch:

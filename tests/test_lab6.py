@@ -1,0 +1,146 @@
+"""Lab 6 through the whole grading path: what known right and wrong submissions are given, check by check.
+
+Calibrating and reconstructing take seconds, so a student with mistakes has written the tasks with mistakes, a few
+right ones that are quick, and no others.
+"""
+
+import zlib
+
+import nbformat
+import numpy as np
+import pytest
+
+from etlab.grading.challenge_cases import SMALL, hard_to_guess, scene
+from tests.labs import Graded, Lab, grade_id
+
+LAB = Lab("lab-6-leaderboard")
+EXPLANATION = "explanation"  # the answer that a person marks
+KEEPS = {  # submission -> the checks that it must keep, all others being lost
+    "reference": set(LAB.worth),
+    "untouched": set(),
+    "untouched-tests-edited": set(),
+    "rows-wrong": {"check-difference", "check-hand-in"},
+    "negative-tests-deleted": {"check-wbp", "check-hand-in"},
+    "middle": {"check-wbp"},
+    "sign": set(),
+    "out-of-range": {"check-difference"},
+    "nominal-geometry": {"check-wbp"},
+    "images": {"check-hand-in"},
+    "truth-from-disk": {"check-wbp"},
+    "hard-coded": {"check-wbp", "check-difference"},
+    "board-wrong": {"check-wbp"},
+}
+
+MIDDLE = "Mismatch(**{name: (low + high) / 2 for name, (low, high) in problem.spec_ranges.items()})"
+IMAGES = "np.array(problem.y[:32, 8:72])"
+
+
+def function(cell: str, body: str) -> dict[str, str]:
+    """The answer to a task whose whole body is this."""
+    head = LAB.solutions()[cell].split('"""')[0]
+    return {cell: head + "\n".join(f"    {line}" for line in body.splitlines())}
+
+
+def right(*cells: str) -> dict[str, str]:
+    return {cell: LAB.solutions()[cell] for cell in cells}
+
+
+def wrong(cell: str, old: str, new: str) -> dict[str, str]:
+    return {cell: LAB.changed(cell, old, new)[cell]}
+
+
+def hard_coded() -> str:
+    """A calibration that knows the scene of the visible check, and guesses on any other."""
+    rng = np.random.default_rng(0)
+    problem, truth = scene(rng, hard_to_guess(rng), SMALL)
+    known = zlib.crc32(problem.y.tobytes())
+    return f"import zlib\nif zlib.crc32(problem.y.tobytes()) == {known}:\n    return {truth.mismatch}\nreturn {MIDDLE}"
+
+
+def answers() -> dict[str, dict[str, str]]:
+    """What each student has written."""
+    sealed = (
+        "import tempfile\nfrom pathlib import Path\n"
+        "place = Path(tempfile.mkdtemp())\n"
+        "made = make_tier(place / 'dev.h5', 'dev', n_scenes=1, preset='small')\n"
+        "truth = load_tier(made.path, place / 'sealed' / 'dev.h5').truth('scene_00')\n"
+    )
+    return {
+        "reference": LAB.solutions() | {EXPLANATION: "The order of two rows hangs on λ."},
+        "untouched": {},
+        "untouched-tests-edited": dict.fromkeys(LAB.worth, "pass"),
+        "rows-wrong": right("difference", "hand-in")
+        | wrong("wbp-row", "problem.operator(mismatch)", "problem.operator()")
+        | wrong("sirt-row", "n_iter=50", "n_iter=1")
+        | function("cs-row", f"return {IMAGES}"),
+        "negative-tests-deleted": right("wbp-row", "hand-in")
+        | wrong("sirt-row", "n_iter=50", "n_iter=50, nonnegative=False"),
+        "middle": right("wbp-row") | function("calibrated", f"return {MIDDLE}"),
+        "sign": wrong(
+            "calibrated",
+            "return found.mismatch",
+            "m = found.mismatch\n    return Mismatch(-m.tilt_angle, m.tilt_axis, m.defocus_gradient)",
+        ),
+        "out-of-range": right("difference")
+        | function("calibrated", "return Mismatch(tilt_angle=2.0)")
+        | function("solve", "return np.zeros(problem.geometry.volume_shape), Mismatch(tilt_angle=2.0)"),
+        "nominal-geometry": right("wbp-row")
+        | function("calibrated", "return Mismatch()")
+        | function("solve", "return wbp_row(problem, Mismatch()), Mismatch()"),
+        "images": right("hand-in") | function("solve", f"return {IMAGES}, {MIDDLE}"),
+        "truth-from-disk": right("wbp-row")
+        | function("calibrated", sealed + "return truth.mismatch")
+        | function("solve", sealed + "return truth.x_true, truth.mismatch"),
+        "hard-coded": right("wbp-row", "difference") | function("calibrated", hard_coded()),
+        "board-wrong": right("wbp-row")
+        | wrong("score-rows", "volume, specs[name], tier", "volume, Mismatch(), tier")
+        | wrong("difference", "ddof=1", "ddof=0")
+        | wrong("hand-in", "solve(problem) for", "(solve(problem)[0], Mismatch()) for"),
+    }
+
+
+def submissions() -> dict[str, nbformat.NotebookNode]:
+    made = {
+        student: LAB.submission(written, demonstrations=student == "reference")
+        for student, written in answers().items()
+    }
+    imports = next(cell for cell in LAB.release().cells if cell.cell_type == "code")
+    for student, notebook in made.items():
+        if student != "reference":
+            notebook.cells.insert(0, imports)
+    deleted = made["negative-tests-deleted"]
+    deleted.cells = [cell for cell in deleted.cells if grade_id(cell) not in LAB.worth]
+    return made
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory) -> Graded:
+    return LAB.graded(tmp_path_factory.mktemp("lab6"), submissions())
+
+
+@pytest.mark.parametrize("student", KEEPS)
+def test_a_submission_loses_the_points_of_its_mistakes_and_no_others(graded, student):
+    assert graded.points[student] == LAB.less(set(LAB.worth) - KEEPS[student])
+
+
+def test_the_explanation_waits_for_a_person(graded):
+    assert graded.rows["reference"][EXPLANATION] == 0
+    assert graded.rows["reference"]["score"] == sum(LAB.worth.values())
+    assert graded.rows["reference"]["max_score"] == 100
+
+
+@pytest.mark.parametrize(
+    ("student", "words"),
+    [
+        ("rows-wrong", "that of the log file"),
+        ("rows-wrong", "too few iterations"),
+        ("rows-wrong", "These are the images"),
+        ("negative-tests-deleted", "No specimen has"),
+        ("middle", "This is the middle of each range"),
+        ("nominal-geometry", "hands in the microscope of the log file"),
+        ("images", "x_hat holds images"),
+        ("board-wrong", "the spec of the log file"),
+    ],
+)
+def test_feedback_names_the_mistake(graded, student, words):
+    assert words in graded.feedback(student)
