@@ -472,7 +472,7 @@ def halves(images, tilts_deg, solve=lambda A, y: sirt(A, y, n_iter=20), parts=No
         halves,
         lambda i, t: halves(i, t)[::-1],
         lambda i, t: halves(i, t, wbp),
-        lambda i, t: halves(i, t, lambda A, y: sirt(A, y, n_iter=60, nonnegative=False)),
+        lambda i, t: halves(i, t, lambda A, y: sirt(A, y, n_iter=30, nonnegative=False)),
         lambda i, t: halves(i / i.max(), t) * i.max(),
     ],
     ids=["sirt", "odd first", "wbp", "signed", "scaled"],
