@@ -9,7 +9,7 @@ PIP = $(VENV)/$(INSTALL)
 LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock" --quiet
 
-.PHONY: help book serve test training test-training links labs lock clean distclean
+.PHONY: help book serve test training test-training links labs class lock clean distclean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,11 @@ links: ## list the built site's links to other hosts, and say which do not answe
 
 labs: $(VENV)/.dev ## make the students' labs from the instructor's
 	@$(RUN) tools/release_labs.py
+
+class: $(VENV)/.dev ## make a class of three in _build/class: hand out, collect, grade, feedback, totals, blind board
+	@$(RUN) tools/sandbox.py --install
+	@$(RUN) -m etlab.data
+	@$(RUN) tools/demo_class.py _build/class
 
 lock: ## pin the newest allowed versions of everything (needs uv)
 	$(LOCK) --upgrade --extra book --extra learned --output-file requirements.txt

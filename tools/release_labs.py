@@ -100,7 +100,8 @@ def _write_source(lab: str, folder: Path) -> None:
         cell.id = f"{lab}-{number:02d}"
     folder.mkdir(parents=True)
     nbformat.write(notebook, folder / f"{lab}.ipynb")
-    for picture in sorted((LABS / "source" / "images").glob(f"{lab.rsplit('-', 1)[0]}-*")):
+    number = "-".join(lab.split("-")[:2])  # lab-1 of lab-1-projector
+    for picture in sorted((LABS / "source" / "images").glob(f"{number}-*")):
         (folder / "images").mkdir(exist_ok=True)
         shutil.copyfile(picture, folder / "images" / picture.name)
 
