@@ -34,6 +34,7 @@ from etlab.grading.challenge_cases import (
     far_off,
     hard_to_guess,
     scene,
+    tiny_scene,
     written_tier,
 )
 from etlab.grading.challenge_mistakes import (
@@ -139,7 +140,7 @@ def check_solve_score(solve: Callable, *, seed: int | None = 0) -> None:
 def check_score_rows(score_rows: Callable, *, seed: int | None = 0) -> None:
     """``score_rows(tier, rows, specs)`` scores each row on each scene with its spec, best row first."""
     with case(seed, "each row scored on each scene with its spec, refused answers as 0, best first") as rng:
-        scenes = [scene(rng, far_off(rng), TINY) for _ in range(3)]
+        scenes = [tiny_scene(rng) for _ in range(3)]
         names = [scene_name(i) for i in range(len(scenes))]
         specs = {name: hard_to_guess(rng) for name in names}
         refused = int(rng.integers(len(scenes)))
@@ -150,7 +151,7 @@ def check_score_rows(score_rows: Callable, *, seed: int | None = 0) -> None:
 
         rows = {"nothing": _nothing, "sometimes NaN": sometimes, "SIRT": _few_iterations}
         with TemporaryDirectory() as folder:
-            tier = written_tier(Path(folder) / "public.h5", scenes, range(len(scenes)), public=True)
+            tier = written_tier(Path(folder) / "public.h5", scenes, list(range(len(scenes))), public=True)
             board = answered(score_rows, tier, dict(rows), dict(specs))
         _check_board(board, rows, scenes, list(specs.values()), refused)
 
@@ -180,7 +181,7 @@ def check_hand_in(hand_in: Callable, *, seed: int | None = 0) -> None:
     """``hand_in(tier, solve, path)`` writes what ``solve`` gives for each scene, and returns the report on the file."""
     with case(seed, "every scene's own answer is in the file, and the file is valid") as rng:
         numbers = sorted(rng.choice(20, 3, replace=False).tolist())
-        scenes = [scene(rng, hard_to_guess(rng), TINY) for _ in numbers]
+        scenes = [tiny_scene(rng) for _ in numbers]
         answers = [(rng.random(TINY.volume_shape, np.float32), hard_to_guess(rng)) for _ in numbers]
 
         def solve(problem):
@@ -291,7 +292,12 @@ def _check_board(board, rows, scenes, specs, refused) -> None:
     if not isinstance(board, Mapping) or set(board) != set(expected):
         raise CheckFailed(f"`score_rows` returned {board!r:.80}, expected a dict with a key for each row.")
     for row, scores in expected.items():
-        yours = call(lambda row=row: board[row], shape=scores.shape)
+
+        def of_this_row(row=row):
+            return board[row]
+
+        of_this_row.__name__ = f"score_rows(…)[{row!r}]"
+        yours = call(of_this_row, shape=scores.shape)
         wrong = np.abs(yours - scores) > ROUNDING
         if not wrong.any():
             continue

@@ -16,7 +16,7 @@ from etlab.challenge.draw import scene_name
 from etlab.challenge.problem import digest, write_problem, write_truth
 from etlab.challenge.published import spec_ranges
 from etlab.challenge.simulate import DOSE
-from etlab.forward import Detector, Mismatch
+from etlab.forward import Detector, Mismatch, Optics
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.phantoms import SCENES, Fiducials
 
@@ -58,17 +58,20 @@ def scene(
     dose: float | None = DOSE,
 ) -> tuple[Problem, Truth]:
     """A specimen of one of the four families, as this microscope records it, and its truth."""
-    with_beads = geometry is not TINY  # in which they have no room
     sample = simulate(
-        str(rng.choice(SCENES)),
-        geometry,
-        int(rng.integers(2**32)),
-        mismatch,
-        fiducials=with_beads,
-        detector=Detector(dose=dose),
+        str(rng.choice(SCENES)), geometry, int(rng.integers(2**32)), mismatch, detector=Detector(dose=dose)
     )
-    beads = sample.fiducials or Fiducials.for_field(geometry.volume_shape[2])
-    return Problem(sample.y, geometry, sample.optics, beads, RANGES), Truth(sample.x_true, mismatch)
+    problem = Problem(sample.y, geometry, sample.optics, sample.fiducials, RANGES)
+    return problem, Truth(sample.x_true, mismatch)
+
+
+def tiny_scene(rng: np.random.Generator) -> tuple[Problem, Truth]:
+    """Random densities on a few voxels, where it does not matter what is seen: quick to draw and to score."""
+    truth = Truth(rng.random(TINY.volume_shape, np.float32), far_off(rng))
+    beads = Fiducials.for_field(TINY.volume_shape[2])
+    nothing = np.zeros(TINY.images_shape, np.float32)
+    problem = Problem(nothing, TINY, Optics(), beads, RANGES)
+    return replace(problem, y=problem.operator(truth.mismatch)(truth.x_true)), truth
 
 
 def copied(problem: Problem) -> Problem:
