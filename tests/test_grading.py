@@ -3,8 +3,6 @@
 Routes and mistakes are written here from the convention, without the package's own projector.
 """
 
-import contextlib
-import io
 import warnings
 
 import numpy as np
@@ -12,19 +10,10 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from etlab import grading
+from tests.checks import check
 
 CHECKS = ["sign", "centre", "mass", "accuracy", "linearity"]
 SEEDS = range(12)
-
-
-def check(name, *functions, seed=0) -> str:
-    """Message of the check, or nothing if it holds."""
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            getattr(grading, f"check_{name}")(*functions, seed=seed)
-    except grading.CheckFailed as failure:
-        return str(failure)
-    return ""
 
 
 def failing(project, seed=0) -> set[str]:

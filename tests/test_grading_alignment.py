@@ -3,9 +3,7 @@
 Routes and mistakes are written here in NumPy and SciPy, where the check itself uses the package's own alignment.
 """
 
-import contextlib
 import inspect
-import io
 
 import numpy as np
 import pytest
@@ -19,19 +17,10 @@ from etlab.geometry import TiltGeometry
 from etlab.grading import alignment, alignment_cases
 from etlab.projector import Projector
 from etlab.solvers import sirt, wbp
+from tests.checks import check
 
 SEEDS = range(8)
 FEW = range(2)  # for what reads the needle, and takes a second each time
-
-
-def check(name, *functions, seed=0) -> str:
-    """Message of the check, or nothing if it holds."""
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            getattr(alignment, f"check_{name}")(*functions, seed=seed)
-    except grading.CheckFailed as failure:
-        return str(failure)
-    return ""
 
 
 def failing(names, function, seed) -> set[str]:

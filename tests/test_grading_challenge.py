@@ -5,7 +5,6 @@ Calibrating takes seconds, so most right calibrations here are the truth with er
 """
 
 import contextlib
-import io
 from dataclasses import asdict, replace
 from functools import cache
 
@@ -22,19 +21,10 @@ from etlab.forward import Mismatch, Optics
 from etlab.grading import challenge_cases
 from etlab.refocus import refocused
 from etlab.solvers import sart, sirt, tv, wbp
+from tests.checks import check
 
 SEEDS = range(8)
 NOMINAL = Mismatch()
-
-
-def check(name, function, seed=0) -> str:
-    """Message of the check, or nothing if it holds."""
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            getattr(grading, f"check_{name}")(function, seed=seed)
-    except grading.CheckFailed as failure:
-        return str(failure)
-    return ""
 
 
 def opposite(mismatch, *names):
@@ -130,7 +120,7 @@ RIGHT_ROWS = [
 
 @pytest.mark.parametrize(("name", "row"), RIGHT_ROWS)
 def test_every_reasonable_row_passes_whatever_the_scene(name, row):
-    assert [check(name, row, seed) for seed in SEEDS] == [""] * len(SEEDS)
+    assert [check(name, row, seed=seed) for seed in SEEDS] == [""] * len(SEEDS)
 
 
 # ------------------------------------------------------------------------------------------------ wrong rows
@@ -178,7 +168,7 @@ WRONG_ROWS = {
 @pytest.mark.parametrize("mistake", WRONG_ROWS)
 def test_a_wrong_row_is_found_on_every_scene_and_named(mistake):
     name, row, words = WRONG_ROWS[mistake]
-    messages = [check(name, row, seed) for seed in range(2)]
+    messages = [check(name, row, seed=seed) for seed in range(2)]
     assert all(messages)
     assert words in messages[0]
 
@@ -204,7 +194,7 @@ def in_two_steps(problem):
 
 @pytest.mark.parametrize(("route", "seeds"), [(calibrated, (0, 1)), (in_two_steps, (2,))])
 def test_a_calibration_by_beads_passes(route, seeds):
-    assert [check("calibrated", route, seed) for seed in seeds] == [""] * len(seeds)
+    assert [check("calibrated", route, seed=seed) for seed in seeds] == [""] * len(seeds)
 
 
 def truth_of(seed) -> Mismatch:
@@ -225,9 +215,9 @@ def nearly(true: Mismatch, rng) -> Mismatch:
 
 def test_errors_as_large_as_calibrating_makes_pass():
     rng = np.random.default_rng(0)
-    assert [check("calibrated", lambda _, s=s: nearly(truth_of(s), rng), s) for s in SEEDS] == [""] * len(
-        SEEDS
-    )
+    assert [check("calibrated", lambda _, s=s: nearly(truth_of(s), rng), seed=s) for s in SEEDS] == [
+        ""
+    ] * len(SEEDS)
 
 
 def middle(problem):
@@ -252,7 +242,7 @@ WRONG_SPECS = {
 @pytest.mark.parametrize("mistake", WRONG_SPECS)
 def test_a_wrong_spec_is_found_on_every_scene_and_named(mistake):
     make, words = WRONG_SPECS[mistake]
-    messages = [check("calibrated", make(truth_of(seed)), seed) for seed in range(4)]
+    messages = [check("calibrated", make(truth_of(seed)), seed=seed) for seed in range(4)]
     assert all(messages)
     assert any(words in message for message in messages)  # of the other sign, δ may be outside its range
 
@@ -284,13 +274,13 @@ def answer(row, microscope=lambda spec: spec, stated=lambda spec: spec):
 def test_a_calibrated_answer_passes_whatever_the_scene():
     for seed in SEEDS:
         solve = answer(told(tv, lam=0.06, n_iter=40))(seed)
-        assert check("solve_spec", solve, seed) == ""
-        assert check("solve_score", solve, seed) == ""
+        assert check("solve_spec", solve, seed=seed) == ""
+        assert check("solve_score", solve, seed=seed) == ""
 
 
 @pytest.mark.parametrize("row", [mended(wbp), mended(sirt, n_iter=20)])
 def test_volume_and_spec_of_a_weaker_row_belong_together_too(row):
-    assert [check("solve_spec", answer(row)(seed), seed) for seed in SEEDS] == [""] * len(SEEDS)
+    assert [check("solve_spec", answer(row)(seed), seed=seed) for seed in SEEDS] == [""] * len(SEEDS)
 
 
 quick = told(tv, n_iter=20)
@@ -309,7 +299,7 @@ WRONG_MICROSCOPES = {
 @pytest.mark.parametrize("mistake", WRONG_MICROSCOPES)
 def test_a_spec_that_the_volume_was_not_made_with_is_found_on_every_scene(mistake):
     make, words = WRONG_MICROSCOPES[mistake]
-    assert all(words in check("solve_spec", make(seed), seed) for seed in range(2))
+    assert all(words in check("solve_spec", make(seed), seed=seed) for seed in range(2))
 
 
 def of_shape(values):
@@ -344,16 +334,16 @@ REFUSED = {
 def test_a_weak_answer_loses_its_score_only(mistake):
     make, words = WEAK[mistake]
     for seed in range(2):
-        assert check("solve_spec", make(seed), seed) == ""
-        assert words in check("solve_score", make(seed), seed)
+        assert check("solve_spec", make(seed), seed=seed) == ""
+        assert words in check("solve_score", make(seed), seed=seed)
 
 
 @pytest.mark.parametrize("mistake", NOT_MADE)
 def test_a_volume_that_was_not_made_from_the_images_has_no_points(mistake):
     make, words = NOT_MADE[mistake]
     for seed in range(4):
-        assert "Was it made from these images?" in check("solve_spec", make(seed), seed)
-        assert words in check("solve_score", make(seed), seed)
+        assert "Was it made from these images?" in check("solve_spec", make(seed), seed=seed)
+        assert words in check("solve_score", make(seed), seed=seed)
 
 
 @pytest.mark.parametrize("mistake", REFUSED)
@@ -369,9 +359,9 @@ def test_no_truth_of_another_scene_helps(tmp_path):
     sealed = load_tier(tmp_path / "dev.h5", tmp_path / "sealed" / "dev.h5").truth("scene_00")
     stolen = lambda problem: (sealed.x_true, sealed.mismatch)  # noqa: E731
     for seed in range(4):
-        assert "Was it made from these images?" in check("solve_spec", stolen, seed)
-        assert "expected at least" in check("solve_score", stolen, seed)
-        assert "would do" in check("calibrated", lambda problem: sealed.mismatch, seed)
+        assert "Was it made from these images?" in check("solve_spec", stolen, seed=seed)
+        assert "expected at least" in check("solve_score", stolen, seed=seed)
+        assert "would do" in check("calibrated", lambda problem: sealed.mismatch, seed=seed)
 
 
 def test_no_file_holds_the_truth_of_a_scene_while_a_student_s_function_runs(tmp_path, monkeypatch):
@@ -420,7 +410,7 @@ def by_file(tier, rows, specs):
 
 @pytest.mark.parametrize("route", [score_rows, by_file])
 def test_a_right_board_passes(route):
-    assert [check("score_rows", route, seed) for seed in SEEDS] == [""] * len(SEEDS)
+    assert [check("score_rows", route, seed=seed) for seed in SEEDS] == [""] * len(SEEDS)
 
 
 @pytest.mark.parametrize(
@@ -459,7 +449,7 @@ def test_a_wrong_board_is_named(board, words):
     ids=["right", "right too", "sign", "not of the mean", "ddof", "unpaired"],
 )
 def test_a_difference_is_paired(difference, words):
-    messages = [check("difference", difference, seed) for seed in SEEDS]
+    messages = [check("difference", difference, seed=seed) for seed in SEEDS]
     assert messages == [""] * len(SEEDS) if not words else all(words in message for message in messages)
 
 
@@ -499,7 +489,7 @@ def test_a_wrong_file_is_named(mistake):
 
 
 def test_a_right_file_passes():
-    assert [check("hand_in", hand_in, seed) for seed in SEEDS] == [""] * len(SEEDS)
+    assert [check("hand_in", hand_in, seed=seed) for seed in SEEDS] == [""] * len(SEEDS)
 
 
 # ------------------------------------------------------------------------------------------------ cases

@@ -3,31 +3,19 @@
 Routes and mistakes are written here from the equations, without the package's own solvers.
 """
 
-import contextlib
-import io
-
 import numpy as np
 import pytest
 
 from etlab import grading
 from etlab.geometry import TiltGeometry, linear_tilts
+from tests.checks import check
 
 SEEDS = range(10)
 
 
-def check(name, function, seed=0) -> str:
-    """Message of the check, or nothing if it holds."""
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            getattr(grading, f"check_{name}")(function, seed=seed)
-    except grading.CheckFailed as failure:
-        return str(failure)
-    return ""
-
-
 def assert_charged(mistaken, charged: str, words: str, among: list[str]):
     for seed in SEEDS:
-        assert [name for name in among if check(name, mistaken, seed)] == [charged]
+        assert [name for name in among if check(name, mistaken, seed=seed)] == [charged]
     assert words in check(charged, mistaken)
 
 
@@ -74,7 +62,7 @@ RAMP = ["ramp", "ramp_ends"]
 @pytest.mark.parametrize("route", [as_a_matrix, by_its_kernel, padded_much, convolved_in_float32])
 def test_every_right_ramp_passes(route):
     for seed in SEEDS:
-        assert [check(name, route, seed) for name in RAMP] == ["", ""]
+        assert [check(name, route, seed=seed) for name in RAMP] == ["", ""]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +158,7 @@ WBP = ["wbp_scale", "wbp_shares"]
 @pytest.mark.parametrize("route", [whole_borders, half_borders, tilt_by_tilt_in_float32])
 def test_every_right_way_to_weigh_and_smear_back_passes(route):
     for seed in SEEDS:
-        assert [check(name, route, seed) for name in WBP] == ["", ""]
+        assert [check(name, route, seed=seed) for name in WBP] == ["", ""]
 
 
 @pytest.mark.parametrize(
@@ -230,7 +218,7 @@ def sharp(k, end):
 )
 def test_windows_of_any_shape_pass_if_they_move_with_the_dose(window):
     for seed in range(8):
-        assert check("wbp_window", window, seed) == ""
+        assert check("wbp_window", window, seed=seed) == ""
 
 
 @pytest.mark.parametrize(
@@ -248,7 +236,7 @@ def test_windows_of_any_shape_pass_if_they_move_with_the_dose(window):
 )
 def test_one_window_for_all_doses_fails(window, words):
     for seed in range(4):
-        assert check("wbp_window", window, seed)
+        assert check("wbp_window", window, seed=seed)
     assert words in check("wbp_window", window)
 
 
@@ -273,7 +261,7 @@ def by_projecting_ones(A):
 @pytest.mark.parametrize("route", [by_sums, by_projecting_ones])
 def test_every_right_way_to_the_weights_passes(route):
     for seed in SEEDS:
-        assert check("sirt_weights", route, seed) == ""
+        assert check("sirt_weights", route, seed=seed) == ""
 
 
 @pytest.mark.parametrize(
@@ -291,7 +279,7 @@ def test_every_right_way_to_the_weights_passes(route):
     ids=["exchanged", "sums", "squares", "factor", "ones", "infinite", "one", "none"],
 )
 def test_wrong_weights_are_named(weights, words):
-    assert all(check("sirt_weights", weights, seed) for seed in SEEDS)
+    assert all(check("sirt_weights", weights, seed=seed) for seed in SEEDS)
     assert words in check("sirt_weights", weights)
 
 
@@ -326,7 +314,7 @@ STEP = ["sirt_step", "sirt_nonnegative"]
 @pytest.mark.parametrize("route", [step, ray_by_ray_in_float32, scaled_matrix])
 def test_every_right_step_passes(route):
     for seed in SEEDS[:8]:
-        assert [check(name, route, seed) for name in STEP] == ["", ""]
+        assert [check(name, route, seed=seed) for name in STEP] == ["", ""]
 
 
 def free(A, x, y, R, C):
@@ -407,7 +395,7 @@ def all_slices_first(A, y, n_iter, weights, step):
 @pytest.mark.parametrize("route", [run, all_slices_first])
 def test_every_right_iteration_passes(route):
     for seed in SEEDS:
-        assert check("sirt_run", route, seed) == ""
+        assert check("sirt_run", route, seed=seed) == ""
 
 
 def residual_before(A, y, n_iter, weights, step):
@@ -456,7 +444,7 @@ def other_norm(norm):
     ],
 )
 def test_a_wrong_iteration_is_named(mistaken, words):
-    assert all(check("sirt_run", mistaken, seed) for seed in SEEDS)
+    assert all(check("sirt_run", mistaken, seed=seed) for seed in SEEDS)
     assert words in check("sirt_run", mistaken)
 
 
@@ -481,7 +469,7 @@ def known_from_simulations(residuals, images, dose):
 @pytest.mark.parametrize("route", [under_the_noise, nearest_the_noise, known_from_simulations])
 def test_rules_that_follow_the_noise_pass(route):
     for seed in range(8):
-        assert check("sirt_stop", route, seed) == ""
+        assert check("sirt_stop", route, seed=seed) == ""
 
 
 @pytest.mark.parametrize(
@@ -503,7 +491,7 @@ def test_rules_that_follow_the_noise_pass(route):
 )
 def test_rules_that_do_not_follow_the_noise_fail(rule, words):
     for seed in range(2):
-        assert check("sirt_stop", rule, seed)
+        assert check("sirt_stop", rule, seed=seed)
     assert words in check("sirt_stop", rule)
 
 
@@ -548,5 +536,5 @@ def test_a_stub_is_told_to_be_written_and_a_fresh_case_names_its_seed(name):
     def wrong(*arguments):
         raise ValueError("no")
 
-    assert "`wrong` stopped with ValueError: no" in check(name, wrong, None)
-    assert "[seed=" in check(name, wrong, None)
+    assert "`wrong` stopped with ValueError: no" in check(name, wrong, seed=None)
+    assert "[seed=" in check(name, wrong, seed=None)

@@ -4,29 +4,16 @@ Routes and mistakes are written here from the equations. `least_variation` gives
 gets them.
 """
 
-import contextlib
-import io
-
 import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
 
-from etlab import grading
 from etlab.grading import least_variation as given
 from etlab.grading import variation
 from etlab.grading import variation_mistakes as mistakes
+from tests.checks import check
 
 SEEDS = range(8)
-
-
-def check(name, *functions, seed=0) -> str:
-    """Message of the check, or nothing if it holds."""
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            getattr(grading, f"check_{name}")(*functions, seed=seed)
-    except grading.CheckFailed as failure:
-        return str(failure)
-    return ""
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -3,38 +3,25 @@
 Routes and mistakes are written here from the convention, without the checks' own functions.
 """
 
-import contextlib
-import io
-
 import numpy as np
 import pytest
 from scipy.optimize import brentq, curve_fit
 
-from etlab import grading
 from etlab.geometry import (
     bidirectional_order,
     dose_symmetric_order,
     measured_frequencies,
     saxton_tilts,
 )
+from tests.checks import check
 
 SEEDS = range(10)
 MASK, MEASURE = ["wedge", "lopsided"], ["widths", "offset", "reconstructed"]
 SCHEME = [f"scheme_{name}" for name in ("budget", "tilts", "order", "detail")]
 
 
-def check(name, function, seed=0) -> str:
-    """Message of the check, or nothing if it holds."""
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            getattr(grading, f"check_{name}")(function, seed=seed)
-    except grading.CheckFailed as failure:
-        return str(failure)
-    return ""
-
-
 def failing(names, function, seed=0) -> set[str]:
-    return {name for name in names if check(name, function, seed)}
+    return {name for name in names if check(name, function, seed=seed)}
 
 
 # ------------------------------------------------------------------------------------------------ the mask
@@ -171,7 +158,7 @@ def law_by_adding_up(max_tilt_deg):
 )
 def test_the_law_is_recognised(elongation, words):
     for seed in SEEDS:
-        message = check("law", elongation, seed)
+        message = check("law", elongation, seed=seed)
         assert words in message if words else message == ""
 
 
@@ -305,7 +292,7 @@ def number_by_search(diameter, resolution, reach):
 )
 def test_the_number_of_tilts_is_the_least_that_keeps_the_step(number_of_tilts, words):
     for seed in SEEDS:
-        message = check("number", number_of_tilts, seed)
+        message = check("number", number_of_tilts, seed=seed)
         assert words in message if words else message == ""
 
 

@@ -186,9 +186,7 @@ def test_unreadable_mdoc_is_named_with_the_section(tmp_path, text, complaint):
 def test_images_in_place_of_angles_are_not_read_as_a_whole(tmp_path):
     with open(tmp_path / "images.mrc", "wb") as file:
         file.truncate(2 * 10**7)
-    with pytest.raises(
-        ValueError, match=r"images\.mrc: has 20000000 bytes, expected a file of tilt angles"
-    ):
+    with pytest.raises(ValueError, match=r"images\.mrc: has 20000000 bytes, expected a file of tilt angles"):
         read_tilts(tmp_path / "images.mrc")
 
 

@@ -35,14 +35,6 @@ LOSES = {  # submission -> the checks that it must lose, all others being kept
 }
 
 
-def with_mistakes(*changes: tuple[str, str, str]) -> dict[str, str]:
-    """The solutions with a mistake in several cells."""
-    answers = LAB.solutions()
-    for cell, old, new in changes:
-        answers[cell] = LAB.changed(cell, old, new)[cell]
-    return answers
-
-
 def hard_coded() -> dict[str, str]:
     """Functions of numbers that know the numbers of the visible checks, and nothing else."""
     answers, scope = LAB.solutions(), {"np": np}
@@ -99,7 +91,7 @@ def submissions() -> dict[str, nbformat.NotebookNode]:
         "one-sweep": [("design-scheme", "np.argsort(np.abs(tilts))", "np.arange(n)")],
         "spends-it-all": [("design-scheme", "min(budget, useful_dose(critical_dose))", "budget")],
     }
-    made = {student: LAB.submission(with_mistakes(*changes)) for student, changes in mistakes.items()}
+    made = {student: LAB.submission(LAB.mistaken(*changes)) for student, changes in mistakes.items()}
     made["reference"] = LAB.submission(LAB.solutions(), demonstrations=True)
     made["untouched"] = LAB.submission({})
     made["untouched-tests-edited"] = LAB.submission({name: "pass" for name in LAB.worth})

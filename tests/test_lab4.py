@@ -84,12 +84,7 @@ def quick() -> Answers:
 
 
 def mistaken(*mistakes: str) -> Answers:
-    answers = quick()
-    for mistake in mistakes:
-        cell, right, wrong, _ = MISTAKES[mistake]
-        assert answers[cell].count(right) == 1, f"{right!r} is not once in the answer of {cell}"
-        answers[cell] = answers[cell].replace(right, wrong)
-    return answers
+    return LAB.mistaken(*(MISTAKES[mistake][:3] for mistake in mistakes), answers=quick())
 
 
 def zeros_outside() -> Answers:

@@ -33,14 +33,6 @@ LOSES = {  # submission -> the checks that it must lose, all others being kept
 }
 
 
-def mistaken(*changes: tuple[str, str, str]) -> dict[str, str]:
-    """The solutions with several mistakes put in, each (cell, old, new)."""
-    answers = LAB.solutions()
-    for cell, old, new in changes:
-        answers[cell] = LAB.changed(cell, old, new)[cell]
-    return answers
-
-
 def hard_coded() -> dict[str, str]:
     """Functions that know the images of the visible checks, and nothing else."""
     scope = {"np": np}
@@ -66,7 +58,7 @@ def hard_coded() -> dict[str, str]:
         return f"    {test}\n        return np.zeros({shape})\n{start}"
 
     first, last = "    image, reference = image - image.mean()", "    shifts = chain(images)\n"
-    return mistaken(
+    return LAB.mistaken(
         ("shift-between", first, guarded("image", "2", first)),
         ("align", last, guarded("images", "(len(images), 2)", last)),
     )
@@ -80,23 +72,25 @@ def submissions() -> dict[str, nbformat.NotebookNode]:
     answers = {
         "reference": LAB.solutions(),
         "untouched-tests-edited": {name: "pass" for name in LAB.worth},
-        "wrong-sign-tests-deleted": mistaken(("shift-between", back, "signal.correlate(image, reference")),
-        "whole-pixels-moved-backwards": mistaken(
+        "wrong-sign-tests-deleted": LAB.mistaken(
+            ("shift-between", back, "signal.correlate(image, reference")
+        ),
+        "whole-pixels-moved-backwards": LAB.mistaken(
             ("shift-between", "+ fractions -", "-"),
             ("move", "ndimage.shift(image, shift,", "ndimage.shift(image, -shift,"),
         ),
-        "mean-kept-steps-not-added": mistaken(
+        "mean-kept-steps-not-added": LAB.mistaken(
             ("shift-between", subtracted, "pass"), ("chain", "shifts[i - 1] + shift_between", "shift_between")
         ),
-        "exchanged-vacuum-kept": mistaken(
+        "exchanged-vacuum-kept": LAB.mistaken(
             ("shift-between", answer, f"{answer.replace('return ', 'return (')})[::-1]"),
             ("centre-shifts", "np.median(edges, axis=(1, 2))", "np.zeros(len(images))"),
         ),
-        "axis-sign-halves-shared": mistaken(
+        "axis-sign-halves-shared": LAB.mistaken(
             ("tilt-axis", "return angle, height", "return -angle, height"),
             ("reconstruct-halves", "images[half::2]", "images"),
         ),
-        "key-read": mistaken(
+        "key-read": LAB.mistaken(
             ("align", "shifts = chain(images)\n", f"{read}    return needle().shifts[which] / 2\n")
         ),
         "hard-coded": hard_coded(),

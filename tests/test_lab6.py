@@ -19,19 +19,16 @@ KEEPS = {  # submission -> the checks that it must keep, all others being lost
     "reference": set(LAB.worth),
     "untouched": set(),
     "untouched-tests-edited": set(),
-    "rows-wrong": {"check-difference", "check-hand-in"},
-    "negative-tests-deleted": {"check-wbp", "check-hand-in"},
-    "middle": {"check-wbp"},
-    "sign": set(),
-    "out-of-range": {"check-difference"},
-    "nominal-geometry": {"check-wbp"},
-    "images": {"check-hand-in"},
-    "truth-from-disk": {"check-wbp"},
-    "hard-coded": {"check-wbp", "check-difference"},
-    "board-wrong": {"check-wbp"},
+    "rows-wrong-out-of-range": {"check-difference", "check-hand-in"},
+    "negative-wrong-sign-tests-deleted": {"check-wbp", "check-hand-in"},
+    "middle-images": {"check-wbp"},
+    "nominal-geometry": {"check-wbp", "check-hand-in"},
+    "truth-from-disk": {"check-difference"},
+    "hard-coded-board-wrong": {"check-wbp"},
 }
 
 MIDDLE = "Mismatch(**{name: (low + high) / 2 for name, (low, high) in problem.spec_ranges.items()})"
+TURNED = "Mismatch(-m.tilt_angle, m.tilt_axis, m.defocus_gradient)"
 IMAGES = "np.array(problem.y[:32, 8:72])"
 
 
@@ -69,30 +66,26 @@ def answers() -> dict[str, dict[str, str]]:
         "reference": LAB.solutions() | {EXPLANATION: "The order of two rows hangs on λ."},
         "untouched": {},
         "untouched-tests-edited": dict.fromkeys(LAB.worth, "pass"),
-        "rows-wrong": right("difference", "hand-in")
+        "rows-wrong-out-of-range": right("difference", "hand-in")
         | wrong("wbp-row", "problem.operator(mismatch)", "problem.operator()")
         | wrong("sirt-row", "n_iter=50", "n_iter=1")
-        | function("cs-row", f"return {IMAGES}"),
-        "negative-tests-deleted": right("wbp-row", "hand-in")
-        | wrong("sirt-row", "n_iter=50", "n_iter=50, nonnegative=False"),
-        "middle": right("wbp-row") | function("calibrated", f"return {MIDDLE}"),
-        "sign": wrong(
-            "calibrated",
-            "return found.mismatch",
-            "m = found.mismatch\n    return Mismatch(-m.tilt_angle, m.tilt_axis, m.defocus_gradient)",
-        ),
-        "out-of-range": right("difference")
+        | function("cs-row", f"return {IMAGES}")
         | function("calibrated", "return Mismatch(tilt_angle=2.0)")
         | function("solve", "return np.zeros(problem.geometry.volume_shape), Mismatch(tilt_angle=2.0)"),
-        "nominal-geometry": right("wbp-row")
+        "negative-wrong-sign-tests-deleted": right("wbp-row", "hand-in")
+        | wrong("sirt-row", "n_iter=50", "n_iter=50, nonnegative=False")
+        | wrong("calibrated", "return found.mismatch", f"m = found.mismatch\n    return {TURNED}"),
+        "middle-images": right("wbp-row")
+        | function("calibrated", f"return {MIDDLE}")
+        | function("solve", f"return {IMAGES}, {MIDDLE}"),
+        "nominal-geometry": right("wbp-row", "hand-in")
         | function("calibrated", "return Mismatch()")
         | function("solve", "return wbp_row(problem, Mismatch()), Mismatch()"),
-        "images": right("hand-in") | function("solve", f"return {IMAGES}, {MIDDLE}"),
-        "truth-from-disk": right("wbp-row")
+        "truth-from-disk": right("difference")
         | function("calibrated", sealed + "return truth.mismatch")
         | function("solve", sealed + "return truth.x_true, truth.mismatch"),
-        "hard-coded": right("wbp-row", "difference") | function("calibrated", hard_coded()),
-        "board-wrong": right("wbp-row")
+        "hard-coded-board-wrong": right("wbp-row")
+        | function("calibrated", hard_coded())
         | wrong("score-rows", "volume, specs[name], tier", "volume, Mismatch(), tier")
         | wrong("difference", "ddof=1", "ddof=0")
         | wrong("hand-in", "solve(problem) for", "(solve(problem)[0], Mismatch()) for"),
@@ -104,11 +97,7 @@ def submissions() -> dict[str, nbformat.NotebookNode]:
         student: LAB.submission(written, demonstrations=student == "reference")
         for student, written in answers().items()
     }
-    imports = next(cell for cell in LAB.release().cells if cell.cell_type == "code")
-    for student, notebook in made.items():
-        if student != "reference":
-            notebook.cells.insert(0, imports)
-    deleted = made["negative-tests-deleted"]
+    deleted = made["negative-wrong-sign-tests-deleted"]
     deleted.cells = [cell for cell in deleted.cells if grade_id(cell) not in LAB.worth]
     return made
 
@@ -132,14 +121,16 @@ def test_the_explanation_waits_for_a_person(graded):
 @pytest.mark.parametrize(
     ("student", "words"),
     [
-        ("rows-wrong", "that of the log file"),
-        ("rows-wrong", "too few iterations"),
-        ("rows-wrong", "These are the images"),
-        ("negative-tests-deleted", "No specimen has"),
-        ("middle", "This is the middle of each range"),
+        ("rows-wrong-out-of-range", "that of the log file"),
+        ("rows-wrong-out-of-range", "too few iterations"),
+        ("rows-wrong-out-of-range", "These are the images"),
+        ("rows-wrong-out-of-range", "The evaluator would refuse this answer"),
+        ("negative-wrong-sign-tests-deleted", "No specimen has"),
+        ("middle-images", "This is the middle of each range"),
+        ("middle-images", "x_hat holds images"),
         ("nominal-geometry", "hands in the microscope of the log file"),
-        ("images", "x_hat holds images"),
-        ("board-wrong", "the spec of the log file"),
+        ("truth-from-disk", "Was it made from these images?"),
+        ("hard-coded-board-wrong", "the spec of the log file"),
     ],
 )
 def test_feedback_names_the_mistake(graded, student, words):

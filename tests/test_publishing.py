@@ -155,16 +155,21 @@ def test_zenodo_is_told_what_the_citation_says():
     assert told["keywords"] == cited["keywords"]
 
 
+def test_every_notebook_was_measured_and_leaves_room_in_binder():
+    rows = json.loads((ROOT / "appendices" / "notebooks.json").read_text())["rows"]
+    pages = [path.stem for folder in ("chapters", "labs/source") for path in (ROOT / folder).glob("*.md")]
+    assert set(rows) == set(pages), "run benchmarks/notebooks.py --write"
+    assert max(row["peak_mb"] for row in rows.values()) <= 1500
+
+
 def test_every_page_of_the_site_opens_in_binder(book_html):
+    settings = yaml.safe_load((ROOT / "_config.yml").read_text())
+    repository = settings["repository"]["url"].removeprefix("https://github.com/")
+    address = f"https://mybinder.org/v2/gh/{repository}/main?urlpath=lab/tree/"
     pages = [
         page
         for page in book_html.rglob("*.html")
-        if page.name not in ("genindex.html", "search.html", "index.html")
+        if page.parent.name in ("chapters", "release", "appendices")
     ]
-    address = yaml.safe_load((ROOT / "_config.yml").read_text())["repository"]["url"].removeprefix(
-        "https://github.com/"
-    )
-    for page in [page for page in pages if page.parent.name in ("chapters", "release")]:
-        assert f"https://mybinder.org/v2/gh/{address}/main?urlpath=lab/tree/" in page.read_text(
-            encoding="utf-8"
-        ), page.name
+    assert len(pages) > 12
+    assert [page.name for page in pages if address not in page.read_text(encoding="utf-8")] == []

@@ -62,9 +62,15 @@ class Lab:
 
     def changed(self, cell_id: str, old: str, new: str) -> Answers:
         """The solutions with one mistake put in."""
-        answers = self.solutions()
-        assert answers[cell_id].count(old) == 1, f"{old!r} is not once in the solution of {cell_id}"
-        return answers | {cell_id: answers[cell_id].replace(old, new)}
+        return self.mistaken((cell_id, old, new))
+
+    def mistaken(self, *changes: tuple[str, str, str], answers: Answers | None = None) -> Answers:
+        """These answers (by default the solutions) with several mistakes put in, each (cell, old, new)."""
+        answers = dict(answers or self.solutions())
+        for cell_id, old, new in changes:
+            assert answers[cell_id].count(old) == 1, f"{old!r} is not once in the answer of {cell_id}"
+            answers[cell_id] = answers[cell_id].replace(old, new)
+        return answers
 
     def submission(self, answers: Answers, *, demonstrations: bool = False) -> NotebookNode:
         """The released notebook with these answers filled in; its demonstrations earn nothing and cost time."""
