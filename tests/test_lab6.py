@@ -34,7 +34,7 @@ IMAGES = "np.array(problem.y[:32, 8:72])"
 
 def function(cell: str, body: str) -> dict[str, str]:
     """The answer to a task whose whole body is this."""
-    head = LAB.solutions()[cell].split('"""')[0]
+    head = LAB.solutions()[cell].splitlines()[0] + "\n"
     return {cell: head + "\n".join(f"    {line}" for line in body.splitlines())}
 
 
@@ -126,12 +126,18 @@ def test_the_explanation_waits_for_a_person(graded):
         ("rows-wrong-out-of-range", "These are the images"),
         ("rows-wrong-out-of-range", "The evaluator would refuse this answer"),
         ("negative-wrong-sign-tests-deleted", "No specimen has"),
+        ("negative-wrong-sign-tests-deleted", "got tilt_angle = "),
         ("middle-images", "This is the middle of each range"),
         ("middle-images", "x_hat holds images"),
         ("nominal-geometry", "hands in the microscope of the log file"),
         ("truth-from-disk", "Was it made from these images?"),
+        ("hard-coded-board-wrong", "This is the middle of each range"),
         ("hard-coded-board-wrong", "the spec of the log file"),
     ],
 )
 def test_feedback_names_the_mistake(graded, student, words):
     assert words in graded.feedback(student)
+
+
+def test_no_submission_fails_for_another_reason_than_its_mistakes(graded):
+    assert [student for student in KEEPS if "NameError" in graded.feedback(student)] == []

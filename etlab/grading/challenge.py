@@ -39,6 +39,7 @@ from etlab.grading.challenge_cases import (
 )
 from etlab.grading.challenge_mistakes import (
     explained,
+    in_words,
     is_images,
     name_row_mistake,
     name_score_mistake,
@@ -332,7 +333,7 @@ def _check_written(path, name, problem, x_hat, spec) -> None:
         raise CheckFailed(f"The volume of {name} in the file is not what `solve` gave for this scene.")
     if not np.allclose(list(asdict(stated).values()), list(asdict(spec).values())):
         raise CheckFailed(
-            f"The spec of {name} in the file is {stated}; with this volume `solve` gave {spec}."
+            f"The spec of {name} in the file is {in_words(stated)}; with this volume `solve` gave {in_words(spec)}."
         )
 
 

@@ -55,6 +55,13 @@ def is_images(x_hat: np.ndarray, problem: Problem) -> bool:
     return len(largest) == 20 and bool(np.isin(largest, problem.y).all())
 
 
+def in_words(spec: Mismatch) -> str:
+    """A spec with its symbols and units."""
+    return ", ".join(
+        f"{symbol} = {getattr(spec, name):+.2f}{unit}" for name, (symbol, unit) in SYMBOLS.items()
+    )
+
+
 def name_spec_mistake(found: Mismatch, true: Mismatch, off: list[str], tolerance: Mapping[str, float]) -> str:
     """What is wrong with a spec whose numbers ``off`` are farther from the truth than their ``tolerance``."""
     lines = []
