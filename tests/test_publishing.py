@@ -162,7 +162,7 @@ def test_every_notebook_was_measured_and_leaves_room_in_binder():
     assert max(row["peak_mb"] for row in rows.values()) <= 1500
 
 
-def test_every_page_of_the_site_opens_in_binder(book_html):
+def test_every_chapter_and_lab_opens_in_binder(book_html):
     settings = yaml.safe_load((ROOT / "_config.yml").read_text())
     repository = settings["repository"]["url"].removeprefix("https://github.com/")
     address = f"https://mybinder.org/v2/gh/{repository}/main?urlpath=lab/tree/"

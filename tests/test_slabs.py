@@ -509,7 +509,7 @@ def test_an_interrupt_ends_the_run_within_an_iteration(series, tmp_path):
         time.sleep(0.01)
     time.sleep(0.3)
     os.kill(child.pid, signal.SIGINT)
-    child.join(30)
+    child.join(120)
     assert child.exitcode == 42
     assert not list(tmp_path.glob("volume*"))
 
