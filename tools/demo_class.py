@@ -63,15 +63,11 @@ def main(folder: Path, labs: Annotated[list[str] | None, typer.Argument()] = Non
     labs = labs or names()
     for name in labs:
         hand_in(Lab(name), folder)
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        list(
-            tqdm(
-                pool.map(lambda name: grade(name, folder), labs), total=len(labs), desc="grading", unit="lab"
-            )
-        )
+    tasks = [lambda: board(folder), *(lambda name=name: grade(name, folder) for name in reversed(labs))]
+    with ThreadPoolExecutor(AT_A_TIME) as pool:  # what takes longest begins
+        list(tqdm(pool.map(lambda task: task(), tasks), total=len(tasks), desc="class", unit="task"))
     totals, results = folder / "totals.csv", [folder / "results" / name for name in labs]
     run("adding up", [sys.executable, TOOLS / "totals.py", *results, "--to", totals])
-    board(folder)
     compare(totals, labs)
     print(totals.read_text(encoding="utf-8"), end="")
     print(

@@ -25,7 +25,7 @@ import etlab
 from etlab.challenge import sandbox
 from etlab.challenge.records import held
 from etlab.challenge.results import digest
-from etlab.challenge.warm import compile_kernels
+from etlab.challenge.warm import ONE_THREAD, compile_kernels
 from etlab.data import fetch_needle
 
 RUNNER = Path(__file__).resolve().with_name("run_notebook.py")
@@ -95,7 +95,8 @@ class Apart:
                 },
                 limits=sandbox.Limits(wall_s=seconds, cpu_s=4 * seconds, **LIMITS),
                 backend=self.backend,
-                environment={
+                environment=ONE_THREAD  # a second one gains little in such small volumes
+                | {
                     "ETLAB_CACHE": "/data",
                     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
                 },
