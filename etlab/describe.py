@@ -130,12 +130,19 @@ def _read_once(stack: Stack, notes: list[str]) -> tuple[Statistics, np.ndarray, 
     return statistics, np.concatenate(sample).astype(np.float64), np.array(means)
 
 
+def note_on_pixel(pixel_nm: float | None) -> str | None:
+    """What is suspicious about the size of a pixel that a file records; None if nothing is."""
+    if pixel_nm is None:
+        return "no size of a pixel is recorded; say it with --pixel-nm"
+    if np.isclose(pixel_nm, UNKNOWN_PIXEL_NM, rtol=1e-6):
+        return "a pixel of exactly 1 Å is what much software writes when it does not know; see --pixel-nm"
+    return None
+
+
 def _notes_on_header(stack: Stack) -> list[str]:
     notes = []
-    if stack.pixel_nm is None:
-        notes.append("no size of a pixel is recorded; say it with --pixel-nm")
-    elif np.isclose(stack.pixel_nm, UNKNOWN_PIXEL_NM, rtol=1e-6):
-        notes.append("a pixel of exactly 1 Å is what much software writes when it does not know")
+    if note := note_on_pixel(stack.pixel_nm):
+        notes.append(note)
     if stack.dtype.itemsize == 1:
         notes.append(f"{stack.dtype.name}: 256 grey values; if this was converted, use what it was made from")
     if stack.dtype == np.int8:
@@ -165,9 +172,13 @@ def _notes_on_values(
 ) -> list[str]:
     notes = []
     if abs(usual) > LARGE * statistics.std:
-        notes.append(
-            f"the most frequent value is {usual:.6g}, not 0; if that is vacuum, subtract it (--background mode)"
+        darker = usual > 0 and statistics.mean < usual
+        remedy = (
+            "take the logarithm of what is lost (--bright-field)"
+            if darker
+            else "subtract it (--background mode)"
         )
+        notes.append(f"the most frequent value is {usual:.6g}, not 0; if that is vacuum, {remedy}")
     share = np.mean(sample == statistics.max)
     if share > SATURATED and statistics.std > 0:
         notes.append(f"{100 * share:.2g} % of the values are the largest, {statistics.max:g}: saturated")

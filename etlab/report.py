@@ -75,19 +75,26 @@ def in_words(result: Reconstruction) -> list[str]:
     if len(result.residuals):
         lines.append(f"residual before the last iteration: {result.residuals[-1]:.3f}")
     if result.fsc is not None:
-        found = {one: resolution_nm(result, one) for one in THRESHOLDS}
-        ends = ", ".join(
-            f"below {one} at {nm:.3g} nm" if nm else f"never crosses {one}" for one, nm in found.items()
-        )
+        ends = ", ".join(_end(result, threshold) for threshold in THRESHOLDS)
         lines.append(f"Fourier shell correlation of even and odd tilts: {ends}")
     return lines
+
+
+def _end(result, threshold):
+    """Where the half-set correlation ends, in words."""
+    nm = resolution_nm(result, threshold)
+    if nm:
+        return f"below {threshold} at {nm:.3g} nm"
+    if result.fsc[1][0] < threshold:
+        return f"below {threshold} from the start"
+    return f"above {threshold} down to two voxels, {2 * result.voxel_nm:.3g} nm"
 
 
 def check(out: Path, *, overwrite: bool) -> None:
     """Raise FileExistsError if there is a report of ``out`` already, unless slabs show that a run was not finished."""
     for path in (out.with_suffix(".png"), out.with_suffix(".json")):
         if path.exists() and not overwrite and not Path(f"{out}.slabs").is_dir():
-            raise FileExistsError(f"{path} exists; pass overwrite to replace it")
+            raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
 
 
 def write(result: Reconstruction, out: Path, title: str) -> None:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from etlab import archives, data
 from etlab.archives import Remote, chosen, download
 from etlab.cli import app
+from etlab.io import open_series
 
 CONTENT = bytes(range(256)) * 5000
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
@@ -223,3 +224,16 @@ def test_errors_are_one_line(tmp_path, monkeypatch):
     )
     assert done.stderr.count("\n") == 1
     assert "expected needle or one of empiar-10045" in run("nothing").stderr
+
+
+def test_the_needle_comes_as_a_whole():
+    assert (
+        run("needle", "--only", "*.mrc").stderr
+        == "error: --only: got '*.mrc', but the needle comes as a whole\n"
+    )
+
+
+@pytest.mark.data
+def test_the_file_to_go_on_with_is_named():
+    (first, *_) = run("needle").stdout.split(":")
+    assert open_series(first).shape == (77, 256, 256)

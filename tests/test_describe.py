@@ -104,6 +104,15 @@ def test_vacuum_far_from_zero_is_noted(tmp_path, series):
     write_mrc(series, specimen(vacuum=-32000), voxel_nm=0.5, overwrite=True)
     assert "the most frequent value is -320" in notes(series)
     assert "not 0; if that is vacuum, subtract it" in notes(series)
+    write_mrc(series, 2000 - specimen(), voxel_nm=0.5, overwrite=True)
+    assert "if that is vacuum, take the logarithm of what is lost (--bright-field)" in notes(series)
+
+
+def test_the_command_names_files_as_one_would_type_them(series, monkeypatch):
+    monkeypatch.chdir(series.parent.parent)
+    said = CliRunner().invoke(app, ["info", str(series)]).stdout
+    here = f"{series.parent.name}/a"
+    assert said.startswith(f"{here}.mrc\n") and f"; from {here}.tlt\n" in said
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ from typer.testing import CliRunner
 
 from etlab.align import align as align_images
 from etlab.cli import app
+from etlab.cli.reconstruct import say_plan
 from etlab.data import BACKGROUND, fetch_needle
 from etlab.geometry import TiltGeometry
 from etlab.io import open_series, read_series, read_volume, write_mrc
 from etlab.projector import Projector
-from etlab.slabs import Prepared
+from etlab.slabs import Plan, Prepared
 from etlab.solvers import sirt, tv, wbp
 from tests.test_align import TILTS, particle
 
@@ -201,13 +202,54 @@ def test_a_background_is_asked_for_and_subtracted(raw, tmp_path):
         raw,
         "-o",
         out,
-        says=r"mean is -2\d{3}\.?\d*, expected a bright specimen on vacuum near 0",
+        says=r"mean line integral is -2\d{3}\.?\d*, expected a bright specimen on vacuum near 0",
     )
     done = etlab("reconstruct", raw, "-o", out, "-m", "wbp", "--no-fsc")
     assert done.exit_code == 0 and "the most frequent intensity is -3000" in done.stderr
     succeeds(
         "reconstruct", raw, "-o", out, "--background", -3000, "--iterations", 2, "--no-fsc", "--overwrite"
     )
+
+
+def test_a_dark_specimen_is_taken_the_logarithm_of(tmp_path):
+    """From counts in bright field, the volume is that of the line integrals but for the noise of counting."""
+    integrals = 2 * particle(0) / particle(0).max()
+    counts = np.random.default_rng(2).poisson(20000 * np.exp(-integrals))
+    dark, out = tmp_path / "dark.mrc", tmp_path / "volume.mrc"
+    write_mrc(dark, counts.astype(np.int16), voxel_nm=2.0)
+    np.savetxt(tmp_path / "dark.tlt", TILTS)
+    common = ("reconstruct", dark, "-o", out, "--iterations", 10, "--no-fsc")
+    fails(
+        *common, "--background", "mode", says="mean line integral is -.*see --background and --bright-field"
+    )
+    said = succeeds(*common, "--bright-field")
+    vacuum = float(re.search(r"background (\S+), the most frequent intensity, is that of vacuum", said)[1])
+    assert vacuum == pytest.approx(20000, rel=0.01)
+    expected = sirt(projector(integrals), integrals, n_iter=10)
+    assert np.corrcoef(read_volume(out)[0].ravel(), expected.ravel())[0, 1] > 0.99
+    assert json.loads(out.with_suffix(".json").read_text())["settings"]["bright field"] is True
+    fails(
+        *common,
+        "--bright-field",
+        "--background",
+        10,
+        "--overwrite",
+        says="expected a dark specimen on bright vacuum",
+    )
+
+
+def test_what_is_suspicious_is_said_before_hours_are_spent(aligned, tmp_path, capsys):
+    """A pixel of 1 Å, unless the user says the size; slabs so narrow that they are slow."""
+    series, *tilts = aligned
+    write_mrc(series, particle(0), voxel_nm=0.1, overwrite=True)
+    common = ("reconstruct", series, *tilts, "-m", "wbp", "--no-fsc", "-o")
+    assert "note: a pixel of exactly 1 Å" in etlab(*common, tmp_path / "a.mrc").stderr
+    assert "1 Å" not in etlab(*common, tmp_path / "b.mrc", "--pixel-nm", 2).stderr
+    for width, columns, narrow in ((4, (0, 96), True), (4, (8, 12), False), (16, (0, 96), False)):
+        say_plan(Plan(columns, width, 0, 1, 1e9), 3)
+        said = capsys.readouterr()
+        assert "slabs kept from an earlier run: 3" in said.out
+        assert ("note: slabs this narrow are slow" in said.err) == narrow
 
 
 def test_a_network_takes_its_scale_from_the_series(aligned, tmp_path):
@@ -227,10 +269,11 @@ def test_a_network_takes_its_scale_from_the_series(aligned, tmp_path):
         (("--option", "lam=1"), "sirt: no option 'lam'"),
         (("--option", "lam"), "expected NAME=VALUE"),
         (("--rows", "10-20"), "--rows: got '10-20', expected FIRST:STOP"),
-        (("--rows", "10:200"), "rows: got 10:200"),
-        (("--columns", "90:100"), "columns: got 90:100"),
+        (("--rows", "10:200"), "error: --rows: got 10:200"),
+        (("--columns", "90:100"), "error: --columns: got 90:100"),
+        (("--bin", 81), "error: --bin: got 81"),
         (("--background", "much"), "--background: got 'much', expected a number"),
-        (("--memory", "lots"), "memory: got 'lots'"),
+        (("--memory", "lots"), "error: --memory: got 'lots'"),
         (("--memory", "10MB"), "memory: got 0.01 GB.*need"),
         (("--align", "--tilt-axis", 2), "not both"),
         (("--tilts", "none.tlt"), "none.tlt"),
@@ -245,7 +288,9 @@ def test_what_makes_no_sense_is_said_in_a_line(aligned, tmp_path, options, says)
 def test_nothing_is_overwritten_without_being_asked(aligned, raw, tmp_path):
     for name in ("volume.mrc", "volume.png", "volume.json"):
         (tmp_path / name).write_text("mine")
-        fails("reconstruct", *aligned, "-o", tmp_path / "volume.mrc", says=f"{name} exists")
+        fails(
+            "reconstruct", *aligned, "-o", tmp_path / "volume.mrc", says=f"{name} exists; use --overwrite to"
+        )
         assert (tmp_path / name).read_text() == "mine"
         (tmp_path / name).unlink()
     for name in ("out.mrc", "out.tlt", "out.json"):

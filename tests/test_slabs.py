@@ -148,6 +148,19 @@ def test_aligned_columns_are_those_of_the_whole_aligned(series, specimen, turn, 
     np.testing.assert_array_equal(aligned.whole(), expected)
 
 
+def test_in_bright_field_line_integrals_are_logarithms(tmp_path, specimen):
+    """Beer's law undone: what is darker than a thousandth of vacuum, or negative by noise, stays finite."""
+    integrals = 3 * specimen[1] / specimen[1].max()
+    intensities = 500 * np.exp(-integrals)
+    intensities[0, 0, :2] = 0, -4
+    dark = replace(saved(tmp_path / "dark.mrc", intensities), background=500.0, bright_field=True)
+    integrals[0, 0, :2] = np.log(1000)
+    np.testing.assert_allclose(dark.read(0, NX), integrals, atol=1e-5)
+    binned = intensities.reshape(len(TILTS), N_ROWS // 2, 2, NX // 2, 2).mean(axis=(2, 4))
+    seen = replace(dark, binning=2).read(0, NX // 2)
+    np.testing.assert_allclose(seen[1:], -np.log(binned[1:] / 500), atol=1e-5)
+
+
 def test_few_columns_are_read_for_a_small_turn(series):
     alignment = Alignment(TILTS, np.zeros((len(TILTS), 2)), 3.0, 0.0, np.zeros(len(TILTS)))
     first, stop = replace(series, alignment=alignment).reach(30, 40)
@@ -172,6 +185,7 @@ def test_binning_averages_about_the_axis(tmp_path, specimen):
         ({"rows": (10, 90)}, "rows: got 10:90"),
         ({"binning": 41}, "binning: got 41"),
         ({"binning": 0}, "binning: got 0"),
+        ({"bright_field": True}, "background: got 0, expected vacuum's intensity"),
     ],
 )
 def test_what_cannot_be_prepared_is_said(series, change, says):
@@ -267,7 +281,9 @@ def test_every_slice_is_in_one_slab():
 
 
 def test_too_little_memory_is_said_with_what_is_needed():
-    with pytest.raises(MemoryError, match=r"1 slices of 512 × 1024 voxels by sirt need 0\.55 GB"):
+    with pytest.raises(
+        MemoryError, match=r"sirt in slabs of width 1, 512 × 1024 voxels a slice, needs 0\.55 GB"
+    ):
         planned(LARGE, (512, 1024), Method("sirt", {}), memory=0.5e9, workers=2)
     tv = Method("tv", {})
     with pytest.raises(MemoryError, match=r"tv couples all slices.*overlap"):

@@ -15,6 +15,7 @@ from etlab.cli.series import (
     Axis,
     Background,
     Bin,
+    BrightField,
     Dataset,
     PixelNm,
     Rows,
@@ -47,6 +48,7 @@ def align(
     rows: Rows = None,
     bin_: Bin = 1,
     background: Background = None,
+    bright_field: BrightField = False,
     pixel_nm: PixelNm = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="replace files that are already there")
@@ -64,7 +66,7 @@ def align(
         angles, found_file = out.with_suffix(".tlt"), out.with_suffix(".json")
         for path in (angles, found_file):
             if path.exists() and not overwrite:
-                raise FileExistsError(f"{path} exists; use --overwrite to replace it, or another name")
+                raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
         images = prepared(
             series,
             tilts=tilts,
@@ -73,6 +75,8 @@ def align(
             rows=rows,
             binning=bin_,
             background=background,
+            bright_field=bright_field,
+            pixel_nm=pixel_nm,
             bright=True,
         )
         edge = pixel_nm * bin_ if pixel_nm else images.pixel_nm
@@ -86,6 +90,7 @@ def align(
             "rows": images.rows,
             "binning": bin_,
             "background": images.background,
+            "bright field": bright_field,
             "method": method,
             "pixel_nm": edge,
             "tilts_deg": found.tilts_deg.tolist(),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from etlab.cli.common import errors_in_one_line
+from etlab.cli.common import errors_in_one_line, from_here
 
 
 def fetch(
@@ -31,6 +31,8 @@ def fetch(
                 "elsewhere\n  https://etdb.caltech.edu/: series of cells, each with a licence of its own."
             )
         elif name == "needle":
+            if only is not None:
+                raise ValueError(f"only: got {only!r}, but the needle comes as a whole")
             _needle(out)
         elif name not in ARCHIVES:
             raise ValueError(f"name: got {name!r}, expected needle or one of {', '.join(ARCHIVES)}")
@@ -55,4 +57,6 @@ def _say(name, archive):
 def _needle(folder):
     from etlab.data import CITATION, fetch_needle
 
-    typer.echo(f"{fetch_needle(folder)}\ncite: {CITATION}")
+    there = fetch_needle(folder)
+    typer.echo(from_here(f"{there / 'HAADF.mrc'}: the raw series, with its angles in HAADF.rawtlt beside it"))
+    typer.echo(f"cite: {CITATION}")

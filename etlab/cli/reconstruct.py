@@ -16,6 +16,7 @@ from etlab.cli.series import (
     Axis,
     Background,
     Bin,
+    BrightField,
     Dataset,
     PixelNm,
     Rows,
@@ -54,11 +55,12 @@ def reconstruct(
     rows: Rows = None,
     bin_: Bin = 1,
     background: Background = None,
+    bright_field: BrightField = False,
     align: Annotated[
         bool, typer.Option("--align", help="find shifts and tilt axis first; `etlab align` has more options")
     ] = False,
     tilt_axis: Annotated[
-        float, typer.Option(help="direction of the tilt axis, degrees from +x (right) towards +row (up)")
+        float, typer.Option(help="degrees the tilt axis leans from +x (right) to +row (up), after --axis")
     ] = 0.0,
     axis_offset: Annotated[
         float,
@@ -104,6 +106,8 @@ def reconstruct(
             rows=rows,
             binning=bin_,
             background=background,
+            bright_field=bright_field,
+            pixel_nm=pixel_nm,
             bright=method != "wbp",
         )
         images = replace(images, alignment=alignment_of(images, align, tilt_axis, axis_offset))
@@ -191,10 +195,12 @@ def alignment_of(images, align: bool, tilt_axis: float, axis_offset: float):
 
 def say_plan(plan, n_there: int) -> None:
     """How the work is divided, and what is there of an earlier run."""
-    n_slabs = len(plan.slabs)
-    typer.echo(
-        f"{n_slabs} {'slab' if n_slabs == 1 else 'slabs'} of {plan.width} slices, {plan.at_once} at a time, "
-        f"{plan.n_bytes / 1e9:.2f} GB of memory"
-    )
+    from etlab.slabs.plan import NARROWEST
+
+    first, stop = plan.columns
+    held = f"{plan.n_bytes / 1e9:.2f} GB of memory"
+    typer.echo(f"slabs: {len(plan.slabs)} of width {plan.width}, {plan.at_once} at a time, {held}")
     if n_there:
-        typer.echo(f"{n_there} are there from an earlier run and are kept")
+        typer.echo(f"slabs kept from an earlier run: {n_there}")
+    if plan.width < min(NARROWEST, stop - first):
+        typer.echo("note: slabs this narrow are slow; more --memory makes them wider", err=True)

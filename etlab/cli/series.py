@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from etlab.cli.common import from_here
+
 SeriesArgument = Annotated[
     Path, typer.Argument(help="tilt series: MRC (.mrc, .st, .ali), TIFF, HDF5 (.h5, .hspy, .emd)")
 ]
@@ -25,7 +27,16 @@ Rows = Annotated[
 Bin = Annotated[int, typer.Option("--bin", min=1, help="average over blocks of so many pixels squared")]
 Background = Annotated[
     str | None,
-    typer.Option(metavar="NUMBER|mode", help="intensity of vacuum to subtract; mode: the most frequent"),
+    typer.Option(
+        metavar="NUMBER|mode",
+        help="intensity of vacuum; mode: the most frequent. Default: 0; in bright field mode",
+    ),
+]
+BrightField = Annotated[
+    bool,
+    typer.Option(
+        "--bright-field", help="a dark specimen on bright vacuum: take the logarithm of what is lost"
+    ),
 ]
 PixelNm = Annotated[
     float | None, typer.Option(help="edge of a pixel of the file in nm; default: what the file says")
@@ -41,38 +52,50 @@ def prepared(
     rows: str | None,
     binning: int,
     background: str | None,
+    bright_field: bool,
+    pixel_nm: float | None,
     bright: bool,
 ):
     """Open a series and say what it is.
 
-    Raises ValueError or OSError; a ValueError, too, if ``bright`` and its mean is not positive.
+    Raises ValueError or OSError; a ValueError, too, if ``bright`` and the mean of its line integrals is not positive.
     """
     from etlab import slabs
+    from etlab.describe import note_on_pixel
     from etlab.io import open_series
 
     file = open_series(series, tilts=tilts, axis=axis, dataset=dataset)
     n_tilts, n_rows, nx = file.shape
-    low, high = file.tilts_deg.min(), file.tilts_deg.max()
+    tilts = f"{file.tilts_deg.min():g}° … {file.tilts_deg.max():g}° from {from_here(file.tilts_from)}"
     typer.echo(
-        f"{series}: {n_tilts} images of {n_rows} × {nx} pixels, {low:g}° … {high:g}° from {file.tilts_from}, "
+        f"{series}: {n_tilts} images of {n_rows} × {nx} pixels, {tilts}, "
         + (f"{file.pixel_nm:g} nm a pixel" if file.pixel_nm else "size of pixels not known")
     )
+    if pixel_nm is None and file.pixel_nm and (note := note_on_pixel(file.pixel_nm)):
+        typer.echo(f"note: {note}", err=True)
     values = slabs.sample(file)
     usual = slabs.most_frequent(values)
-    vacuum = usual if background == "mode" else number("--background", background or "0")
-    images = slabs.Prepared(file, range_of("--rows", rows), binning, vacuum)
-    mean = float(values.mean(dtype=float)) - vacuum
-    if background == "mode":
-        typer.echo(f"background {vacuum:g}, the most frequent intensity, is subtracted")
+    by_mode = background == "mode" or (bright_field and background is None)
+    vacuum = usual if by_mode else number("--background", background or "0")
+    images = slabs.Prepared(file, range_of("--rows", rows), binning, vacuum, bright_field)
+    mean = float(images.integrals(values).mean(dtype=float))
+    if by_mode:
+        what = (
+            "is that of vacuum; the logarithm of what is lost is taken" if bright_field else "is subtracted"
+        )
+        typer.echo(f"background {vacuum:g}, the most frequent intensity, {what}")
     elif background is None and abs(usual) > 0.05 * abs(mean):
         typer.echo(
             f"note: the most frequent intensity is {usual:g}; if that is vacuum, use --background mode",
             err=True,
         )
     if bright and mean <= 0:
+        expected = (
+            "a dark specimen on bright vacuum" if bright_field else "a bright specimen on vacuum near 0"
+        )
         raise ValueError(
-            f"{series}: less a background of {vacuum:g} the images' mean is {mean:g}, expected a bright specimen on "
-            "vacuum near 0; see --background"
+            f"{series}: with a background of {vacuum:g} the mean line integral is {mean:g}, expected {expected}; see "
+            "--background and --bright-field"
         )
     return images
 
@@ -99,9 +122,13 @@ def range_of(option: str, text: str | None) -> tuple[int, int] | None:
 def said(alignment) -> str:
     """An alignment in a line."""
     largest = abs(alignment.shifts).max()
-    misfits = alignment.misfits
-    gain = f", half-set misfit {misfits[0]:.3f} → {min(misfits):.3f}" if misfits else ""
+    gain = f", half-set misfit {_gain(alignment.misfits)}" if alignment.misfits else ""
     return (
         f"aligned: shifts up to {largest:.1f} pixels, tilt axis at {alignment.tilt_axis_deg:.2f}°, "
         f"{alignment.tilt_axis_offset:.2f} pixels above the middle{gain}"
     )
+
+
+def _gain(misfits):
+    start, best = misfits[0], min(misfits)
+    return f"{start:.3f} → {best:.3f}" if best < start else f"{start:.3f}, which no round lowered"

@@ -139,8 +139,8 @@ def planned(
             "overlap, which is an approximation"
         )
     raise MemoryError(
-        f"memory: got {memory / 1e9:.2f} GB; {widths[-1]} slices of {volume_shape[0]} × {volume_shape[1]} voxels by "
-        f"{method.name} need {least / 1e9:.2f} GB; {remedy}"
+        f"memory: got {memory / 1e9:.2f} GB; {method.name} in slabs of width {widths[-1]}, "
+        f"{volume_shape[0]} × {volume_shape[1]} voxels a slice, needs {least / 1e9:.2f} GB; {remedy}"
     )
 
 

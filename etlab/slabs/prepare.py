@@ -1,4 +1,4 @@
-"""A tilt series as a solver takes it, any range of columns at a time: rows chosen, background off, binned, aligned.
+"""A tilt series as a solver takes it, any range of columns at a time: rows chosen, binned, line integrals, aligned.
 
 Columns run along the tilt axis. As long as that is along x, a slice of the volume needs its own column of the images
 and no other, so a series larger than memory is read in ranges of columns. An alignment moves and turns images, and
@@ -21,6 +21,7 @@ SPLINE = 2  # columns beside a point that its interpolation uses
 AT_LEAST = 8  # columns that an alignment wants to see
 BLOCK = 64  # columns read at a time where all are wanted
 PLACES, FEW = 4, 8  # columns that stand for all: so many places, and so many columns in each
+DARKEST = 1e-3  # of the intensity of vacuum, below which a logarithm says more of noise than of the specimen
 SEEN = 512  # pixels along the longer side of images from which an alignment is estimated
 
 
@@ -40,7 +41,7 @@ class Columns(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """``series`` with some of its rows, less ``background``, averaged over blocks of ``binning``² pixels, and aligned.
+    """Line integrals from some rows of ``series``, averaged over blocks of ``binning``² pixels, and aligned.
 
     Parameters
     ----------
@@ -52,20 +53,24 @@ class Prepared:
     binning
         Edge of a block in pixels. Rows and columns that fill no block are left out, as many on either side.
     background
-        Intensity of vacuum in the file.
+        Intensity I₀ of vacuum in the file.
+    bright_field
+        Whether the specimen is darker than vacuum: line integrals are then ln(I₀/I), in place of I − I₀.
     alignment
         Of the binned images, see `etlab.align.Alignment`; None for a series that is aligned already.
 
     Raises
     ------
     ValueError
-        For rows that are not there, or a binning that would move the tilt axis or leave nothing.
+        For rows that are not there, a binning that would move the tilt axis or leave nothing, or a background that is
+        not positive in bright field.
     """
 
     series: Columns
     rows: tuple[int, int] | None = None
     binning: int = 1
     background: float = 0.0
+    bright_field: bool = False
     alignment: Alignment | None = None
 
     def __post_init__(self):
@@ -82,6 +87,10 @@ class Prepared:
             raise ValueError(
                 f"binning: got {self.binning} for {stop - first} rows, which would move the tilt axis by half a "
                 f"pixel; choose rows by a number that {self.binning} divides"
+            )
+        if self.bright_field and not self.background > 0:
+            raise ValueError(
+                f"background: got {self.background:g}, expected vacuum's intensity, positive in bright field"
             )
 
     @property
@@ -144,7 +153,15 @@ class Prepared:
         images = images[:, first + above : stop - above]
         if b > 1:
             images = block_reduce(images, (1, b, b), np.mean)
-        return np.ascontiguousarray(images - np.float32(self.background))
+        return np.ascontiguousarray(self.integrals(images))
+
+    def integrals(self, intensities: np.ndarray) -> np.ndarray:
+        """Line integrals from intensities, of any shape, float32."""
+        if not self.bright_field:
+            return intensities - np.float32(self.background)
+        seen = np.maximum(intensities, np.float32(DARKEST * self.background))
+        np.log(seen, out=seen)
+        return np.subtract(np.float32(np.log(self.background)), seen, out=seen)
 
 
 def sample(series: Columns) -> np.ndarray:

@@ -197,6 +197,7 @@ def settings_of(
         "rows": images.rows,
         "binning": images.binning,
         "background": float(images.background),
+        "bright field": images.bright_field,
         "alignment": alignment
         and {
             "shifts": alignment.shifts.tolist(),
