@@ -130,5 +130,5 @@ def said(alignment) -> str:
 
 
 def _gain(misfits):
-    start, best = misfits[0], min(misfits)
-    return f"{start:.3f} → {best:.3f}" if best < start else f"{start:.3f}, which no round lowered"
+    start, best = f"{misfits[0]:.3f}", f"{min(misfits):.3f}"
+    return f"{start} → {best}" if best != start else f"{start}, which no round lowered"
