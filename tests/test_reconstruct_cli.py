@@ -286,6 +286,8 @@ def test_what_makes_no_sense_is_said_in_a_line(aligned, tmp_path, options, says)
 
 
 def test_nothing_is_overwritten_without_being_asked(aligned, raw, tmp_path):
+    (untilted := tmp_path / "untilted.mrc").write_bytes(aligned[0].read_bytes())
+    fails("reconstruct", untilted, "-o", tmp_path / "volume.mrc", says="use --tilts, the angles in degrees")
     for name in ("volume.mrc", "volume.png", "volume.json"):
         (tmp_path / name).write_text("mine")
         fails(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-ALIKE = "axis background columns dataset memory method only overlap rows thickness tilts workers"
+ALIKE = "axis background columns dataset memory method only overlap overwrite rows thickness tilts workers"
 OTHERWISE = {"binning": "--bin", "n_iter": "--iterations", "n_rounds": "--rounds", "voxel_nm": "--pixel-nm"}
 OPTIONS = {name: f"--{name}" for name in ALIKE.split()} | OTHERWISE  # the package's arguments
 
@@ -43,7 +43,7 @@ def errors_in_one_line() -> Iterator[None]:
 def in_options(message: str) -> str:
     """What the package says of its arguments, said of options: ``rows: got …``, of --rows."""
     message = re.sub(r"^(\w+)(?=:)", lambda name: OPTIONS.get(name[1], name[1]), message)
-    return message.replace("pass overwrite=True", "use --overwrite")
+    return re.sub(r"pass (\w+)=(?:True)?", lambda name: f"use {OPTIONS.get(name[1], name[1])}", message)
 
 
 def from_here(text: str) -> str:

@@ -29,7 +29,7 @@ Background = Annotated[
     str | None,
     typer.Option(
         metavar="NUMBER|mode",
-        help="intensity of vacuum; mode: the most frequent. Default: 0; in bright field mode",
+        help="intensity of vacuum; mode: the most frequent. Default: 0, or mode with --bright-field",
     ),
 ]
 BrightField = Annotated[

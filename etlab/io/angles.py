@@ -94,5 +94,5 @@ def tilts_of(path: Path, given, recorded: np.ndarray | None) -> tuple[np.ndarray
         return np.asarray(recorded, dtype=np.float64), str(path)
     raise NoTiltsError(
         f"{path}: no tilt angles; looked for {', '.join(file.name for file in beside)} beside it and for "
-        "angles inside it; pass tilts=, the angles in degrees or a file of them"
+        "angles inside it; pass tilts=, the angles in degrees, or a file of them"
     )
