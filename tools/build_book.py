@@ -6,6 +6,7 @@ kept beside the site: what the pages were computed with, and what the last *succ
 """
 
 import hashlib
+import logging
 import os
 import platform
 import re
@@ -14,10 +15,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from jupyter_cache import get_cache
+from jupyter_cache.executors import load_executor
+
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
 COMPUTED_WITH = ("etlab", "requirements.txt")
 LOOKS_LIKE = ("_config.yml", "_toc.yml", "assets", "extensions")
+# one thread for small matrices: with more, BLAS waits for itself on a busy machine
+ENVIRONMENT = {"ETLAB_STATIC": "1", "OPENBLAS_NUM_THREADS": "1"}
+READER = {"name": "myst_nb_md", "type": "plugin"}
+CELL_SECONDS = 300  # as in _config.yml
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -40,13 +48,29 @@ def forget_unless(key_file: Path, key: str, *folders: str) -> None:
             shutil.rmtree(BUILD / folder, ignore_errors=True)
 
 
+def execute_pages() -> None:
+    """Execute the pages into the cache, as many at a time as there are cores: Jupyter Book takes one after another.
+
+    A page that fails is left to Jupyter Book, which executes it again and says what is wrong.
+    """
+    pages = [
+        page for page in sorted(ROOT.glob("*/*.md")) if "\nkernelspec:" in page.read_text(encoding="utf-8")
+    ]
+    if pages:
+        logging.basicConfig(format="%(message)s")
+        logger = logging.getLogger("pages")
+        logger.setLevel(logging.INFO)
+        cache = get_cache(BUILD / ".jupyter_cache")
+        for page in pages:
+            cache.add_nb_to_project(str(page), read_data=READER)
+        load_executor("local-parallel", cache, logger).run_and_cache(timeout=CELL_SECONDS)
+
+
 def run(command: list[str], log: Path) -> int:
     """Run the build, showing which page it is at; warnings and errors go to the terminal as they come."""
-    # one thread for small matrices: with more, BLAS waits for itself on a busy machine
-    environment = {**os.environ, "ETLAB_STATIC": "1", "OPENBLAS_NUM_THREADS": "1"}
     with (
         log.open("w") as copy,
-        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as build,
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as build,
     ):
         for line in build.stdout:
             plain = COLOUR.sub("", line)
@@ -67,6 +91,7 @@ def main() -> int:
     forget_unless(built, made_of, ".doctrees", "html")
     built.unlink(missing_ok=True)
 
+    execute_pages()
     jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     command = [*jupyter_book, "build", ".", "-W", "-n", "--keep-going"]
     log = BUILD / "book.log"
@@ -83,4 +108,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    os.environ.update(ENVIRONMENT)
     sys.exit(main())
