@@ -21,6 +21,7 @@ book: $(VENV)/.book vendored/mathjax ## set up, fetch the data, execute and buil
 serve: $(VENV)/.book ## serve the built site to this machine's browser (PORT=8000)
 	@$(RUN) tools/serve.py $(PORT)
 
+# Files in their order: pytest-xdist would begin with those of many tests, and end with long ones of few.
 test: $(VENV)/.dev ## set up, build the site and run every check
 	@$(RUN) tools/browser.py --install
 	@$(RUN) tools/sandbox.py --install
@@ -28,7 +29,7 @@ test: $(VENV)/.dev ## set up, build the site and run every check
 	$(RUN) -m ruff format --check
 	$(VENV)/bin/lint-imports --no-logo
 	@$(MAKE) --no-print-directory book
-	$(RUN) -m pytest -n auto --dist loadfile
+	$(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 training: $(TRAINING)/.made ## set up what training networks needs (.venv-training, with PyTorch)
 	@echo "ready: $(TRAINING)/bin/python -m training.train --help"

@@ -20,7 +20,8 @@ FIRST = {  # what a student put before everything else: it costs nothing, since 
     "ends-the-kernel": "import os\nos._exit(0)",
     "loops": "while True:\n    try:\n        while True:\n            pass\n    except BaseException:\n        pass",
     "floods": "while True:\n    print('x' * 10_000)",
-    "fills-the-memory": "huge = bytearray(64 << 30)\nblocks = []\nwhile True:\n    blocks.append(bytearray(64 << 20))",
+    "asks-for-too-much": "huge = bytearray(64 << 30)",
+    "fills-the-memory": "blocks = []\nwhile True:\n    blocks.append(bytearray(64 << 20))",
     "forks": "import os\nwhile True:\n    os.fork()",
     "asks-for-input": "input('who are you?')",
     "hides-its-error": "get_ipython().showtraceback = lambda *_, **__: None\n1 / 0",
@@ -95,9 +96,7 @@ def test_a_cell_that_does_harm_costs_nothing_but_itself(graded, student):
 
 def test_a_loop_inside_a_check_costs_that_check(graded):
     assert graded.points["loops-in-a-check"] == LAB.less({"check-adjoint"})
-    assert f"it ended its kernel or ran for longer than {CELL_SECONDS} s" in graded.feedback(
-        "loops-in-a-check"
-    )
+    assert f"ran for longer than {CELL_SECONDS} s" in graded.feedback("loops-in-a-check")
 
 
 @pytest.mark.parametrize("student", [*BROKEN, "forgot-it", "sent-two", "sent-a-link"])

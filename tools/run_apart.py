@@ -35,7 +35,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 BAD_FILE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 ENDED = {
     "done": "it ended the run",
-    "failed": "it ended its kernel or ran for longer than {cell_s:g} s",
+    "failed": "it ended its kernel, printed without end, left the memory full or ran for longer than {cell_s:g} s",
     "wall time": "the notebook as a whole took longer than {notebook_s:g} s",
     "processor time": "the notebook as a whole took longer than {notebook_s:g} s",
     "memory": "it filled the memory",

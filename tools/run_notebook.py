@@ -1,26 +1,33 @@
 """Run a notebook inside the sandbox, cell by cell; ``python run_notebook.py NOTEBOOK OUT SECONDS NUMBA``.
 
 A cell's outputs are left in ``OUT/outputs-N.json`` as soon as it has run, its number in ``OUT/running`` before. A cell
-that takes longer than SECONDS ends this program, as does one that takes its kernel with it: `run_apart` then goes on
-without it.
+that takes longer than SECONDS ends this program, as does one that prints without end, leaves the memory full or takes
+its kernel with it: `run_apart` then goes on without it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import sys
 from pathlib import Path
 
-import nbformat
-from nbclient import NotebookClient
-from traitlets.config import Config
+sys.modules["rfc3987_syntax"] = (
+    None  # jsonschema does without: it takes a second to load, and checks addresses
+)
 
-from etlab.challenge.warm import take_kernels
+import nbformat  # noqa: E402
+from nbclient import NotebookClient  # noqa: E402
+from traitlets.config import Config  # noqa: E402
+
+from etlab.compiled import take_kernels  # noqa: E402
 
 KEPT = 1 << 20  # bytes of outputs of one cell: feedback is to be read
+FLOOD = 64 * KEPT  # bytes after which a cell is taken to print without end
 DATA = 2 << 30  # bytes a process may fill; then it gets a MemoryError, before the sandbox ends them all
+FULL = DATA // 2  # bytes that no cell may leave behind in its kernel: the next would not have enough
 
 
 class Client(NotebookClient):
@@ -30,6 +37,8 @@ class Client(NotebookClient):
         """See `NotebookClient.process_message`."""
         if msg["msg_type"] in ("stream", "display_data", "execute_result", "update_display_data"):
             self.filled += len(json.dumps(msg["content"]))
+            if self.filled > FLOOD:
+                sys.exit("a cell prints without end")
             if self.filled > KEPT:
                 return None
         return super().process_message(msg, cell, cell_index)
@@ -47,6 +56,8 @@ def main(notebook: str, out: str, seconds: str, numba: str) -> None:
     options = {
         "config": sockets,
         "timeout": int(seconds),
+        "iopub_timeout": int(seconds),
+        "raise_on_iopub_timeout": True,  # what one cell printed is not to keep the next one waiting
         "allow_errors": True,
         "on_cell_executed": _with_its_error,
     }
@@ -57,9 +68,20 @@ def main(notebook: str, out: str, seconds: str, numba: str) -> None:
             Path(out, "running").write_text(str(index), encoding="utf-8")
             client.filled = 0
             client.execute_cell(cell, index)
+            if held_by(client.km.provisioner.pid) > FULL:
+                sys.exit("a cell leaves the memory full")
             part = Path(out, "part")
             part.write_text(json.dumps(cell.get("outputs", [])), encoding="utf-8")
             part.rename(Path(out, f"outputs-{index}.json"))
+
+
+def held_by(pid: int) -> int:
+    """Bytes of data that a process holds; 0 where the system does not say (macOS)."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0
+    return 1024 * int(re.search(r"^VmData:\s*(\d+) kB", status, re.MULTILINE)[1])
 
 
 def _with_its_error(*, cell, cell_index, execute_reply):

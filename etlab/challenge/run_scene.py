@@ -16,7 +16,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from etlab.challenge.warm import take_kernels
+from etlab.compiled import take_kernels
 
 
 def main(problem_file: str, submission: str, out: str, cache: str, tier: str, scene: str) -> None:

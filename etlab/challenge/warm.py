@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -33,17 +32,6 @@ def compile_kernels(cache: Path, backend: sandbox.Backend) -> None:
     for one in (partial, *partial.rglob("*")):
         one.chmod(0o755 if one.is_dir() else 0o644)
     partial.rename(cache)
-
-
-def take_kernels(cache: Path) -> None:
-    """Inside the sandbox: copy them to where this process may write; numba takes no cache that it cannot write to.
-
-    Only what is imported afterwards, or runs in a process started afterwards, finds them.
-    """
-    if cache.is_dir():
-        own = Path(os.environ["HOME"], "numba")
-        shutil.copytree(cache, own, copy_function=shutil.copyfile)
-        os.environ["NUMBA_CACHE_DIR"] = str(own)
 
 
 def main() -> None:
