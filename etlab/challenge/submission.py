@@ -1,9 +1,9 @@
 """Submissions: answers to the scenes of one tier in an HDF5 file, and what they are worth.
 
 Layout, version 1: the root's attributes are format ("etlab submission") and version, texts of fixed length (in h5py,
-``numpy.bytes_``); a group for each scene, named as
-in the tier's file, holds ``x_hat`` (nz, ny, nx), floats, and a group ``corrected_spec`` with the numbers ``tilt_angle``
-[deg], ``tilt_axis`` [deg] and ``defocus_gradient`` [nm/µm]. Whatever else is in the file is not looked at.
+``numpy.bytes_``); a group for each scene, named as in the tier's file, holds ``x_hat`` (nz, ny, nx), floats, and a
+group ``corrected_spec`` with the numbers ``tilt_angle`` [deg], ``tilt_axis`` [deg] and ``defocus_gradient`` [nm/µm].
+Whatever else is in the file is not looked at.
 """
 
 from __future__ import annotations

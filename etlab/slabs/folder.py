@@ -121,9 +121,8 @@ class SlabFolder:
 
     def remove(self) -> None:
         """Remove the folder, at a stroke; and that around it, unless it holds slabs of other settings."""
-        self.path.replace(
-            self._finished
-        )  # a run that is killed while removing leaves no half folder to go on with
+        # a run that is killed while removing leaves no half folder to go on with
+        self.path.replace(self._finished)
         shutil.rmtree(self._finished)
         if not self.others():
             shutil.rmtree(self.path.parent)
