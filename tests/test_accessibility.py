@@ -12,10 +12,8 @@ AXE = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text(enc
 OURS = {"include": [["article"]], "exclude": [["mjx-container"]]}
 GRAVE = ("serious", "critical")
 TAGS = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
-RULES = {
-    "light": {"runOnly": TAGS},
-    "dark": {"runOnly": ["color-contrast"]},
-}  # a theme changes nothing but colours
+# a theme changes nothing but colours
+RULES = {"light": {"runOnly": TAGS}, "dark": {"runOnly": ["color-contrast"]}}
 HEAVIEST = 1_500_000  # bytes
 
 pytestmark = pytest.mark.browser

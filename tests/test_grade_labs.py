@@ -16,6 +16,9 @@ from tests.labs import ROOT, Graded, Lab, grade_id
 LAB = Lab("lab-1-projector")
 SECRET = "the teacher's own words"
 CELL_SECONDS = 15
+ENDED = (
+    f"it ended its kernel, printed without end, left the memory full or ran for longer than {CELL_SECONDS} s"
+)
 FIRST = {  # what a student put before everything else: it costs nothing, since no points hang on it
     "ends-the-kernel": "import os\nos._exit(0)",
     "loops": "while True:\n    try:\n        while True:\n            pass\n    except BaseException:\n        pass",
@@ -96,7 +99,17 @@ def test_a_cell_that_does_harm_costs_nothing_but_itself(graded, student):
 
 def test_a_loop_inside_a_check_costs_that_check(graded):
     assert graded.points["loops-in-a-check"] == LAB.less({"check-adjoint"})
-    assert f"ran for longer than {CELL_SECONDS} s" in graded.feedback("loops-in-a-check")
+    assert ENDED in graded.feedback("loops-in-a-check")
+
+
+@pytest.mark.parametrize("student", ["floods", "fills-the-memory"])
+def test_a_cell_that_would_leave_nothing_to_the_others_is_ended(graded, student):
+    assert graded.feedback(student).count("This cell was ended") == 1
+
+
+def test_asking_for_too_much_is_an_error_like_any_other(graded):
+    feedback = graded.feedback("asks-for-too-much")
+    assert "MemoryError" in feedback and "This cell was ended" not in feedback
 
 
 @pytest.mark.parametrize("student", [*BROKEN, "forgot-it", "sent-two", "sent-a-link"])

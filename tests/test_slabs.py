@@ -361,9 +361,8 @@ def test_chosen_columns_are_those_of_the_whole(series, specimen, tmp_path):
 
 def in_a_child(function, *arguments):
     """Start ``function`` in a forked process: all is loaded and compiled there already."""
-    tqdm.set_lock(
-        threading.RLock()
-    )  # tqdm's own is shared with the child, and a child killed with it keeps it
+    # tqdm's own is shared with the child, and a child that is killed with it keeps it
+    tqdm.set_lock(threading.RLock())
     child = multiprocessing.get_context("fork").Process(target=function, args=arguments)
     child.start()
     return child

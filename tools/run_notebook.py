@@ -14,15 +14,14 @@ import resource
 import sys
 from pathlib import Path
 
-sys.modules["rfc3987_syntax"] = (
-    None  # jsonschema does without: it takes a second to load, and checks addresses
-)
+# jsonschema does without: it takes a second to load, and checks addresses
+sys.modules["rfc3987_syntax"] = None
 
-import nbformat  # noqa: E402
-from nbclient import NotebookClient  # noqa: E402
-from traitlets.config import Config  # noqa: E402
+import nbformat
+from nbclient import NotebookClient
+from traitlets.config import Config
 
-from etlab.compiled import take_kernels  # noqa: E402
+from etlab.compiled import take_kernels
 
 KEPT = 1 << 20  # bytes of outputs of one cell: feedback is to be read
 FLOOD = 64 * KEPT  # bytes after which a cell is taken to print without end
@@ -81,7 +80,8 @@ def held_by(pid: int) -> int:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:
         return 0
-    return 1024 * int(re.search(r"^VmData:\s*(\d+) kB", status, re.MULTILINE)[1])
+    found = re.search(r"^VmData:\s*(\d+) kB", status, re.MULTILINE)
+    return 1024 * int(found[1]) if found else 0  # of a process that has ended
 
 
 def _with_its_error(*, cell, cell_index, execute_reply):
