@@ -8,6 +8,17 @@ be, under the key ``claims`` of its metadata, in one of these forms (a bound may
     name: at least 0.94
     name: at most recorded_100
     name: below other
+
+A claim from which the text draws a conclusion names its controls under the key ``controls``: other numbers of the
+page, which the text need not state, each what the claimed number would be in another case.
+
+    name: converged other     after twice the iterations, or more: the claim still holds
+    name: discretised other   from data of a closed form, or on a finer grid: the claim still holds
+    name: baseline other      without the cause that the text names: the claim does not hold
+    name: positive other      of a method built to fail the test: the claim does not hold
+    name: spread sd n         the standard deviation over n ≥ 3 repetitions; both stand in the text
+
+Several controls of one claim are a list.
 """
 
 import math
@@ -55,6 +66,34 @@ def claims_of(page: Path) -> dict[str, str]:
     return {name: str(claim) for claims in listed for name, claim in claims.items()}
 
 
+def controls_of(page: Path) -> dict[str, list[str]]:
+    listed = [cell.metadata.get("controls", {}) for cell in jupytext.read(page).cells]
+    return {
+        name: controls if isinstance(controls, list) else [controls]
+        for one in listed
+        for name, controls in one.items()
+    }
+
+
+def numbers_of(control: str) -> set[str]:
+    """The numbers of the page on which a control rests."""
+    return set(control.split()[1:])
+
+
+def passes(control: str, claim: str, values: dict[str, float]) -> bool:
+    """Whether a control of ``claim`` passes; raises ValueError if it is in none of the forms above."""
+    match control.split():
+        case ["converged" | "discretised", other]:
+            return holds(claim, values[other], values)
+        case ["baseline" | "positive", other]:
+            return not holds(claim, values[other], values)
+        case ["spread", deviation, n]:
+            return values[deviation] >= 0 and values[n] >= 3
+    raise ValueError(
+        f"control {control!r}: expected 'converged x', 'discretised x', 'baseline x', 'positive x' or 'spread sd n'"
+    )
+
+
 def prose_of(page: Path) -> str:
     return "\n".join(cell.source for cell in jupytext.read(page).cells if cell.cell_type == "markdown")
 
@@ -78,7 +117,10 @@ def glued(book_html):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_numbers_computed_claimed_and_stated_are_the_same(page, glued):
     stated = set(IN_PROSE.findall(prose_of(page)))
-    assert set(glued(page)) == stated, "numbers computed by the page against numbers in its sentences"
+    of_controls = {
+        number for controls in controls_of(page).values() for one in controls for number in numbers_of(one)
+    }
+    assert set(glued(page)) == stated | of_controls, "numbers computed by the page against numbers it uses"
     assert set(claims_of(page)) == stated, (
         "numbers claimed in the page's cells against numbers in its sentences"
     )
@@ -93,6 +135,30 @@ def test_every_claim_holds(page, glued):
         if not (math.isfinite(values[name]) and holds(claim, values[name], values))
     }
     assert not broken
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_control_passes(page, glued):
+    values, claims = glued(page), claims_of(page)
+    broken = {
+        f"{name}: {control}": f"{[values[number] for number in sorted(numbers_of(control))]}, claimed {claims[name]}"
+        for name, controls in controls_of(page).items()
+        for control in controls
+        if not (
+            all(math.isfinite(values[number]) for number in numbers_of(control))
+            and passes(control, claims[name], values)
+        )
+    }
+    assert not broken
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_spread_stands_beside_its_mean(page):
+    spreads = [one for controls in controls_of(page).values() for one in controls if one.startswith("spread")]
+    missing = {number for one in spreads for number in numbers_of(one)} - set(
+        IN_PROSE.findall(prose_of(page))
+    )
+    assert not missing
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "chapters").glob("*.md")), ids=lambda page: page.stem)
@@ -120,3 +186,24 @@ def test_a_claim_can_fail(claim, right, wrong):
 def test_a_claim_that_cannot_be_read_is_an_error(claim):
     with pytest.raises(ValueError):
         holds(claim, 5.0, {})
+
+
+@pytest.mark.parametrize(
+    ("control", "right", "wrong"),
+    [
+        ("converged other", 5.1, 5.3),
+        ("discretised other", 4.9, 4.7),
+        ("baseline other", 2.0, 5.0),
+        ("positive other", 9.0, 5.1),
+        ("spread sd other", 3, 2),
+    ],
+)
+def test_a_control_can_fail(control, right, wrong):
+    assert passes(control, "5 ± 0.2", {"other": right, "sd": 0.1})
+    assert not passes(control, "5 ± 0.2", {"other": wrong, "sd": 0.1})
+
+
+@pytest.mark.parametrize("control", ["converged", "seen other", "spread sd"])
+def test_a_control_that_cannot_be_read_is_an_error(control):
+    with pytest.raises(ValueError):
+        passes(control, "5 ± 0.2", {"other": 5.0, "sd": 0.1})
