@@ -123,7 +123,9 @@ def detectability(H: TiltSeriesModel, volume: np.ndarray, added: np.ndarray, sam
     return float(np.sqrt(np.sum(H(added) ** 2 / variance)))
 
 
-def run(path: Path, todo: list[Cell], *, renew: bool = False, progress: bool = True) -> Results:
+def run(
+    path: Path, todo: list[Cell], *, renew: bool = False, confirm: int = 0, progress: bool = True
+) -> Results:
     """Measure what ``path`` (JSON) does not hold yet, saving after every cell; see `etlab.challenge.results.run`."""
     return results.run(
         path,
@@ -133,6 +135,7 @@ def run(path: Path, todo: list[Cell], *, renew: bool = False, progress: bool = T
         lambda cell: cell.method,
         provenance,
         renew=renew,
+        confirm=confirm,
         progress=progress,
         describe=lambda cell, shown: f"{cell.method} {shown.hidden:+.2f} {shown.measured:+.2f}",
     )

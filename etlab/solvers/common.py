@@ -2,8 +2,8 @@
 
 A solver is a plain function ``(operator, images, *, options) -> volume``. It needs ``operator(volume)``,
 ``operator.T(images)`` and the shapes in ``operator.geometry``; where an operator offers ``sums`` or ``step`` (see
-``Projector``) they save memory and give the same result. `wbp` and `genfire` are formulas in the tilt angles, which they
-take from ``operator.geometry``; `sart` needs ``operator.subset``, the operator of one image.
+``Projector``) they save memory and give the same result. `wbp` and `genfire` are formulas in the tilt angles, which
+they take from ``operator.geometry``; `sart` needs ``operator.subset``, the operator of one image.
 """
 
 from __future__ import annotations
