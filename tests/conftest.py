@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.book import wait_for_maths
 from tools.browser import find_browser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,35 +78,51 @@ class Visit:
     errors: list[str] = field(default_factory=list)
 
 
+def visit_with(browser, url: str, **options) -> Visit:
+    """Open a page in a context of its own, with every other host out of reach."""
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+    seen = Visit(page=context.new_page())
+
+    def refuse(route) -> None:
+        seen.refused.append(route.request.url)
+        route.abort()
+
+    def note(message: str) -> None:
+        if not HARMLESS.search(message):
+            seen.errors.append(message)
+
+    context.route(ELSEWHERE, refuse)
+    seen.page.on("console", lambda said: note(said.text) if said.type == "error" else None)
+    seen.page.on("pageerror", lambda error: note(str(error)))
+    seen.page.on("requestfailed", lambda request: note(f"did not load: {request.url}"))
+    seen.page.goto(url)
+    seen.page.wait_for_load_state("networkidle")
+    return seen
+
+
 @pytest.fixture
 def visit(browser) -> Iterator:
-    """``visit(url, **context_options) -> Visit``: open a page with every other host out of reach."""
-    contexts = []
+    """``visit(url, **context_options) -> Visit``: open a page that this test has for itself."""
+    seen = []
 
     def open_page(url: str, **options) -> Visit:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        contexts.append(context)
-        seen = Visit(page=context.new_page())
-
-        def refuse(route) -> None:
-            seen.refused.append(route.request.url)
-            route.abort()
-
-        def note(message: str) -> None:
-            if not HARMLESS.search(message):
-                seen.errors.append(message)
-
-        context.route(ELSEWHERE, refuse)
-        seen.page.on("console", lambda said: note(said.text) if said.type == "error" else None)
-        seen.page.on("pageerror", lambda error: note(str(error)))
-        seen.page.on("requestfailed", lambda request: note(f"did not load: {request.url}"))
-        seen.page.goto(url)
-        seen.page.wait_for_load_state("networkidle")
-        return seen
+        seen.append(visit_with(browser, url, **options))
+        return seen[-1]
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for one in seen:
+        one.page.context.close()
+
+
+@pytest.fixture(scope="module")
+def opened(request, browser, book_html, http_root) -> Iterator[Visit]:
+    """A page of the site, (address, page name, context options), opened once for all tests of a file."""
+    where, page_name, options = request.param
+    root = http_root if where == "http" else book_html.as_uri()
+    seen = visit_with(browser, f"{root}/{page_name}.html", **options)
+    wait_for_maths(seen.page)
+    yield seen
+    seen.page.context.close()
 
 
 @pytest.fixture(scope="module")
@@ -118,22 +135,15 @@ def http_root(book_html) -> str:
         server.shutdown()
 
 
-@pytest.fixture(params=["http", "file"])
-def address(request, book_html, http_root):
-    """``address(page_name) -> url``, over http and then from the file."""
-    root = http_root if request.param == "http" else book_html.as_uri()
-    return lambda page_name: f"{root}/{page_name}.html"
-
-
 @pytest.fixture
 def static(monkeypatch):
     """Figures are made for a page without a kernel."""
     monkeypatch.setenv("ETLAB_STATIC", "1")
 
 
-@pytest.fixture(params=["http", "file"])
-def show(request, visit, static, tmp_path):
-    """``show(html, …, **context_options) -> Visit`` of a page with the figures, over http or from a file."""
+@pytest.fixture
+def show(visit, static, tmp_path):
+    """``show(html, …, **context_options) -> Visit`` of a file with the figures; `test_site` has them over http, too."""
 
     def open_page(*figures, **options):
         (tmp_path / "page.html").write_text(
@@ -141,14 +151,7 @@ def show(request, visit, static, tmp_path):
             "<meta name=viewport content='width=device-width'><body>" + "".join(figures),
             encoding="utf-8",
         )
-        root = tmp_path.as_uri()
-        if request.param == "http":
-            handler = functools.partial(QuietHandler, directory=tmp_path)
-            server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            request.addfinalizer(server.shutdown)
-            root = f"http://127.0.0.1:{server.server_port}"
-        return visit(f"{root}/page.html", **options)
+        return visit((tmp_path / "page.html").as_uri(), **options)
 
     return open_page
 

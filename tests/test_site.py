@@ -1,6 +1,7 @@
 """The built site, opened in a browser that can reach no other machine.
 
-Every page is opened twice: over http, as published, and from the file, as `make book` leaves it.
+Every page is opened over http, as published, from the file, as `make book` leaves it, and on a phone; once each, so a
+test leaves the page as the next one needs it.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.book import pages, wait_for_maths
+from tests.book import pages
 
 PHONE = {"width": 390, "height": 844}
 
@@ -18,7 +19,16 @@ pytestmark = pytest.mark.browser
 
 
 CHAPTERS = [page for page in pages() if page.startswith("chapters/")]
-EVERY_PAGE = pytest.mark.parametrize("page_name", pages())
+
+
+def opened(names: list[str], *addresses: str, **options):
+    """Parametrise a test with pages at these addresses, and with their names."""
+    asked = [((address, name, options), name) for name in names for address in addresses]
+    ids = [f"{name}-{address}" for name in names for address in addresses]
+    return pytest.mark.parametrize(("opened", "page_name"), asked, indirect=["opened"], ids=ids)
+
+
+EVERY_PAGE = opened(pages(), "http", "file")
 
 
 def sliders_of(page) -> list:
@@ -62,19 +72,16 @@ def test_contents_name_pages():
 
 
 @EVERY_PAGE
-def test_page_asks_no_other_host_and_raises_no_error(visit, address, page_name):
-    seen = visit(address(page_name))
-    wait_for_maths(seen.page)
-    seen.page.mouse.wheel(0, 20000)
-    seen.page.wait_for_load_state("networkidle")
-    assert seen.refused == [], f"{page_name} asks other hosts"
-    assert seen.errors == [], f"{page_name} complains"
+def test_page_asks_no_other_host_and_raises_no_error(opened, page_name):
+    opened.page.mouse.wheel(0, 20000)
+    opened.page.wait_for_load_state("networkidle")
+    assert opened.refused == [], f"{page_name} asks other hosts"
+    assert opened.errors == [], f"{page_name} complains"
 
 
 @EVERY_PAGE
-def test_mathematics_is_set(visit, address, page_name):
-    page = visit(address(page_name)).page
-    wait_for_maths(page)
+def test_mathematics_is_set(opened, page_name):
+    page = opened.page
     written = page.locator(".math").count()
     assert page.locator(".math mjx-container").count() >= written
     assert page.locator("mjx-merror").count() == 0
@@ -83,8 +90,8 @@ def test_mathematics_is_set(visit, address, page_name):
 
 
 @EVERY_PAGE
-def test_pictures_load_and_say_what_is_seen(visit, address, page_name):
-    page = visit(address(page_name)).page
+def test_pictures_load_and_say_what_is_seen(opened, page_name):
+    page = opened.page
     pictures = page.locator("article img").evaluate_all(
         """async (images) => Promise.all(images.map(async (img) => {
             img.loading = 'eager';
@@ -103,10 +110,9 @@ def test_pictures_load_and_say_what_is_seen(visit, address, page_name):
         assert pictures, f"{page_name} has no pictures"
 
 
-@EVERY_PAGE
-def test_page_fits_a_phone(visit, address, page_name):
-    page = visit(address(page_name), viewport=PHONE).page
-    wait_for_maths(page)
+@opened(pages(), "file", viewport=PHONE)
+def test_page_fits_a_phone(opened, page_name):
+    page = opened.page
     overflow = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
     widest = page.evaluate(
         """() => [...document.querySelectorAll('article *')]
@@ -116,11 +122,12 @@ def test_page_fits_a_phone(visit, address, page_name):
     assert overflow <= 0, f"{page_name} is {overflow} px wider than the screen; widest element: {widest}"
 
 
-@pytest.mark.parametrize("page_name", CHAPTERS)
-def test_every_slider_moves_its_picture(visit, address, page_name):
-    page = visit(address(page_name)).page
+@EVERY_PAGE
+def test_every_slider_moves_its_picture(opened, page_name):
+    page = opened.page
     sliders = sliders_of(page)
-    assert len(sliders) >= 2, f"{page_name} has {len(sliders)} sliders, each chapter has at least two"
+    if page_name in CHAPTERS:
+        assert len(sliders) >= 2, f"{page_name} has {len(sliders)} sliders, each chapter has at least two"
     assert len(sliders) == page.locator("article input[type=range]").count(), (
         "a slider stands outside a figure"
     )
@@ -153,6 +160,7 @@ def test_every_slider_moves_its_picture(visit, address, page_name):
             f"{page_name}: arrow keys on '{name}' change no picture"
         )
         assert announced_by(slider) not in ("", said), f"{page_name}: '{name}' does not announce its value"
+    assert opened.errors == [], f"{page_name} complains when its sliders move"
 
 
 def test_executed_notebooks_are_kept_beside_the_site(book_html: Path):
