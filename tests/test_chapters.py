@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import itertools
 import re
 import tokenize
 from pathlib import Path
@@ -76,7 +77,31 @@ def test_opens_with_objectives_prerequisites_time_and_cost(page):
     assert ":class: objectives" in opening
     assert "**Prerequisites:**" in opening
     assert "{runtime}`This page`" in opening
-    assert 15 <= int(re.search(r"\*\*Time:\*\* (\d+) minutes", opening)[1]) <= 30
+    assert re.search(r"\*\*Time:\*\* \d+ minutes", opening)
+
+
+def minutes_of(page: Path) -> int:
+    return int(re.search(r"\*\*Time:\*\* (\d+) minutes", prose_of(page))[1])
+
+
+@chapter
+def test_the_time_stated_is_enough_to_read_the_page(page):
+    """At 200 words and 12 lines of code a minute, which is quick. Above 90 minutes a chapter should be split."""
+    before_exercises = itertools.takewhile(
+        lambda cell: "## Exercises" not in cell.source, jupytext.read(page).cells
+    )
+    shown = [cell for cell in before_exercises if not HIDDEN & set(cell.metadata.get("tags", []))]
+    words = sum(len(cell.source.split()) for cell in shown if cell.cell_type == "markdown")
+    lines = sum(len(cell.source.splitlines()) for cell in shown if cell.cell_type == "code")
+    assert words / 200 + lines / 12 <= minutes_of(page) <= 90
+
+
+@chapter
+def test_the_landing_page_states_the_same_time(page):
+    row = re.search(
+        rf"\(chapters/{page.stem}\).*\| (\d+) minutes", (ROOT / "intro.md").read_text(encoding="utf-8")
+    )
+    assert int(row[1]) == minutes_of(page)
 
 
 @chapter
