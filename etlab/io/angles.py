@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from etlab.io.mdoc import is_mdoc, tilts_in_mdoc
+from etlab.io.mdoc import is_mdoc, tilts_in_mdoc, value_of
+from etlab.io.stack import in_nm
 from etlab.io.text import read_text
 
 REFINED = ".tlt"
@@ -53,6 +54,11 @@ def read_tilts(path: str | os.PathLike) -> np.ndarray:
     if not angles:
         raise ValueError(f"{path}: no tilt angles in it, expected one for each image")
     return np.array(angles)
+
+
+def mdoc_pixel_nm(path: str | os.PathLike) -> float | None:
+    """Return the size of a pixel in an .mdoc, where it is in ångström; None for another file or if it has none."""
+    return in_nm(value_of("PixelSpacing", read_text(path)), "Å") if is_mdoc(path) else None
 
 
 def _angle(text: str, where: str) -> float:

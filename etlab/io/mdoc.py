@@ -13,7 +13,6 @@ import os
 import re
 from pathlib import Path
 
-from etlab.io.stack import in_nm
 from etlab.io.text import read_text
 
 AXIS_TITLE = re.compile(r"tilt\s+axis\s+angle\s*=\s*([-+]?\d+\.?\d*)", re.IGNORECASE)
@@ -46,11 +45,6 @@ def tilts_in_mdoc(path: Path) -> dict[str, str]:
             raise ValueError(f"{path}: section [{kind} = {number}] is there twice")
         tilts[number] = tilt
     return {f"[{kind} = {number}]": tilts[number] for number in sorted(tilts)}
-
-
-def pixel_nm_in_mdoc(path: str | os.PathLike) -> float | None:
-    """Return the size of a pixel, which is in ångström in the file; None if it has none."""
-    return in_nm(value_of("PixelSpacing", read_text(path)), "Å")
 
 
 def axis_deg_in_mdoc(path: str | os.PathLike) -> float | None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from etlab.io.angles import Tilts, beside, tilts_of
+from etlab.io.angles import Tilts, beside, mdoc_pixel_nm, tilts_of
 from etlab.io.hdf5 import open_hdf5
-from etlab.io.mdoc import axis_deg_in_mdoc, is_mdoc, pixel_nm_in_mdoc
+from etlab.io.mdoc import axis_deg_in_mdoc, is_mdoc
 from etlab.io.mrc import open_mrc
 from etlab.io.ome_zarr import open_ome_zarr
 from etlab.io.stack import Stack
@@ -130,7 +130,7 @@ def open_series(
     mdocs = [Path(found.source), *beside(stack.path)]
     mdoc = next((file for file in mdocs if is_mdoc(file) and file.is_file()), None)
     if stack.pixel_nm is None and mdoc:  # as in SerialEM's TIFF files
-        stack = replace(stack, pixel_nm=pixel_nm_in_mdoc(mdoc))
+        stack = replace(stack, pixel_nm=mdoc_pixel_nm(mdoc))
     axis_deg, axis_from = _recorded_axis(stack, mdoc)
     notes = (*stack.notes, *found.notes)
     return SeriesFile(stack, found.tilts_deg, found.source, axis, axis_deg, axis_from, notes)
