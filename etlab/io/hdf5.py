@@ -62,14 +62,18 @@ def open_hdf5(path: Path, dataset: str | None) -> Hdf5Stack:
 
 @contextmanager
 def hdf5_writer(
-    path: Path, shape: tuple[int, int, int], voxel_nm: float, provenance: dict[str, str]
+    path: Path,
+    shape: tuple[int, int, int],
+    voxel_nm: float,
+    provenance: dict[str, str],
+    series: bool = False,
 ) -> Iterator[Callable[[np.ndarray], None]]:
     """Give a function that appends planes to the data set ``volume`` [z, y, x] of a new HDF5 file."""
     with _PatientFile(path, "x+") as disk:
         with h5py.File(disk, "w") as file:
             chunk = tuple(min(n, most) for n, most in zip(shape, CHUNK, strict=True))
             node = file.create_dataset(VOLUME, shape, np.float32, chunks=chunk)
-            node.attrs.update({VOXEL: voxel_nm, "axes": "z y x"})
+            node.attrs.update({VOXEL: voxel_nm, "axes": "tilt row x" if series else "z y x"})
             file.create_group("provenance").attrs.update(provenance)
 
             def write(start: int, planes: np.ndarray) -> None:
