@@ -255,11 +255,11 @@ def test_missing_file_is_reported_missing(tmp_path):
 
 
 @given(cut=st.integers(0, 1024 + 40 + 2 * IMAGES.size - 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_mrc_cut_anywhere_is_refused(tmp_path_factory, cut):
     path = make_mrc(tmp_path_factory.mktemp("cut") / "a.mrc", IMAGES, extended=bytes(40))
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(ValueError, match="not an MRC file"):
+    with pytest.raises(ValueError, match="not an MRC file" if cut else "is empty"):
         read_volume(path)
 
 
@@ -278,7 +278,7 @@ def test_header_that_lies_about_its_size_reserves_no_memory(tmp_path, lie):
 
 
 @given(fields=st.lists(st.tuples(st.integers(0, 255), st.integers(-(2**31), 2**31 - 1)), max_size=4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_damaged_header_gives_numbers_or_an_error_that_says_why(tmp_path_factory, fields):
     pairs = [(4 * word, "i", value) for word, value in fields]
     path = make_mrc(tmp_path_factory.mktemp("damaged") / "a.mrc", IMAGES, pairs=pairs)
@@ -383,7 +383,7 @@ def test_data_set_name_makes_no_sense_for_mrc(series):
     ),
     voxel_nm=st.floats(0.01, 1000),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_what_is_written_comes_back(tmp_path_factory, array, voxel_nm):
     path = tmp_path_factory.mktemp("round") / "a.mrc"
     write_mrc(path, array, voxel_nm=voxel_nm)

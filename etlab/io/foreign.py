@@ -19,7 +19,7 @@ SIGNATURES = (  # (offset, bytes, what they say, what to do)
     (0, b"GIF8", "a GIF file", PICTURE),
     (0, b"BM", "a BMP file", PICTURE),
     (0, b"PK\x03\x04", "a ZIP archive", PACKED),
-    (0, b"\x1f\x8b", "packed with gzip", PACKED),
+    (0, b"\x1f\x8b\x08", "packed with gzip", PACKED),
     (0, b"BZh", "packed with bzip2", PACKED),
     (0, b"\xfd7zXZ", "packed with xz", PACKED),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", PACKED),

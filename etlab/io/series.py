@@ -204,6 +204,9 @@ def open_stack(path: str | os.PathLike, *, dataset: str | None = None) -> Stack:
         raise ValueError(f"dataset: got {dataset!r}, but {path} is not an HDF5 file")
     if is_tiff(path):
         return open_tiff(path)
-    if reason := foreign(path):
-        raise ValueError(f"{path}: {reason}")
-    return open_mrc(path)
+    try:
+        return open_mrc(path)
+    except ValueError as error:
+        if reason := foreign(path):
+            raise ValueError(f"{path}: {reason}") from error
+        raise
