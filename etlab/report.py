@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from etlab import plot
 from etlab.fsc import resolution
+from etlab.io.text import printable
 from etlab.slabs import Reconstruction
 
 THRESHOLDS = (0.5, 0.143)  # of the Fourier shell correlation
@@ -26,7 +27,7 @@ def page(result: Reconstruction, title: str) -> Figure:
     """Draw central slices, the Fourier power with the missing wedge, the residuals and the half-set correlation."""
     plot.use_style()
     figure, axes = plt.subplots(2, 3, figsize=(10, 6.8), layout="constrained")
-    figure.suptitle(_as_typed(title), parse_math=False)
+    figure.suptitle(printable(title), parse_math=False)
     sections, nm = result.sections, result.voxel_nm
     shown = {
         "volume[mid, :, :]": (sections.z, ("x, tilt axis", "y")),
@@ -135,12 +136,6 @@ def _written(path: Path, make: Callable[[Path], object]) -> str | None:
         part.unlink(missing_ok=True)
         return f"{path} could not be written: {type(error).__name__}: {error}"
     return None
-
-
-def _as_typed(title: str) -> str:
-    """Return a text that any font can draw: bytes of a file's name that are no letters become U+FFFD."""
-    text = title.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _power(ax, result):

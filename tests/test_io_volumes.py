@@ -71,6 +71,13 @@ def test_hdf5_holds_voxel_size_and_provenance(tmp_path):
         assert file["volume"].chunks == (16, 10, 13)
 
 
+@pytest.mark.parametrize("ending", FORMATS)
+def test_provenance_of_any_letters_costs_no_volume(tmp_path, ending):
+    with volume_writer(tmp_path / f"a{ending}", (1, 2, 2), 1.0, {"series": "\udcff\n$\0<b> θ"}) as out:
+        out.write(0, np.zeros((1, 2, 2)))
+    assert read_volume(tmp_path / f"a{ending}")[1] == 1.0
+
+
 def test_ome_zarr_describes_its_levels_in_nanometres(tmp_path):
     volume = np.random.default_rng(1).normal(size=(5, 9, 600)).astype(np.float32)
     path = write(tmp_path / "a.zarr", volume)

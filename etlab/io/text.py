@@ -1,4 +1,4 @@
-"""Text files of others, whatever editor saved them: byte-order marks, UTF-16, any ends of lines."""
+"""Text of others: files, whatever editor saved them (byte-order marks, UTF-16, ends of lines), and names of files."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ def read_text(path: str | os.PathLike) -> str:
     content = Path(path).read_bytes()
     text = content.decode(_encoding(content), errors="replace")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def printable(text: str) -> str:
+    """Return a text that every file and font can hold: what is no letter or sign, as in odd names, becomes U+FFFD."""
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _encoding(content: bytes) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from etlab.io.hdf5 import hdf5_writer
 from etlab.io.mrc import FLOAT32, MODES, mrc_writer
 from etlab.io.ome_zarr import needs_zarr, ome_zarr_writer
+from etlab.io.text import printable
 
 MRC, HDF5, ZARR = (".mrc", ".rec", ".map"), (".h5", ".hdf5"), (".zarr",)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # said by the system without the name of the file
@@ -84,6 +85,9 @@ def volume_writer(
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(f"shape: got {shape}, expected three positive numbers (nz, ny, nx)")
     _check_voxel(voxel_nm)
+    provenance = {
+        printable(what): printable(how) for what, how in provenance.items()
+    }  # the name of a file, say
     with _replacing(path) as temporary:
         if path.suffix in ZARR:
             writer = ome_zarr_writer(temporary, shape, voxel_nm, provenance)
