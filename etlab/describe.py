@@ -68,8 +68,9 @@ def describe(
     try:
         series = open_series(path, tilts=tilts, dataset=dataset)
         stack, tilts_deg, tilts_from = series.stack, series.tilts_deg, series.tilts_from
+        notes += series.notes
     except NoTiltsError:
-        pass
+        notes += stack.notes
     except (OSError, ValueError) as error:
         notes.append(str(error))
     statistics, sample, means = _read_once(stack, notes)

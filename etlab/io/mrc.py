@@ -14,6 +14,7 @@ https://bio3d.colorado.edu/imod/doc/mrc_format.txt.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,11 +23,14 @@ from textwrap import wrap
 import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE, get_ext_header_dtype
 
+from etlab.io.mdoc import axis_deg_in
 from etlab.io.stack import RawStack, in_nm
 from etlab.io.statistics import Statistics
 
 HEADER_BYTES = 1024
 BIG_ENDIAN_STAMP, LITTLE_ENDIAN_STAMP = 0x11, (0x44, 0x44, 0, 0)
+FLOAT32 = np.dtype(np.float32)
+IMAGES, VOLUME = 0, 1  # space groups: images have none, and a cell that is one section deep
 VERSION = 20141  # MRC2014 with its additions of 2015
 N_LABELS, LABEL_LENGTH = 10, 80
 MODES = {np.dtype(t): mode for t, mode in (("i1", 0), ("i2", 1), ("f4", 2), ("u2", 6))}  # those written
@@ -34,6 +38,7 @@ IMOD_STAMP = 1146047817  # "IMOD" read as an integer: the bytes that follow it s
 SERIALEM_BYTES = (2, 6, 4, 2, 2, 4, 2, 4, 2, 4, 2)  # length of the item announced by each SerialEM flag bit
 OLD_FEI = (0, 32)  # FEI's older software writes 0 integers and 32 floats a section
 OLD_FEI_OFFSETS = [0, 44]  # of tilt and pixel size in each section, in bytes
+TURNING = re.compile(r"\b(transformed|rot)", re.IGNORECASE)  # in labels of IMOD: the axis is elsewhere since
 TILT, PIXEL = "Alpha tilt", "Pixel size X"  # their names in FEI's newer headers, in degrees and metres
 
 
@@ -55,14 +60,20 @@ def open_mrc(path: Path) -> RawStack:
         pixel_nm = in_nm(header["cella"]["x"] / header["mx"], "Å")
     first, length = HEADER_BYTES + len(extended), shape[1] * shape[2] * dtype.itemsize
     offsets = range(first, first + shape[0] * length, length)
-    return RawStack(path, shape, dtype, pixel_nm, tilts_deg, offsets)
+    axis_deg = _axis_deg(header)
+    return RawStack(path, shape, dtype, pixel_nm, tilts_deg, offsets, recorded_axis_deg=axis_deg)
 
 
 @contextmanager
 def mrc_writer(
-    path: Path, shape: tuple[int, int, int], voxel_nm: float, provenance: dict[str, str], dtype: np.dtype
+    path: Path,
+    shape: tuple[int, int, int],
+    voxel_nm: float,
+    provenance: dict[str, str],
+    dtype: np.dtype = FLOAT32,
+    series: bool = False,
 ) -> Iterator[Callable[[np.ndarray], None]]:
-    """Give a function that appends sections to a new MRC file; the header is written at the end."""
+    """Give a function that appends sections to a new MRC file; the header, of a volume or series, comes at the end."""
     statistics = Statistics()
     with path.open("xb") as file:
         file.write(bytes(HEADER_BYTES))
@@ -73,17 +84,19 @@ def mrc_writer(
 
         yield append
         file.seek(0)
-        file.write(_new_header(shape, voxel_nm, provenance, dtype, statistics).tobytes())
+        file.write(_new_header(shape, voxel_nm, provenance, dtype, statistics, series).tobytes())
 
 
-def _new_header(shape, voxel_nm, provenance, dtype, statistics) -> np.ndarray:
+def _new_header(shape, voxel_nm, provenance, dtype, statistics, series) -> np.ndarray:
     header = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
-    header["nz"], header["ny"], header["nx"] = header["mz"], header["my"], header["mx"] = shape
+    header["nz"], header["ny"], header["nx"] = shape
+    cell = (1, *shape[1:]) if series else shape
+    header["mz"], header["my"], header["mx"] = cell
     header["mode"] = MODES[dtype]
-    header["cella"] = tuple(10 * voxel_nm * n for n in shape[::-1])
+    header["cella"] = tuple(10 * voxel_nm * n for n in cell[::-1])
     header["cellb"] = 90, 90, 90
     header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
-    header["ispg"] = 1  # a volume
+    header["ispg"] = IMAGES if series else VOLUME
     header["dmin"], header["dmax"], header["dmean"] = statistics.min, statistics.max, statistics.mean
     header["rms"] = statistics.std
     header["map"], header["machst"], header["nversion"] = b"MAP ", LITTLE_ENDIAN_STAMP, VERSION
@@ -137,6 +150,16 @@ def _dtype(header: np.void, order: str) -> np.dtype | None:
     types = {0: "u1" if unsigned_bytes else "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
     mode = int(header["mode"])
     return np.dtype(order + types[mode]) if mode in types else None
+
+
+def _axis_deg(header: np.void) -> float | None:
+    """Return the direction of the tilt axis that SerialEM left in a label, None if the images were turned since."""
+    labels = [bytes(label).decode("latin-1") for label in header["label"]]
+    for n, label in enumerate(labels):
+        if (angle := axis_deg_in(label)) is not None:
+            turned = any(TURNING.search(later) for later in labels[n + 1 :])
+            return None if turned else angle
+    return None
 
 
 def _read_extended(header: np.void, extended: bytes, order: str) -> tuple[np.ndarray | None, float | None]:

@@ -7,7 +7,7 @@ it can be sent to another process.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +15,22 @@ import numpy as np
 MAX_COMPRESSION = 1100  # zlib cannot shrink by more than 1032; but a size costs nothing to claim
 BLOCK_BYTES = 2**26  # of sections that are read at a time where a file stores several together
 ALL = slice(None)
-NM_PER_UNIT = {"pm": 1e-3, "Å": 0.1, "A": 0.1, "angstrom": 0.1, "nm": 1.0, "nanometer": 1.0, "m": 1e9}
-NM_PER_UNIT |= dict.fromkeys(("µm", "μm", "um", "micron", "micrometer"), 1e3)  # micro sign, Greek mu
+NM_PER_UNIT = {"pm": 1e-3, "picometer": 1e-3, "nm": 1.0, "nanometer": 1.0, "nanometre": 1.0}
+NM_PER_UNIT |= dict.fromkeys(
+    ("Å", "A", "å", "\N{ANGSTROM SIGN}", "ang", "angstrom", "ångström", "ångstrom"), 0.1
+)
+NM_PER_UNIT |= dict.fromkeys(
+    ("µm", "μm", "um", "micron", "micrometer", "micrometre"), 1e3
+)  # micro sign, Greek mu
+NM_PER_UNIT |= {"mm": 1e6, "millimeter": 1e6, "millimetre": 1e6, "m": 1e9, "meter": 1e9, "metre": 1e9}
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
     """Images or planes in a file, ``shape`` (sections, rows, columns), of ``dtype`` as stored.
 
-    ``pixel_nm`` and ``tilts_deg`` are None where the file does not say.
+    ``pixel_nm``, ``tilts_deg`` and ``recorded_axis_deg`` (see `etlab.io.series.SeriesFile`) are None where the file
+    does not say. ``notes`` are sentences on what the reader noticed: contradictions, data that were left out.
     """
 
     path: Path
@@ -31,6 +38,8 @@ class Stack:
     dtype: np.dtype
     pixel_nm: float | None
     tilts_deg: np.ndarray | None
+    recorded_axis_deg: float | None = field(default=None, kw_only=True)
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
     def blocks(self, rows: slice = ALL, columns: slice = ALL) -> Iterator[np.ndarray]:
         """Yield (sections, rows, columns) as stored, a few sections at a time, first to last."""
