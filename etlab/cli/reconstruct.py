@@ -111,10 +111,8 @@ def reconstruct(
             bright=method != "wbp",
         )
         images = replace(images, alignment=alignment_of(images, align, tilt_axis, axis_offset))
-        if "scale" in chosen.allowed and "scale" not in options:
-            options["scale"] = slabs.density_in(images, (thickness or images.shape[1], images.shape[1]))
-            chosen = slabs.Method(method, options)
-            typer.echo(f"density that the network takes for 1: {options['scale']:.4g}")
+        if chosen.knows_density:
+            chosen = in_densities(chosen, images, thickness)
         used = range_of("--columns", columns)
         done = slabs.reconstruct(
             images,
@@ -144,6 +142,21 @@ def reconstruct(
             typer.echo(
                 f"note: {left} holds slabs of runs with other settings that were not finished", err=True
             )
+
+
+def in_densities(chosen, images, thickness: int | None):
+    """Convert the method's options from units of the specimen's density, and say so."""
+    from etlab import slabs
+
+    given = chosen.options.get("scale")
+    density = given or slabs.density_in(images, (thickness or images.shape[1], images.shape[1]))
+    if "scale" in chosen.allowed:
+        typer.echo(f"density that the network takes for 1: {density:.4g}")
+    if "lam" in chosen.allowed:
+        typer.echo(
+            f"density of the specimen: {density:.4g}; lam = {chosen.options['lam']:g} is a share of it"
+        )
+    return chosen.in_units_of(density)
 
 
 @contextmanager

@@ -17,8 +17,7 @@ from skimage.measure import block_reduce
 from etlab.align import Alignment, align
 from etlab.align.alignment import turned
 
-SPLINE = 2  # columns beside a point that its interpolation uses
-AT_LEAST = 8  # columns that an alignment wants to see
+SPLINE = 14  # columns beside a point that matter for a spline through the pixels: 0.27 to this power is 1e-8
 BLOCK = 64  # columns read at a time where all are wanted
 PLACES, FEW = 4, 8  # columns that stand for all: so many places, and so many columns in each
 DARKEST = 1e-3  # of the intensity of vacuum, below which a logarithm says more of noise than of the specimen
@@ -48,8 +47,8 @@ class Prepared:
     series
         Anything with ``shape``, ``tilts_deg``, ``pixel_nm`` and ``read(x0, x1)``.
     rows
-        First and last but one of the detector rows to use, in the series' own pixels; None for all. The tilt axis is
-        taken to be half-way up these.
+        Half-open range (first, stop) of the detector rows to use, in the series' own pixels; None for all. The tilt
+        axis is taken to be half-way up these.
     binning
         Edge of a block in pixels. Rows and columns that fill no block are left out, as many on either side.
     background
@@ -58,6 +57,9 @@ class Prepared:
         Whether the specimen is darker than vacuum: line integrals are then ln(I₀/I), in place of I − I₀.
     alignment
         Of the binned images, see `etlab.align.Alignment`; None for a series that is aligned already.
+    smooth
+        Whether the alignment may smooth every image alike, see `etlab.align.Alignment.apply`. By default whole pixels
+        are moved exactly, and fractions by a spline through the pixels.
 
     Raises
     ------
@@ -72,6 +74,7 @@ class Prepared:
     background: float = 0.0
     bright_field: bool = False
     alignment: Alignment | None = None
+    smooth: bool = False
 
     def __post_init__(self):
         _, n_rows, nx = self.series.shape
@@ -118,12 +121,12 @@ class Prepared:
         # about its own centre the range is aligned by other shifts: a turn moves that centre, too
         step = np.array([0, (first + stop - self.shape[2]) / 2])
         shifts = self.alignment.shifts + step - turned(step, np.deg2rad(self.alignment.tilt_axis_deg))
-        aligned = replace(self.alignment, shifts=shifts).apply(self._binned(first, stop))
+        aligned = replace(self.alignment, shifts=shifts).apply(self._binned(first, stop), smooth=self.smooth)
         return np.ascontiguousarray(aligned[:, :, x0 - first : x1 - first])
 
     def reach(self, x0: int, x1: int) -> tuple[int, int]:
-        """First and last but one of the columns, before alignment, that aligned columns x0 … x1 − 1 come from."""
-        if self.alignment is None:
+        """Return the half-open range of columns, before alignment, that aligned columns x0 … x1 − 1 come from."""
+        if self.alignment is None or self._keeps_columns():
             return x0, x1
         _, n_rows, nx = self.shape
         top, centre = (n_rows - 1) / 2, (nx - 1) / 2
@@ -133,9 +136,11 @@ class Prepared:
         columns = corners[:, 1] + centre - self.alignment.shifts[:, 1:]
         first = min(max(int(np.floor(columns.min())) - SPLINE, 0), nx - 1)
         stop = max(min(int(np.ceil(columns.max())) + SPLINE + 1, nx), 1)
-        first, stop = min(first, x0), max(stop, x1)
-        first = max(min(first, stop - AT_LEAST), 0)
-        return first, min(max(stop, first + AT_LEAST), nx)
+        return min(first, x0), max(stop, x1)
+
+    def _keeps_columns(self):
+        """Whether the alignment leaves every column to itself: then few columns, or one, are enough."""
+        return self.alignment.tilt_axis_deg == 0 and not self.alignment.shifts[:, 1].any()
 
     def whole(self) -> np.ndarray:
         """All columns, (n_tilts, n_rows, nx) float32, put together from ranges so that only this is held."""

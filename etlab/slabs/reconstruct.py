@@ -91,7 +91,7 @@ def reconstruct(
     thickness
         nz of the volume; default: as many as rows. ny is the number of rows.
     columns
-        First and last but one of the slices to make; default: all.
+        Half-open range (first, stop) of the slices to make; default: all.
     overlap
         Slices beside a slab, for a method that couples all slices ("tv", "diffusion"): an approximation. Without it
         such a method takes the whole volume at once. Other methods know what they need.
@@ -203,6 +203,7 @@ def settings_of(
             "shifts": alignment.shifts.tolist(),
             "tilt axis": float(alignment.tilt_axis_deg),
             "offset": float(alignment.tilt_axis_offset),
+            "smooth": images.smooth,
         },
         "volume": list(shape),
         "columns": columns,
