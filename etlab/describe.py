@@ -68,6 +68,7 @@ def describe(
     try:
         series = open_series(path, tilts=tilts, dataset=dataset)
         stack, tilts_deg, tilts_from = series.stack, series.tilts_deg, series.tilts_from
+        notes += series.notes
     except NoTiltsError:
         pass
     except (OSError, ValueError) as error:

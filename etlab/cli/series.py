@@ -71,6 +71,8 @@ def prepared(
         f"{series}: {n_tilts} images of {n_rows} × {nx} pixels, {tilts}, "
         + (f"{file.pixel_nm:g} nm a pixel" if file.pixel_nm else "size of pixels not known")
     )
+    for note in file.notes:
+        typer.echo(f"note: {from_here(note)}", err=True)
     if pixel_nm is None and file.pixel_nm and (note := note_on_pixel(file.pixel_nm)):
         typer.echo(f"note: {note}", err=True)
     values = slabs.sample(file)

@@ -1,98 +1,134 @@
-"""The files that lie beside a series: tilt angles in IMOD's .tlt and .rawtlt, angles and more in SerialEM's .mdoc."""
+"""The tilt angles of a series: given, in files beside it (IMOD's .tlt and .rawtlt, SerialEM's .mdoc), or inside it.
+
+Refined angles (.tlt) come before those that the microscope measured, and measured ones before nominal ones. A list
+whose steps are all equal is what was asked of the stage; where another source has uneven steps, those were measured.
+"""
 
 from __future__ import annotations
 
 import os
-import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from etlab.io.mdoc import is_mdoc, tilts_in_mdoc, value_of
 from etlab.io.stack import in_nm
+from etlab.io.text import read_text
 
-ANGLE_FILES = (".tlt", ".rawtlt", ".mdoc")  # beside the images; refined angles (.tlt) come first
+REFINED = ".tlt"
+ANGLE_FILES = (REFINED, ".rawtlt", ".mdoc")  # beside the images, the first that is there first
 MAX_BYTES = 10**7  # of such a file; images have more
+EVEN_DEG = 1e-3  # by which equal steps may differ, rounded as they are to single precision
+ALIKE_DEG = 0.5  # by which two sources may differ without contradicting each other
 
 
 class NoTiltsError(ValueError):
     """There are no tilt angles, neither beside the images nor inside their file: a volume has none."""
 
 
-def read_tilts(path: str | os.PathLike) -> np.ndarray:
-    """Read the angle in degrees of each image from .tlt or .rawtlt (one a line) or SerialEM's .mdoc.
+@dataclass(frozen=True, eq=False)
+class Tilts:
+    """Angles, where they were found, and what other sources say that contradicts them, a sentence each."""
 
-    Raises ValueError, naming the line, for anything that is not an angle, and if there is none at all.
+    tilts_deg: np.ndarray
+    source: str
+    notes: tuple[str, ...] = ()
+
+
+def read_tilts(path: str | os.PathLike) -> np.ndarray:
+    """Read the angle in degrees of each image from SerialEM's .mdoc, or from a text with one angle per line.
+
+    Blank lines and what follows a ``#`` are skipped. Raises ValueError, naming the line, for anything that is not an
+    angle, and if there is none at all.
     """
     path = Path(path)
     size = path.stat().st_size
     if size > MAX_BYTES:
-        raise ValueError(
-            f"{path}: has {size} bytes, expected a file of tilt angles, of which a line is an angle"
-        )
-    text = path.read_text(encoding="utf-8", errors="replace")
-    if path.suffix == ".mdoc":
-        angles = _mdoc_angles(text, path)
+        raise ValueError(f"{path}: has {size} bytes, expected a file of tilt angles, one angle per line")
+    if is_mdoc(path):
+        angles = [_angle(text, f"{path}, {section}") for section, text in tilts_in_mdoc(path).items()]
     else:
-        angles = [
-            _angle(line, f"{path}, line {number}")
-            for number, line in enumerate(text.splitlines(), 1)
-            if line.strip()
-        ]
+        lines = [line.partition("#")[0].strip() for line in read_text(path).split("\n")]
+        angles = [_angle(line, f"{path}, line {n}") for n, line in enumerate(lines, 1) if line]
     if not angles:
         raise ValueError(f"{path}: no tilt angles in it, expected one for each image")
     return np.array(angles)
 
 
 def mdoc_pixel_nm(path: str | os.PathLike) -> float | None:
-    """Read the pixel size in SerialEM's .mdoc, where it is in ångström; None for another file or if it has none."""
-    if Path(path).suffix != ".mdoc":
-        return None
-    text = Path(path).read_text(encoding="utf-8", errors="replace")
-    found = re.search(r"^\s*PixelSpacing\s*=(.*)$", text, flags=re.MULTILINE)
-    return in_nm(found[1], "Å") if found else None
-
-
-def _mdoc_angles(text: str, path: Path) -> list[float]:
-    """Angles of the [ZValue = n] paragraphs, sorted by n: a file need not list its sections in order."""
-    angles = {}
-    _, *parts = re.split(r"^\s*\[ZValue\s*=\s*(\d+)\s*\]", text, flags=re.MULTILINE)
-    for section, paragraph in zip(map(int, parts[::2]), parts[1::2], strict=True):
-        tilt = re.search(r"^\s*TiltAngle\s*=(.*)$", paragraph, flags=re.MULTILINE)
-        if tilt is None:
-            raise ValueError(f"{path}: section [ZValue = {section}] has no TiltAngle")
-        if section in angles:
-            raise ValueError(f"{path}: section [ZValue = {section}] is there twice")
-        angles[section] = _angle(tilt[1], f"{path}, [ZValue = {section}]")
-    return [angles[section] for section in sorted(angles)]
+    """Return the size of a pixel in an .mdoc, where it is in ångström; None for another file or if it has none."""
+    return in_nm(value_of("PixelSpacing", read_text(path)), "Å") if is_mdoc(path) else None
 
 
 def _angle(text: str, where: str) -> float:
     try:
-        angle = float(text)
+        angle = float(text.replace("\N{MINUS SIGN}", "-"))
     except ValueError:
         angle = np.nan
     if not np.isfinite(angle):
-        raise ValueError(f"{where}: got {text.strip()[:40]!r}, expected one tilt angle in degrees")
+        hint = "; write decimals with a point, and one angle per line" if "," in text else ""
+        raise ValueError(f"{where}: got {text.strip()[:40]!r}, expected one tilt angle in degrees{hint}")
     return angle
 
 
-def tilts_of(path: Path, given, recorded: np.ndarray | None) -> tuple[np.ndarray, str]:
-    """Return the angles of the series in ``path`` and where they were found.
+def beside(path: Path) -> list[Path]:
+    """Return where angles are sought beside the images, whether or not there are such files."""
+    return [path.with_suffix(suffix) for suffix in ANGLE_FILES] + [path.with_name(path.name + ".mdoc")]
+
+
+def tilts_of(path: Path, given, recorded: np.ndarray | None, n_images: int) -> Tilts:
+    """Return the angles of the series in ``path``.
 
     ``given`` are angles, a file of them, or None: then they are sought beside the images and in ``recorded``,
     what the images' own file says. Raises FileNotFoundError, or ValueError if there are none.
     """
     if isinstance(given, str | os.PathLike):
-        return read_tilts(given), os.fspath(given)
+        return Tilts(read_tilts(given), os.fspath(given))
     if given is not None:
-        return np.array(given, dtype=np.float64), "the argument"
-    beside = [path.with_suffix(suffix) for suffix in ANGLE_FILES] + [path.with_name(path.name + ".mdoc")]
-    for file in beside:
-        if file.is_file():
-            return read_tilts(file), str(file)
+        return Tilts(np.array(given, dtype=np.float64), "the argument")
+    files = [file for file in beside(path) if file.is_file()]
+    if not files and recorded is None:
+        raise NoTiltsError(
+            f"{path}: no tilt angles; looked for {', '.join(file.name for file in beside(path))} beside it and for "
+            "angles inside it; pass tilts=, the angles in degrees, or a file of them"
+        )
+    found, notes = [], []
+    for file in files:
+        try:
+            found.append(Tilts(read_tilts(file), str(file)))
+        except (OSError, ValueError) as error:
+            if not found:  # the one that would count
+                raise
+            notes.append(f"not used: {error}")
     if recorded is not None:
-        return np.asarray(recorded, dtype=np.float64), str(path)
-    raise NoTiltsError(
-        f"{path}: no tilt angles; looked for {', '.join(file.name for file in beside)} beside it and for "
-        "angles inside it; pass tilts=, the angles in degrees, or a file of them"
-    )
+        found.append(Tilts(np.asarray(recorded, np.float64), str(path)))
+    used = _measured(found, n_images)
+    notes += [note for other in found if other is not used and (note := _contradiction(used, other))]
+    return Tilts(used.tilts_deg, used.source, tuple(notes))
+
+
+def _measured(found: list[Tilts], n_images: int) -> Tilts:
+    """Return the first source, unless it is nominal and a later one was measured."""
+    first = found[0]
+    if not first.source.endswith(REFINED) and is_even(first.tilts_deg):
+        for other in found[1:]:
+            if other.tilts_deg.shape == (n_images,) and not is_even(other.tilts_deg):
+                return other
+    return first
+
+
+def is_even(tilts_deg: np.ndarray) -> bool:
+    """Tell whether all steps between the angles, in the order of their size, are equal."""
+    return bool(np.ptp(np.diff(np.sort(tilts_deg))) < EVEN_DEG) if np.size(tilts_deg) > 2 else True
+
+
+def _contradiction(used: Tilts, other: Tilts) -> str | None:
+    """Say how two sources differ; None if they agree."""
+    if used.tilts_deg.shape != other.tilts_deg.shape:
+        how = f"{other.source} gives {other.tilts_deg.size} of them"
+    elif (most := np.abs(used.tilts_deg - other.tilts_deg).max()) > ALIKE_DEG:
+        how = f"those in {other.source} differ by up to {most:.3g}°"
+    else:
+        return None
+    return f"the {used.tilts_deg.size} tilt angles are those of {used.source}; {how}"

@@ -14,6 +14,7 @@ https://bio3d.colorado.edu/imod/doc/mrc_format.txt.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from textwrap import wrap
 import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE, get_ext_header_dtype
 
+from etlab.io.mdoc import axis_deg_in
 from etlab.io.stack import RawStack, in_nm
 from etlab.io.statistics import Statistics
 
@@ -34,6 +36,7 @@ IMOD_STAMP = 1146047817  # "IMOD" read as an integer: the bytes that follow it s
 SERIALEM_BYTES = (2, 6, 4, 2, 2, 4, 2, 4, 2, 4, 2)  # length of the item announced by each SerialEM flag bit
 OLD_FEI = (0, 32)  # FEI's older software writes 0 integers and 32 floats a section
 OLD_FEI_OFFSETS = [0, 44]  # of tilt and pixel size in each section, in bytes
+TURNING = re.compile(r"\b(transformed|rot)", re.IGNORECASE)  # in labels of IMOD: the axis is elsewhere since
 TILT, PIXEL = "Alpha tilt", "Pixel size X"  # their names in FEI's newer headers, in degrees and metres
 
 
@@ -55,7 +58,8 @@ def open_mrc(path: Path) -> RawStack:
         pixel_nm = in_nm(header["cella"]["x"] / header["mx"], "Å")
     first, length = HEADER_BYTES + len(extended), shape[1] * shape[2] * dtype.itemsize
     offsets = range(first, first + shape[0] * length, length)
-    return RawStack(path, shape, dtype, pixel_nm, tilts_deg, offsets)
+    axis_deg = _axis_deg(header)
+    return RawStack(path, shape, dtype, pixel_nm, tilts_deg, offsets, recorded_axis_deg=axis_deg)
 
 
 @contextmanager
@@ -137,6 +141,16 @@ def _dtype(header: np.void, order: str) -> np.dtype | None:
     types = {0: "u1" if unsigned_bytes else "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
     mode = int(header["mode"])
     return np.dtype(order + types[mode]) if mode in types else None
+
+
+def _axis_deg(header: np.void) -> float | None:
+    """Return the direction of the tilt axis that SerialEM left in a label, None if the images were turned since."""
+    labels = [bytes(label).decode("latin-1") for label in header["label"]]
+    for n, label in enumerate(labels):
+        if (angle := axis_deg_in(label)) is not None:
+            turned = any(TURNING.search(later) for later in labels[n + 1 :])
+            return None if turned else angle
+    return None
 
 
 def _read_extended(header: np.void, extended: bytes, order: str) -> tuple[np.ndarray | None, float | None]:

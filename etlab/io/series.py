@@ -9,12 +9,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from etlab.io.angles import mdoc_pixel_nm, tilts_of
+from etlab.io.angles import Tilts, beside, mdoc_pixel_nm, tilts_of
 from etlab.io.hdf5 import open_hdf5
+from etlab.io.mdoc import axis_deg_in_mdoc, is_mdoc
 from etlab.io.mrc import open_mrc
 from etlab.io.ome_zarr import open_ome_zarr
 from etlab.io.stack import Stack
 from etlab.io.tiff import is_tiff, open_tiff
+
+ALIGNED = (".ali", ".preali")  # IMOD's: the images were moved since their axis was recorded
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +40,22 @@ class SeriesFile:
 
     ``tilts_deg`` (n_tilts,) comes from the source named in ``tilts_from``; ``axis`` is the direction of the
     tilt axis in the file's images, which `shape` and `read` have turned into our own order of axes.
+
+    ``recorded_axis_deg`` is the direction of the tilt axis that SerialEM left in an .mdoc or in a label of the MRC
+    header, None where there is none. It counts as SerialEM and IMOD do: degrees counter-clockwise from the *vertical*
+    of an image with row 0 at the bottom, within [−90, 90]. So about 0 is ``axis="y"``, and about ±90 is ``axis="x"``.
+    ``recorded_axis_from`` names the file.
+
+    ``notes`` say, a sentence each, which sources contradict each other and what of the file is not used.
     """
 
     stack: Stack
     tilts_deg: np.ndarray
     tilts_from: str
     axis: str
+    recorded_axis_deg: float | None = None
+    recorded_axis_from: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -93,8 +106,9 @@ def open_series(
         MRC (.mrc, .st, .ali, …), TIFF or HDF5 (.h5, .hspy, .emd, …); told apart by content, not by name.
     tilts
         The angles in degrees, or a file of them. Default: ``.tlt``, ``.rawtlt`` or ``.mdoc`` of the same name
-        beside the images, in this order; if there is none, the images' own file. An ``.mdoc`` also gives the
-        size of a pixel where the images' file does not.
+        beside the images, else those in the images' own file, in this order; but angles that were measured come
+        before nominal ones, whose steps are all equal. An ``.mdoc`` also gives the size of a pixel where the images'
+        file does not.
     axis
         Direction of the tilt axis in the file's images: "x" horizontal, "y" vertical.
     dataset
@@ -111,17 +125,40 @@ def open_series(
     if axis not in ("x", "y"):
         raise ValueError(f'axis: got {axis!r}, expected "x" (tilt axis along rows) or "y" (along columns)')
     stack = open_stack(path, dataset=dataset)
-    tilts_deg, tilts_from = tilts_of(stack.path, tilts, stack.tilts_deg)
+    found = tilts_of(stack.path, tilts, stack.tilts_deg, stack.shape[0])
+    _check_tilts(found, stack)
+    mdocs = [Path(found.source), *beside(stack.path)]
+    mdoc = next((file for file in mdocs if is_mdoc(file) and file.is_file()), None)
+    if stack.pixel_nm is None and mdoc:  # as in SerialEM's TIFF files
+        stack = replace(stack, pixel_nm=mdoc_pixel_nm(mdoc))
+    axis_deg, axis_from = _recorded_axis(stack, mdoc)
+    notes = (*stack.notes, *found.notes)
+    return SeriesFile(stack, found.tilts_deg, found.source, axis, axis_deg, axis_from, notes)
+
+
+def _check_tilts(found: Tilts, stack: Stack) -> None:
+    """Raise ValueError unless there is a finite angle for each image."""
+    tilts_deg, n_images = found.tilts_deg, stack.shape[0]
     if not np.isfinite(tilts_deg).all():
-        raise ValueError(f"tilts: {tilts_from} gives {tilts_deg}, expected finite angles")
-    if tilts_deg.shape != stack.shape[:1]:
+        raise ValueError(f"tilts: {found.source} gives {tilts_deg}, expected finite angles")
+    if tilts_deg.shape != (n_images,):
+        transposed = tilts_deg.ndim == 1 and tilts_deg.size in stack.shape[1:]
         raise ValueError(
-            f"tilts: {tilts_from} gives {tilts_deg.size} angles (shape {tilts_deg.shape}), but {path} holds "
-            f"{stack.shape[0]} images; expected one angle per image"
+            f"tilts: {found.source} gives {tilts_deg.size} angles (shape {tilts_deg.shape}), but {stack.path} holds "
+            f"{n_images} images of {stack.shape[1]} × {stack.shape[2]}; expected one angle per image"
+            + ("; are the axes in another order? Save them as [image, row, column]" if transposed else "")
         )
-    if stack.pixel_nm is None:  # as in SerialEM's TIFF files
-        stack = replace(stack, pixel_nm=mdoc_pixel_nm(tilts_from))
-    return SeriesFile(stack, tilts_deg, tilts_from, axis)
+
+
+def _recorded_axis(stack: Stack, mdoc: Path | None) -> tuple[float | None, str | None]:
+    """Return the direction of the tilt axis that was recorded with the images, and the file that says so."""
+    if stack.path.suffix.lower() in ALIGNED:
+        return None, None
+    if mdoc and (angle := axis_deg_in_mdoc(mdoc)) is not None:
+        return angle, str(mdoc)
+    if stack.recorded_axis_deg is not None:
+        return stack.recorded_axis_deg, str(stack.path)
+    return None, None
 
 
 def read_series(

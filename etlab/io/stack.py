@@ -7,7 +7,7 @@ it can be sent to another process.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,8 @@ NM_PER_UNIT |= dict.fromkeys(("µm", "μm", "um", "micron", "micrometer"), 1e3) 
 class Stack:
     """Images or planes in a file, ``shape`` (sections, rows, columns), of ``dtype`` as stored.
 
-    ``pixel_nm`` and ``tilts_deg`` are None where the file does not say.
+    ``pixel_nm``, ``tilts_deg`` and ``recorded_axis_deg`` (see `etlab.io.series.SeriesFile`) are None where the file
+    does not say. ``notes`` are sentences on what the reader noticed: contradictions, data that were left out.
     """
 
     path: Path
@@ -31,6 +32,8 @@ class Stack:
     dtype: np.dtype
     pixel_nm: float | None
     tilts_deg: np.ndarray | None
+    recorded_axis_deg: float | None = field(default=None, kw_only=True)
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
     def blocks(self, rows: slice = ALL, columns: slice = ALL) -> Iterator[np.ndarray]:
         """Yield (sections, rows, columns) as stored, a few sections at a time, first to last."""
