@@ -14,12 +14,14 @@ columns of all images: two alignments that differ by that are equally good. ``wi
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
+from etlab.align.outliers import despiked, outliers_in_words
 from etlab.arrays import checked
 
 
@@ -153,11 +155,18 @@ def checked_series(name: str, images: np.ndarray, tilts_deg: np.ndarray, *, at_l
 
 
 def alignable_series(images: np.ndarray, tilts_deg: np.ndarray, *, at_least: int = 3) -> np.ndarray:
-    """``checked_series`` for series to be aligned: at least three tilts, and something in every image.
+    """Return ``checked_series`` for series to be aligned: at least three tilts, something in every image, no spikes.
 
+    Single pixels far outside the range of all others are replaced by the median of their surroundings, and a warning
+    names them: one X-ray hit outweighs the specimen in a centre of mass, and a stuck pixel is the same in all images.
     Raises ValueError for fewer tilts, repeated ones only, or an image of one value.
     """
     images = checked_series("images", images, tilts_deg, at_least=at_least)
+    values = images
+    images, places = despiked(values)
+    if len(places):
+        said = outliers_in_words(places, values[tuple(places.T)])
+        warnings.warn(f"images: {said}; the alignment leaves these outliers out", stacklevel=3)
     if len(np.unique(tilts_deg)) < at_least:
         raise ValueError(
             f"tilts_deg: got {len(np.unique(tilts_deg))} different angles, expected at least {at_least}"

@@ -39,15 +39,19 @@ def cross_correlation_shifts(
         )
     cosines = np.cos(np.deg2rad(tilts)) if stretch else np.ones_like(tilts)
     shifts = np.zeros((len(images), 2))
-    order = np.argsort(tilts, kind="stable")
-    middle = int(np.argmin(np.abs(tilts[order])))
-    for side in (order[middle:], order[middle::-1]):
-        for near, far in pairwise(side):
-            ratio = cosines[far] / cosines[near]
-            step = register(stretched(images[far], ratio), images[near])
-            shifts[far] = (step + shifts[near]) * [ratio, 1]
+    for near, far in neighbours(tilts):
+        ratio = cosines[far] / cosines[near]
+        step = register(stretched(images[far], ratio), images[near])
+        shifts[far] = (step + shifts[near]) * [ratio, 1]
     shifts[:, 1] -= shifts[:, 1].mean()
     return shifts
+
+
+def neighbours(tilts_deg: np.ndarray) -> list[tuple[int, int]]:
+    """Return pairs (near, far) of images next to each other in tilt, from the lowest tilt outwards."""
+    order = np.argsort(tilts_deg, kind="stable")
+    middle = int(np.argmin(np.abs(np.asarray(tilts_deg)[order])))
+    return [pair for side in (order[middle:], order[middle::-1]) for pair in pairwise(side)]
 
 
 def register(image: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -56,12 +56,23 @@ def align_by_moments(images: np.ndarray, tilts_deg: np.ndarray) -> Alignment:
         along = column_steps(aligned.sum(axis=1))
         centres, masses = slice_centres(aligned)
         across, turn_deg, std_deg, residuals = centre_of_mass_steps(centres, masses, tilts_deg)
+        if not np.isfinite([across, along]).all():
+            raise ValueError(
+                "images: got some whose mass is zero or negative, expected the specimen in each, brighter than vacuum; "
+                "subtract the background, or remove outliers"
+            )
         shifts = found.moved(np.stack([across, along], axis=1))
         found = Alignment(
             tilts_deg, shifts, found.tilt_axis_deg + turn_deg, 0.0, residuals, tilt_axis_std=std_deg
         )
         if max(np.abs(across).max(), np.abs(along).max()) < SETTLED[0] and abs(turn_deg) < SETTLED[1]:
             break
+    else:
+        warnings.warn(
+            f"the centres of mass still move by up to {max(np.abs(across).max(), np.abs(along).max()):.2g} pixels after "
+            f'{MAX_ROUNDS} rounds: the alignment may be wrong; compare with method="correlation"',
+            stacklevel=3,
+        )
     return found
 
 

@@ -16,10 +16,13 @@ from skimage.measure import block_reduce
 
 from etlab.align import Alignment, align
 from etlab.align.alignment import turned
+from etlab.align.outliers import RADIUS as MARGIN
+from etlab.align.outliers import despiked
 
 SPLINE = 14  # columns beside a point that matter for a spline through the pixels: 0.27 to this power is 1e-8
 BLOCK = 64  # columns read at a time where all are wanted
 PLACES, FEW = 4, 8  # columns that stand for all: so many places, and so many columns in each
+COUNTED = 0.05  # of the values are equal to the most frequent one: they are counts of a few electrons
 DARKEST = 1e-3  # of the intensity of vacuum, below which a logarithm says more of noise than of the specimen
 SEEN = 512  # pixels along the longer side of images from which an alignment is estimated
 
@@ -60,6 +63,9 @@ class Prepared:
     smooth
         Whether the alignment may smooth every image alike, see `etlab.align.Alignment.apply`. By default whole pixels
         are moved exactly, and fractions by a spline through the pixels.
+    limits
+        Lowest and highest intensity of a sound pixel: single ones outside are replaced by the median of those around
+        them, see `etlab.align.outliers`. None: nothing is replaced.
 
     Raises
     ------
@@ -75,6 +81,7 @@ class Prepared:
     bright_field: bool = False
     alignment: Alignment | None = None
     smooth: bool = False
+    limits: tuple[float, float] | None = None
 
     def __post_init__(self):
         _, n_rows, nx = self.series.shape
@@ -154,11 +161,19 @@ class Prepared:
         first, stop = self.rows or (0, n_rows)
         b, beside = self.binning, nx % self.binning // 2
         above = (stop - first) % b // 2
-        images = self.series.read(beside + b * x0, beside + b * x1)
+        images = self._sound(beside + b * x0, beside + b * x1)
         images = images[:, first + above : stop - above]
         if b > 1:
             images = block_reduce(images, (1, b, b), np.mean)
         return np.ascontiguousarray(self.integrals(images))
+
+    def _sound(self, x0, x1):
+        """Columns of the series, its outliers replaced; alike whichever columns are read with them."""
+        if self.limits is None:
+            return self.series.read(x0, x1)
+        first, stop = max(x0 - MARGIN, 0), min(x1 + MARGIN, self.series.shape[2])
+        images, _ = despiked(self.series.read(first, stop), self.limits)
+        return images[:, :, x0 - first : x1 - first]
 
     def integrals(self, intensities: np.ndarray) -> np.ndarray:
         """Line integrals from intensities, of any shape, float32."""
@@ -191,6 +206,33 @@ def most_frequent(values: np.ndarray) -> float:
         start = int(np.argmin(values[half:] - values[:-half]))
         values = values[start : start + half]
     return float(np.median(values))
+
+
+def vacuum_of(values: np.ndarray) -> float:
+    """Return the intensity of vacuum in images (n, n_rows, columns): the most frequent value, or a mean if it is counted.
+
+    Where single counts make up the images, the most frequent value is a whole number, 0 for a mean of 0.99. There,
+    blocks of 8 × 8 pixels are averaged first, and then all blocks that are as dark as most.
+    """
+    usual = most_frequent(values)
+    if np.mean(values == usual) < COUNTED or min(values.shape[1:]) < FEW:
+        return usual
+    return mean_of_empty(block_means(values))
+
+
+def block_means(values: np.ndarray) -> np.ndarray:
+    """Return the means of blocks of 8 × 8 pixels of images (n, n_rows, columns), whole blocks only."""
+    n, rows, columns = values.shape
+    whole = values[:, : rows // FEW * FEW, : columns // FEW * FEW]
+    return block_reduce(whole, (1, FEW, FEW), np.mean)
+
+
+def mean_of_empty(blocks: np.ndarray) -> float:
+    """Return the mean of the blocks that are about as bright as most."""
+    usual = most_frequent(blocks)
+    darker = blocks[blocks <= usual]
+    width = 2 * float(np.sqrt(np.mean((darker - usual) ** 2)))
+    return float(blocks[np.abs(blocks - usual) <= width].mean(dtype=float))
 
 
 def small_enough(images: Prepared) -> Prepared:

@@ -198,6 +198,7 @@ def settings_of(
         "binning": images.binning,
         "background": float(images.background),
         "bright field": images.bright_field,
+        "limits": images.limits,
         "alignment": alignment
         and {
             "shifts": alignment.shifts.tolist(),
