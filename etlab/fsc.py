@@ -54,15 +54,17 @@ def fourier_shell_correlation(one: np.ndarray, other: np.ndarray) -> tuple[np.nd
     return np.arange(1, n_shells) / n_steps, correlation
 
 
-def resolution(frequencies: np.ndarray, correlation: np.ndarray, threshold: float) -> float | None:
-    """The frequency at which a correlation first falls below ``threshold``, None if it never does or never was above.
+def resolution(frequencies: np.ndarray, correlation: np.ndarray, threshold: float) -> float:
+    """Return the frequency at which a correlation first falls below ``threshold``, interpolated between two shells.
 
-    Between two shells it is interpolated.
+    It is 0 if even the first shell is below, so that the volumes agree nowhere, and infinite if no shell is.
     """
     below = np.flatnonzero(correlation < threshold)
-    if not len(below) or below[0] == 0:
-        return None
+    if not len(below):
+        return np.inf
     i = below[0]
+    if i == 0:
+        return 0.0
     fraction = (correlation[i - 1] - threshold) / (correlation[i - 1] - correlation[i])
     return float(frequencies[i - 1] + fraction * (frequencies[i] - frequencies[i - 1]))
 

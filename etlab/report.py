@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,7 +26,7 @@ def page(result: Reconstruction, title: str) -> Figure:
     """Draw central slices, the Fourier power with the missing wedge, the residuals and the half-set correlation."""
     plot.use_style()
     figure, axes = plt.subplots(2, 3, figsize=(10, 6.8), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(_as_typed(title), parse_math=False)
     sections, nm = result.sections, result.voxel_nm
     shown = {
         "volume[mid, :, :]": (sections.z, ("x, tilt axis", "y")),
@@ -59,14 +61,19 @@ def numbers(result: Reconstruction) -> dict:
             "1/nm": (frequencies / result.voxel_nm).tolist(),
             "correlation": correlation.tolist(),
             "resolution [nm]": {str(one): resolution_nm(result, one) for one in THRESHOLDS},
+            "no shell below": {str(one): bool(correlation.min() >= one) for one in THRESHOLDS},
         }
     return about
 
 
 def resolution_nm(result: Reconstruction, threshold: float) -> float | None:
-    """Length in nm at which the half-set correlation falls below ``threshold``; None if it does not."""
-    found = result.fsc and resolution(*result.fsc, threshold)
-    return result.voxel_nm / found if found else None
+    """Return the length in nm at which the half-set correlation falls below ``threshold``.
+
+    It is two voxels if no shell is below, since shorter lengths are not sampled, and None if all are or there is no
+    correlation.
+    """
+    found = resolution(*result.fsc, threshold) if result.fsc else 0.0
+    return result.voxel_nm / min(found, 0.5) if found else None
 
 
 def in_words(result: Reconstruction) -> list[str]:
@@ -81,13 +88,13 @@ def in_words(result: Reconstruction) -> list[str]:
 
 
 def _end(result, threshold):
-    """Where the half-set correlation ends, in words."""
+    """Say where the half-set correlation ends."""
     nm = resolution_nm(result, threshold)
-    if nm:
-        return f"below {threshold} at {nm:.3g} nm"
-    if result.fsc[1][0] < threshold:
+    if nm is None:
         return f"below {threshold} from the start"
-    return f"above {threshold} down to two voxels, {2 * result.voxel_nm:.3g} nm"
+    if result.fsc[1].min() >= threshold:
+        return f"above {threshold} down to two voxels, {nm:.3g} nm"
+    return f"below {threshold} at {nm:.3g} nm"
 
 
 def check(out: Path, *, overwrite: bool) -> None:
@@ -97,19 +104,43 @@ def check(out: Path, *, overwrite: bool) -> None:
             raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
 
 
-def write(result: Reconstruction, out: Path, title: str) -> None:
-    """Write the page as ``out`` with the ending .png, and the numbers with .json; each appears whole."""
-    figure = page(result, title)
-    picture, text = out.with_suffix(".png"), out.with_suffix(".json")
-    part = picture.with_name(f".{picture.name}.{os.getpid()}.part")
+def write(result: Reconstruction, out: Path, title: str) -> list[str]:
+    """Write the numbers as ``out`` with the ending .json, and the page with .png; each appears whole.
+
+    The volume is there already and must not suffer: what cannot be written is left out, and a sentence on each failure
+    is returned.
+    """
+    text = json.dumps(numbers(result), indent=1)
+
+    def draw(part):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # of a name in other letters: boxes will do
+            figure = page(result, title)
+            try:
+                figure.savefig(part, format="png")
+            finally:
+                plt.close(figure)
+
+    wanted = {".json": lambda part: part.write_text(text, encoding="utf-8"), ".png": draw}
+    return [said for ending, make in wanted.items() if (said := _written(out.with_suffix(ending), make))]
+
+
+def _written(path: Path, make: Callable[[Path], object]) -> str | None:
+    """Have a file made under another name and rename it; say what went wrong, None if nothing did."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        figure.savefig(part, format="png")
-        part.replace(picture)
-        part.write_text(json.dumps(numbers(result), indent=1), encoding="utf-8")
-        part.replace(text)
-    finally:
-        plt.close(figure)
+        make(part)
+        part.replace(path)
+    except Exception as error:  # whatever a library of figures stumbles over
         part.unlink(missing_ok=True)
+        return f"{path} could not be written: {type(error).__name__}: {error}"
+    return None
+
+
+def _as_typed(title: str) -> str:
+    """Return a text that any font can draw: bytes of a file's name that are no letters become U+FFFD."""
+    text = title.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _power(ax, result):
@@ -149,7 +180,7 @@ def _correlation(ax, result):
         ax.text(
             0,
             threshold,
-            f" {threshold}: " + (f"{found:.3g} nm" if found else "–"),
+            f" {threshold}: {f'{found:.3g} nm' if found else 'nowhere above'}",
             va="bottom",
         )
     ax.set(xlim=(0, 0.5 / result.voxel_nm), ylim=(min(0, correlation.min()), 1.02))

@@ -60,8 +60,12 @@ def test_blurring_one_changes_no_shell():
 def test_the_crossing_is_between_two_shells():
     frequencies, correlation = np.array([0.1, 0.2, 0.3]), np.array([1.0, 0.6, 0.2])
     assert resolution(frequencies, correlation, 0.5) == pytest.approx(0.225)
-    assert resolution(frequencies, correlation, 0.1) is None
-    assert resolution(frequencies, correlation - 0.5, 0.6) is None
+
+
+def test_agreement_everywhere_is_not_agreement_nowhere():
+    frequencies, correlation = np.array([0.1, 0.2, 0.3]), np.array([1.0, 0.6, 0.2])
+    assert resolution(frequencies, correlation, 0.1) == np.inf
+    assert resolution(frequencies, correlation - 0.5, 0.6) == 0
 
 
 def test_shapes_and_values_are_checked():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,13 +11,16 @@ import typer
 from etlab.cli.align import align
 from etlab.cli.benchmark import benchmark
 from etlab.cli.challenge import challenge
-from etlab.cli.common import errors_in_one_line
+from etlab.cli.common import DEBUG, errors_in_one_line, say_anything
 from etlab.cli.fetch import fetch
 from etlab.cli.info import info
 from etlab.cli.reconstruct import reconstruct
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Electron tomography, small enough to be read."
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Electron tomography, small enough to be read.",
 )
 app.add_typer(benchmark, name="benchmark")
 app.add_typer(challenge, name="challenge")
@@ -27,8 +31,15 @@ app.command()(reconstruct)
 
 
 @app.callback()
-def about() -> None:
+def about(
+    debug: Annotated[
+        bool, typer.Option("--debug", help=f"show the traceback of an error; or set {DEBUG}=1")
+    ] = False,
+) -> None:
     """Electron tomography, small enough to be read."""
+    say_anything()
+    if debug:
+        os.environ[DEBUG] = "1"
 
 
 @app.command()

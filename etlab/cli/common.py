@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import typer
 
+DEBUG = "ETLAB_DEBUG"  # the variable that asks for tracebacks
 ALIKE = "axis background columns dataset memory method only overlap overwrite rows thickness tilts workers"
 OTHERWISE = {"binning": "--bin", "n_iter": "--iterations", "n_rounds": "--rounds", "voxel_nm": "--pixel-nm"}
 OPTIONS = {name: f"--{name}" for name in ALIKE.split()} | OTHERWISE  # the package's arguments
@@ -17,27 +20,41 @@ OPTIONS = {name: f"--{name}" for name in ALIKE.split()} | OTHERWISE  # the packa
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """What the user can mend is said in one line, without a traceback."""
-    from etlab.challenge.evaluate_all import DaskError
-    from etlab.challenge.sandbox import SandboxError
-    from etlab.data import DataError
-    from etlab.slabs import SlabError
-    from etlab.solvers.learned import WeightsError
+    """Say in one line what the user can mend; with ``etlab --debug``, with the traceback."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _as_note(warnings.showwarning)
+        try:
+            yield
+        except Exception as error:
+            if os.environ.get(DEBUG) or not is_mendable(error):
+                raise
+            typer.echo(f"error: {in_options(from_here(str(error)))}", err=True)
+            raise typer.Exit(1) from error
 
-    try:
-        yield
-    except (
-        ValueError,
-        OSError,
-        MemoryError,
-        WeightsError,
-        SandboxError,
-        DaskError,
-        SlabError,
-        DataError,
-    ) as error:
-        typer.echo(f"error: {in_options(from_here(str(error)))}", err=True)
-        raise typer.Exit(1) from error
+
+def is_mendable(error: Exception) -> bool:
+    """Tell whether an error speaks to the user: about an argument, a file or memory, or one of etlab's own kinds."""
+    own = any(kind.__module__.partition(".")[0] == "etlab" for kind in type(error).__mro__)
+    return own or isinstance(error, ValueError | OSError | MemoryError)
+
+
+def _as_note(show):
+    """Return a function that prints warnings as a note, and hands all but plain ones to ``show``."""
+
+    def show_warning(message, category, *where, **options):
+        if category is UserWarning:
+            typer.echo(f"note: {from_here(str(message))}", err=True)
+        else:
+            show(message, category, *where, **options)
+
+    return show_warning
+
+
+def say_anything() -> None:
+    """Have the standard streams escape what they cannot encode, such as odd bytes in the name of a file."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def in_options(message: str) -> str:

@@ -129,13 +129,14 @@ def reconstruct(
             fsc=fsc,
             overwrite=overwrite,
             begin=say_plan,
-            finish=lambda result: report.write(result, out, f"{series.name}: {chosen}"),
             progress=True,
         )
+        failures = report.write(done, out, f"{series.name}: {chosen}")
         nz, ny, nx = done.shape
-        typer.echo(
-            f"{out}: {nz} × {ny} × {nx} voxels of {done.voxel_nm:g} nm; report: {out.with_suffix('.png')}"
-        )
+        drawn = "" if failures else f"; report: {out.with_suffix('.png')}"
+        typer.echo(f"{out}: {nz} × {ny} × {nx} voxels of {done.voxel_nm:g} nm{drawn}")
+        for failure in failures:
+            typer.echo(f"warning: the volume is whole, but of its report, {failure}", err=True)
         for line in report.in_words(done):
             typer.echo(line)
         if (left := Path(f"{out}.slabs")).exists():
