@@ -31,8 +31,8 @@ NAMED = 5  # images that are named one by one
 class Description:
     """A file's header, its angles (None: no tilt series) and their source, and its values in numbers.
 
-    ``most_frequent`` is estimated from a sample; ``notes`` say what is suspicious, a sentence each; ``recorded_axis`` is
-    what the file or one beside it says about the direction of the tilt axis.
+    ``most_frequent`` is estimated from a sample; ``notes`` say what is suspicious, a sentence each. ``recorded_axis``
+    is what the file or one beside it says about the direction of the tilt axis.
     """
 
     stack: Stack
@@ -198,10 +198,9 @@ def recorded_axis(series: SeriesFile) -> str | None:
     if degrees is None:
         return None
     axis, lean = axis_of(degrees)
-    turn = f" --tilt-axis {lean:.1f}" if abs(lean) >= 0.1 else ""
     return (
-        f"{abs(degrees):.1f}° from the vertical, recorded in {series.recorded_axis_from}: --axis {axis}, and unless the "
-        f"images were turned since{turn or ' no --tilt-axis'}"
+        f"{abs(degrees):.1f}° from the vertical, recorded in {series.recorded_axis_from}: --axis {axis}, and "
+        f"--tilt-axis {lean:.1f} unless the images are aligned"
     )
 
 
@@ -284,10 +283,10 @@ def _note_on_vacuum(values: _Values, tilts_deg: np.ndarray, seen: tuple[str, str
     if abs(vacuum) <= LARGE * values.statistics.std:
         return None
     what = "most frequent value" if vacuum == values.usual else "mean of what is empty"
-    if seen == ("bright", "vacuum"):
-        return f"the {what} is {vacuum:.6g}, not 0; if that is vacuum, subtract it (--background mode)"
-    if seen == ("dark", "vacuum"):
-        return f"the {what} is {vacuum:.6g}, not 0; if that is vacuum, take the logarithm of what is lost (--bright-field)"
+    remedies = {"bright": "subtract it (--background mode)"}
+    remedies["dark"] = "take the logarithm of what is lost (--bright-field)"
+    if seen and seen[1] == "vacuum":
+        return f"the {what} is {vacuum:.6g}, not 0; if that is vacuum, {remedies[seen[0]]}"
     beside = "measure the intensity of vacuum beside the specimen"
     if seen == ("dark", "film"):
         return (

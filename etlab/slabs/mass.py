@@ -54,7 +54,7 @@ def film_law(values: np.ndarray, tilts_deg: np.ndarray) -> FilmLaw:
 def contrast_of(
     means: np.ndarray, tilts_deg: np.ndarray, vacuum: float, deviation: float
 ) -> tuple[str, str] | None:
-    """Tell ("bright" or "dark", "film" or "vacuum"): what a specimen is, and whether it fills the field; None if unclear.
+    """Tell ("bright" or "dark", "film" or "vacuum"): what the specimen is, and what surrounds it; None if unclear.
 
     By how the raw ``means`` of the images change with the tilt: a film's as 1/cos θ, up or down, those of a specimen on
     vacuum, of intensity ``vacuum``, hardly. ``deviation`` is the standard deviation within an image.
@@ -74,7 +74,7 @@ def contrast_of(
 
 @dataclass(frozen=True, eq=False)
 class Mass:
-    """Mean brightness of each image, its standard deviation, and the means of its border rows and columns, (n_tilts,)."""
+    """Mean and standard deviation of each image, and the means of its border rows and columns, all (n_tilts,)."""
 
     tilts_deg: np.ndarray
     means: np.ndarray

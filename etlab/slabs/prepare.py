@@ -209,7 +209,7 @@ def most_frequent(values: np.ndarray) -> float:
 
 
 def vacuum_of(values: np.ndarray) -> float:
-    """Return the intensity of vacuum in images (n, n_rows, columns): the most frequent value, or a mean if it is counted.
+    """Return the intensity of vacuum in images (n, n_rows, columns): the most frequent value or, of counts, a mean.
 
     Where single counts make up the images, the most frequent value is a whole number, 0 for a mean of 0.99. There,
     blocks of 8 × 8 pixels are averaged first, and then all blocks that are as dark as most.
@@ -222,7 +222,7 @@ def vacuum_of(values: np.ndarray) -> float:
 
 def block_means(values: np.ndarray) -> np.ndarray:
     """Return the means of blocks of 8 × 8 pixels of images (n, n_rows, columns), whole blocks only."""
-    n, rows, columns = values.shape
+    _, rows, columns = values.shape
     whole = values[:, : rows // FEW * FEW, : columns // FEW * FEW]
     return block_reduce(whole, (1, FEW, FEW), np.mean)
 

@@ -21,6 +21,7 @@ from skimage.measure import block_reduce
 
 from etlab.align.alignment import without_gauge
 from etlab.align.correlate import best_shift, faded, neighbours, stretched
+from etlab.align.moments import sums_change
 from etlab.align.refine import AT_LEAST as MATCHING
 from etlab.align.refine import half_set_misfit
 from etlab.slabs.mass import Mass, mass_of
@@ -89,18 +90,17 @@ class Verdict:
 
     def numbers(self) -> dict:
         """Return the same as JSON can hold it."""
-        offset, std = self.axis_offset
-        return {
-            "suspicious": list(self.suspicions),
+        measured = {
             "spread of the mass": self.mass.spread,
             "scatter of the mass": self.mass.scatter,
-            "disagreement of neighbours": self.disagreement[0].tolist(),
-            "change of column and row sums": self.disagreement[1].tolist(),
-            "other axis": self.other_axis,
+            "misfit about the other axis": self.other_axis,
             "jitter [pixels]": self.jitter,
-            "height of the axis [pixels]": None if math.isnan(offset) else [offset, std],
+            "height of the axis [pixels]": self.axis_offset[0],
+            "its standard deviation": self.axis_offset[1],
             "noise": self.noise,
         }
+        finite = {name: float(value) if math.isfinite(value) else None for name, value in measured.items()}
+        return {"suspicious": list(self.suspicions), **finite}
 
 
 def judge(images: Prepared) -> Verdict | None:
@@ -179,6 +179,8 @@ def of_axis(found: Verdict, images: Prepared) -> str | None:
 
 def of_scale(mass: Mass) -> str | None:
     """Say that images seem to be scaled wrongly, or a background left, if they do."""
+    if mass.bounded and np.median(mass.rows / mass.means) < -TOO_MUCH:
+        return "vacuum around the specimen is below 0: too much background was subtracted; see --background"
     if len(mass.odd):
         named = ", ".join(f"{n} (at {mass.tilts_deg[n]:g}°)" for n in mass.odd[:3])
         return f"image {named} is scaled wrongly: much brighter or darker than those beside it in tilt"
@@ -187,8 +189,6 @@ def of_scale(mass: Mass) -> str | None:
             f"the images are scaled differently: their mass jumps by {100 * mass.scatter:.0f} % from one to the next; "
             "scale them to one exposure"
         )
-    if mass.bounded and np.median(mass.rows / mass.means) < -TOO_MUCH:
-        return "the field around the specimen is darker than vacuum: too much background is subtracted; see --background"
     law = mass.law
     if not mass.bounded and (law.film <= 0 or abs(law.background) > BACKGROUND * (law.film + law.background)):
         if mass.above > STANDS_OUT:
@@ -232,7 +232,7 @@ def other_axis(disagreement: np.ndarray, images: np.ndarray, tilts_deg: np.ndarr
 
 
 def reduced(images: Prepared, size: int = SIZE) -> tuple[np.ndarray, int]:
-    """Return the aligned images averaged over blocks so that they have at most ``size`` pixels a side, and the block."""
+    """Return the aligned images averaged over blocks, to at most ``size`` pixels a side, and the edge of a block."""
     n_tilts, n_rows, nx = images.shape
     factor = math.ceil(max(n_rows, nx) / size)
     rows, columns = n_rows // factor, nx // factor
@@ -267,14 +267,6 @@ def jitter_of(shifts: np.ndarray, tilts_deg: np.ndarray) -> float:
     left = without_gauge(shifts, tilts_deg, offset=True)[np.argsort(tilts_deg, kind="stable")]
     steps = left[1:-1] - (left[:-2] + left[2:]) / 2
     return float(np.sqrt((steps**2).sum(axis=1).mean() / 1.5))
-
-
-def sums_change(images: np.ndarray) -> float:
-    """Return how much the sums over rows change with the tilt, relative to their mean; each image scaled alike."""
-    sums = images.sum(axis=1, dtype=np.float64)
-    sums /= np.maximum(np.abs(sums.sum(axis=1, keepdims=True)), 1e-30)
-    mean = sums.mean(axis=0)
-    return float(np.sqrt(((sums - mean) ** 2).sum(axis=1).mean()) / np.linalg.norm(mean))
 
 
 def axis_offset(images: np.ndarray, tilts_deg: np.ndarray) -> tuple[float, float]:
