@@ -70,8 +70,8 @@ def align_by_moments(images: np.ndarray, tilts_deg: np.ndarray) -> Alignment:
             break
     if (last := max(np.abs(across).max(), np.abs(along).max())) > UNSETTLED:
         warnings.warn(
-            f"the centres of mass still move by {last:.2g} pixels after {MAX_ROUNDS} rounds: the alignment may be wrong; "
-            'compare with method="correlation"',
+            f"the centres of mass still move by {last:.2g} pixels after {MAX_ROUNDS} rounds: the alignment may be "
+            'wrong; compare with method="correlation"',
             stacklevel=3,
         )
     return found

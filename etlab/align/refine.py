@@ -82,9 +82,10 @@ def find_tilt_axis(images: np.ndarray, alignment: Alignment, *, thickness: float
     """Search the direction and the height of the tilt axis that minimise the half-set misfit; shifts stay.
 
     Directions up to 8° either side are tried in steps of 2°, and farther ones where the sums of columns change least
-    with the tilt; from the best on the search goes on outwards for as long as that helps. Then direction and height are
-    refined together (Nelder–Mead), on images binned to 64 pixels. With few tilts the result is drawn towards 0: measured
-    0.3–0.8° short of 2° for a film seen every 5°, −0.1° for a needle seen every 2°. Moments and beads do better.
+    with the tilt; from the best the search goes on outwards for as long as that helps. Then direction and height are
+    refined together (Nelder–Mead), on images binned to 64 pixels. With few tilts the result is drawn towards 0:
+    measured 0.3–0.8° short of 2° for a film seen every 5°, −0.1° for a needle seen every 2°. Moments and beads do
+    better.
 
     Warns if the axis is nearer to vertical than to horizontal, or if the search was still moving at its end. Raises
     ValueError for fewer than 6 tilts.
@@ -145,7 +146,10 @@ def scanned(value: Callable[[float], float], angles: Sequence[float]) -> float:
 
 
 def descended(value: Callable[[np.ndarray], float], start: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Return where ``value`` is least (Nelder–Mead). Begins again where it was still moving; warns if that was in vain."""
+    """Return where ``value`` is least (Nelder–Mead).
+
+    Begins again where it was still moving after 40 trials, and warns if it is moving after three times as many.
+    """
     for _ in range(MAX_DESCENTS):
         simplex = np.array([start, start + steps * [1, 0], start + steps * [0, 1]])
         found = minimize(

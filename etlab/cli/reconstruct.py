@@ -51,6 +51,13 @@ def reconstruct(
     thickness: Annotated[
         int | None, typer.Option(min=1, help="of the volume in voxels; default: as many as it has rows")
     ] = None,
+    width: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="of the volume across the tilt axis in voxels; more than rows for a film; default: the rows",
+        ),
+    ] = None,
     columns: Annotated[
         str | None,
         typer.Option(metavar="A:B", help="columns of the images to use: slices along the tilt axis"),
@@ -121,14 +128,20 @@ def reconstruct(
         verdict = slabs.judge(images)
         if verdict and verdict.suspicions:  # before hours are spent
             typer.echo(verdict.in_words(), err=True)
+        elif verdict and width is None:
+            propose_width(verdict, images, thickness)
+        if iterations is None and "n_iter" not in options:
+            chosen = chosen.for_tilts(len(images.tilts_deg))
         if chosen.knows_density:
-            chosen = in_densities(chosen, images, thickness)
+            n_rows = images.shape[1]
+            chosen = in_densities(chosen, images, (thickness or n_rows, width or n_rows))
         used = range_of("--columns", columns)
         done = slabs.reconstruct(
             images,
             out,
             chosen,
             thickness=thickness,
+            width=width,
             columns=used and (used[0] // bin_, used[1] // bin_),
             overlap=overlap,
             voxel_nm=pixel_nm and pixel_nm * bin_,
@@ -155,12 +168,12 @@ def reconstruct(
             )
 
 
-def in_densities(chosen, images, thickness: int | None):
+def in_densities(chosen, images, shape: tuple[int, int]):
     """Convert the method's options from units of the specimen's density, and say so."""
     from etlab import slabs
 
     given = chosen.options.get("scale")
-    density = given or slabs.density_in(images, (thickness or images.shape[1], images.shape[1]))
+    density = given or slabs.density_in(images, shape)
     if "scale" in chosen.allowed:
         typer.echo(f"density that the network takes for 1: {density:.4g}")
     if "lam" in chosen.allowed:
@@ -168,6 +181,22 @@ def in_densities(chosen, images, thickness: int | None):
             f"density of the specimen: {density:.4g}; lam = {chosen.options['lam']:g} is a share of it"
         )
     return chosen.in_units_of(density)
+
+
+def propose_width(verdict, images, thickness: int | None) -> None:
+    """Say how wide a volume holds all that the rays of a film meet, if the series is one that fills the field."""
+    from etlab.align.refine import specimen_shape
+
+    if verdict.mass.bounded:
+        return
+    n_rows = images.shape[1]
+    wide = specimen_shape(images.shape[1:], images.tilts_deg, thickness or n_rows)[1]
+    typer.echo(
+        "note: the specimen fills the field, and rays of high tilts meet some of it outside; "
+        f"--width {wide} (the images have {n_rows} rows) gives that a place in the volume"
+        + ("" if thickness else ", less with its --thickness"),
+        err=True,
+    )
 
 
 @contextmanager

@@ -22,6 +22,7 @@ IN_DENSITIES = {
     "lam": 1,
     "dose": -1,
 }  # options that scale with the specimen's density, and with which power of it
+SART_STEPS = 300  # images that SART goes through at least: its five sweeps over 60 tilts
 NOT_OPTIONS = {"callback", "progress", "x0", "support", "order"}  # arrays, and what a run sets itself
 
 
@@ -79,6 +80,13 @@ class Method:
                 )
         defaults = self.solver.keywords if isinstance(self.solver, partial) else {}
         object.__setattr__(self, "options", {**defaults, **self.options})
+
+    def for_tilts(self, n_tilts: int) -> Method:
+        """Return this method; of SART with as many sweeps as make up for few tilts, as a sweep is a step an image."""
+        if self.name != "sart":
+            return self
+        sweeps = max(self.options["n_iter"], round(SART_STEPS / n_tilts))
+        return Method(self.name, self.options | {"n_iter": sweeps})
 
     @property
     def knows_density(self) -> bool:

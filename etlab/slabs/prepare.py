@@ -253,7 +253,12 @@ def estimated(images: Prepared, *, method: str = "centre of mass", **options) ->
     for name in ("thickness", "bead_radius"):
         if options.get(name):
             options[name] /= factor
-    found = align(small.whole(), small.tilts_deg, method=method, **options)
+    try:
+        found = align(small.whole(), small.tilts_deg, method=method, **options)
+    except ValueError as error:
+        if factor == 1:
+            raise
+        raise ValueError(f"{error} (lengths here are in blocks of {factor:g} pixels)") from error
     return replace(
         found,
         shifts=found.shifts * factor,

@@ -24,7 +24,7 @@ from etlab.align.correlate import best_shift, faded, neighbours, stretched
 from etlab.align.moments import sums_change
 from etlab.align.refine import AT_LEAST as MATCHING
 from etlab.align.refine import half_set_misfit
-from etlab.slabs.mass import Mass, mass_of
+from etlab.slabs.mass import Mass, film_law, mass_of
 from etlab.slabs.prepare import BLOCK, Prepared
 
 SIZE = 64  # pixels along the longer side of the images that are judged
@@ -34,6 +34,7 @@ TURNED = 0.7  # of the given axis' disagreement: the other axis is the right one
 JITTER = 0.3  # pixels of the small images by which a neighbour may be off
 SCATTER = 0.05  # of the mass, from image to image
 SPREAD = 0.15  # of the mass, over all tilts
+UNEVEN = 0.05  # median distance from the law of a film that is due to a few objects in it
 BACKGROUND = 0.25  # of a film's brightness that may be left of a background
 OFFSET = 0.03  # of the rows that the tilt axis may lie off the middle
 TOO_MUCH = 0.15  # of the mass that may lack in the border for a background that is too large
@@ -159,9 +160,9 @@ def of_sign(mass: Mass, images: Prepared) -> str | None:
     steady = np.ptp(np.percentile(mass.rows, (10, 90))) < 0.1 * abs(np.median(mass.rows))
     if steady and mass.above < -STANDS_OUT:
         return f"the specimen is darker than what surrounds it, as if the images were negated; {remedy}"
-    law = mass.law
-    falls = law.film < 0 and np.ptp(law.curve) > 3 * np.median(np.abs(mass.rows - law.curve))
-    if not mass.bounded and falls and np.ptp(law.curve) > 0.1 * abs(np.median(mass.rows)):
+    law, level = film_law(mass.means, mass.tilts_deg), abs(float(np.median(mass.means)))
+    falls = law.film < 0 and np.ptp(law.curve) > max(0.1, 5 * law.misfit) * level
+    if not mass.bounded and falls:
         return f"the images grow darker with the tilt where a film grows brighter, as if they were negated; {remedy}"
     return None
 
@@ -189,18 +190,17 @@ def of_scale(mass: Mass) -> str | None:
             f"the images are scaled differently: their mass jumps by {100 * mass.scatter:.0f} % from one to the next; "
             "scale them to one exposure"
         )
-    law = mass.law
-    if not mass.bounded and (law.film <= 0 or abs(law.background) > BACKGROUND * (law.film + law.background)):
+    if not mass.bounded and no_film(mass):
         if mass.above > STANDS_OUT:
             return (
-                f"a background of about {law.background:.3g} seems to be left around the specimen, the same at all "
-                "tilts; see --background"
+                f"a background of about {mass.law.background:.3g} seems to be left around the specimen, the same at "
+                "all tilts; see --background"
             )
         return (
             "a film's brightness should grow with the tilt as 1/cos θ, and that of these images does not: they were "
             "scaled one by one, or vacuum is not 0; see --background"
         )
-    if mass.spread > SPREAD:
+    if mass.spread > (SPREAD if mass.within else 2 * SPREAD):
         low, high = np.percentile(mass.levelled, (5, 95))
         what = "should be the same at all tilts" if mass.within else "should grow with the tilt as 1/cos θ"
         return (
@@ -229,6 +229,18 @@ def other_axis(disagreement: np.ndarray, images: np.ndarray, tilts_deg: np.ndarr
             for one in (images[some], images[some].swapaxes(1, 2))
         ]
     return float(about[1] / about[0] / BETTER)
+
+
+def no_film(mass: Mass) -> bool:
+    """Whether neither the border rows nor, where they are uneven, the whole images brighten as a film's."""
+
+    def violates(law, allowed):
+        return law.film <= 0 or abs(law.background) > allowed * (law.film + law.background)
+
+    if mass.law.misfit < UNEVEN:
+        return violates(mass.law, BACKGROUND + SURE * mass.law.misfit)
+    law = film_law(mass.means, mass.tilts_deg)
+    return law.misfit < UNEVEN and violates(law, 2 * BACKGROUND + SURE * law.misfit)
 
 
 def reduced(images: Prepared, size: int = SIZE) -> tuple[np.ndarray, int]:
