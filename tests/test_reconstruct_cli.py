@@ -202,6 +202,43 @@ def test_a_turned_axis_is_undone_as_told(tmp_path):
     assert alike[3.0] > 0.995 and alike[-3.0] < 0.97
 
 
+def test_an_axis_at_pixel_n_over_2_is_told_without_interpolation(tmp_path):
+    """Half a pixel leaves out a row; whole pixels are copied; few columns are enough for either."""
+    images = particle(0)[:, :, 40:43]
+    write_mrc(tmp_path / "fft.mrc", images, voxel_nm=2.0)
+    np.savetxt(tmp_path / "fft.tlt", TILTS)
+    common = ("reconstruct", tmp_path / "fft.mrc", "-m", "wbp", "--no-fsc", "-o")
+    for offset, seen in ((0.5, images[:, 1:]), (-0.5, images[:, :-1]), (3, moved_down(images, 3))):
+        succeeds(*common, out := tmp_path / f"{offset}.mrc", "--axis-offset", offset)
+        expected = wbp(projector(seen), seen)
+        np.testing.assert_allclose(read_volume(out)[0], expected, atol=1e-5 * expected.max())
+
+
+def moved_down(images, rows):
+    return images[:, np.clip(np.arange(images.shape[1]) + rows, 0, images.shape[1] - 1)]
+
+
+def test_a_volume_may_be_wider_than_the_images(aligned, tmp_path):
+    out = tmp_path / "volume.mrc"
+    common = ("--iterations", 2, "--thickness", 8, "--no-fsc", "--columns", "40:44")
+    succeeds("reconstruct", *aligned, "-o", out, "--width", 100, *common)
+    images = particle(0)[:, :, 40:44]
+    wide = Projector(TiltGeometry(TILTS, (8, 100, 4), images.shape[1]))
+    expected = sirt(wide, images, n_iter=2)
+    np.testing.assert_allclose(read_volume(out)[0], expected, atol=1e-5 * expected.max())
+
+
+def test_sart_makes_up_for_few_tilts(aligned, tmp_path):
+    common = ("-m", "sart", "--no-fsc", "--columns", "40:42", "-o")
+    succeeds("reconstruct", *aligned, *common, tmp_path / "a.mrc")
+    succeeds("reconstruct", *aligned, *common, tmp_path / "b.mrc", "--iterations", 2)
+    sweeps = [
+        json.loads((tmp_path / name).read_text())["settings"]["options"]["n_iter"]
+        for name in ("a.json", "b.json")
+    ]
+    assert sweeps == [str(round(300 / len(TILTS))), "2"]
+
+
 def test_a_background_is_asked_for_and_subtracted(raw, tmp_path):
     out = tmp_path / "volume.mrc"
     fails(

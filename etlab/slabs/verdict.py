@@ -45,6 +45,7 @@ N_TILTS = (
     24  # from which they are reconstructed: few, as images close in tilt predict each other about any axis
 )
 BETTER = 0.9  # of the given axis' misfit
+NOISELESS = 1e-4  # of the images: less is that of rounding
 SURE = 5.0  # standard deviations
 
 
@@ -85,7 +86,7 @@ class Verdict:
             return f"suspicious: {self.suspicions[0]}"
         law = "the same at all tilts" if self.mass.within else "that of a film, 1/cos θ,"
         said = f"mass {law} to {100 * self.mass.spread:.1f} %, neighbouring images aligned to {self.jitter:.1f} pixels"
-        if residual and self.noise > 0:
+        if residual and self.noise > NOISELESS:
             said += f", residual {residual / self.noise:.1f} times the noise"
         return f"verdict: nothing suspicious: {said}"
 
