@@ -198,22 +198,49 @@ def test_angles_that_are_not_finite_are_refused_wherever_they_come_from(series):
 # ---- files that are not what their name says
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"a few words",
-        b"Words and numbers, 1 2 3, as in a log file.\n" * 100,
-        b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 10,
-        b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(range(256)) * 10,
-        bytes(4096),
-    ],
-    ids=["empty", "short", "text", "png", "jpeg", "zeros"],
-)
-def test_foreign_file_named_mrc_is_called_so(tmp_path, content):
+DM3, DM4 = struct.pack(">3I", 3, 4084, 1) + bytes(4084), struct.pack(">IQI", 4, 4080, 0) + bytes(4096)
+FOREIGN = {
+    "empty": (b"", "is empty"),
+    "words": (b"a few words", "is a text"),
+    "log": (b"Words and numbers, 1 2 3, as in a log file.\n" * 100, "is a text"),
+    "UTF-16": ("\ufeffWords".encode("utf-16-le") * 300, "is a text"),
+    "German": (("Gr\u00fc\u00dfe " * 300).encode(), "is a text"),
+    "png": (b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 10, "is a PNG file"),
+    "jpeg": (b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(range(256)) * 10, "is a JPEG file"),
+    "npy": (b"\x93NUMPY\x01\x00" + bytes(2000), "is a NumPy array"),
+    "mat": (b"MATLAB 5.0 MAT-file, Platform: GLNXA64" + bytes(2000), "is a MATLAB file of version 5"),
+    "zip": (b"PK\x03\x04\x14\x00" + bytes(2000), "is a ZIP archive"),
+    "gzip": (b"\x1f\x8b\x08" + bytes(2000), "is packed with gzip"),
+    "dm3": (DM3, r"is a file of Gatan's DigitalMicrograph \(.dm3\)"),
+    "dm4": (DM4, r"is a file of Gatan's DigitalMicrograph \(.dm4\)"),
+    "ser": (b"II\x97\x01\x20\x02" + bytes(2000), r"is a TIA file \(.ser\)"),
+    "noise": (bytes(range(256)) * 10, "not an MRC file"),
+    "zeros": (bytes(4096), "not an MRC file"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_foreign_file_named_mrc_is_called_by_its_name(tmp_path, name):
+    content, complaint = FOREIGN[name]
     (tmp_path / "a.mrc").write_bytes(content)
-    with pytest.raises(ValueError, match=r"a\.mrc: (truncated, or )?not an MRC file"):
+    with pytest.raises(ValueError, match=rf"a\.mrc: .*{complaint}"):
         read_series(tmp_path / "a.mrc", tilts=TILTS)
+
+
+def test_an_mrc_file_of_3_columns_is_not_taken_for_one_of_gatan(tmp_path):
+    """Of big-endian numbers, as the length and the order of a .dm3 are."""
+    images = np.arange(3 * 4 * 3, dtype=np.int16).reshape(3, 4, 3)
+    assert read_volume(make_mrc(tmp_path / "a.mrc", images, order=">"))[0].tolist() == images.tolist()
+
+
+def test_a_folder_is_called_one_and_its_files_are_counted(tmp_path):
+    for n in range(3):
+        (tmp_path / f"tilt_{n}.tif").touch()
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(
+        ValueError, match=r"is a folder of 4 files, most of them \.tif; expected one file with all"
+    ):
+        read_series(tmp_path)
 
 
 @pytest.mark.parametrize("mode", [3, 4, 101, -1])
@@ -225,8 +252,6 @@ def test_complex_packed_and_unknown_modes_are_refused(tmp_path, mode):
 def test_missing_file_is_reported_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.mrc"):
         read_series(tmp_path / "nowhere.mrc")
-    with pytest.raises(FileNotFoundError):
-        read_series(tmp_path)
 
 
 @given(cut=st.integers(0, 1024 + 40 + 2 * IMAGES.size - 1))

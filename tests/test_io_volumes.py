@@ -272,3 +272,56 @@ def test_ome_zarr_that_lies_is_refused(tmp_path):
     (tmp_path / "c.zarr").mkdir()
     with pytest.raises(ValueError, match=r"c\.zarr: not an OME-Zarr image"):
         read_volume(tmp_path / "c.zarr")
+
+
+def make_zarr(path, zarr_format, scales, overall=None, unit="nanometer", lead=()):
+    """An OME-Zarr image of one level as zarr writes it; the description is that of version 0.4 or 0.5."""
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(path, mode="w", zarr_format=zarr_format)
+    group.create_array("0", shape=(*lead, 2, 3, 4), dtype="f4")[...] = np.arange(24).reshape(*lead, 2, 3, 4)
+    axes = [{"name": name, "type": "time"} for name in "tc"[: len(lead)]]
+    axes += [{"name": name, "type": "space", "unit": unit} for name in "zyx"]
+    transformations = [{"type": "scale", "scale": [scale] * len(axes)} for scale in scales]
+    image = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": transformations}]}
+    if overall:
+        image["coordinateTransformations"] = [{"type": "identity"}, {"type": "scale", "scale": overall}]
+    group.attrs.update(
+        {"multiscales": [image]} if zarr_format == 2 else {"ome": {"version": "0.5", "multiscales": [image]}}
+    )
+    return path
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize(
+    ("scales", "overall", "unit", "lead", "expected"),
+    [
+        ([2.0], None, "nanometer", (), 2.0),
+        ([1.0], [9, 9, 2.5], "nanometer", (), 2.5),  # the scale of all levels
+        ([2.0], [9, 9, 2.5], "angstrom", (), 0.5),
+        ([0.002], None, "micrometer", (), 2.0),
+        ([], [1e-6, 1e-6, 2e-6], "millimeter", (), 2.0),
+        ([2.0], None, "parsec", (), None),
+        ([2.0], None, "nanometer", (1, 1), 2.0),
+    ],
+)
+def test_scales_of_the_level_and_of_all_levels_count(
+    tmp_path, zarr_format, scales, overall, unit, lead, expected
+):
+    volume, voxel_nm = read_volume(make_zarr(tmp_path / "a.zarr", zarr_format, scales, overall, unit, lead))
+    assert voxel_nm == (expected and pytest.approx(expected))
+    np.testing.assert_array_equal(volume, np.arange(24).reshape(2, 3, 4))
+
+
+def test_a_zarr_folder_of_any_name_is_read_and_several_times_are_refused(tmp_path):
+    assert open_stack(make_zarr(tmp_path / "volume", 3, [2.0])).shape == (2, 3, 4)
+    path = make_ome_zarr(tmp_path / "b.zarr", shape=[2, 2, 3, 4], chunks=[1, 2, 3, 4])
+    with pytest.raises(ValueError, match=r"shape \(2, 2, 3, 4\) .* of time and channel at most one"):
+        read_volume(path)
+
+
+def test_a_collection_of_images_names_one_of_them(tmp_path):
+    make_ome_zarr(tmp_path / "a.zarr" / "0")
+    (tmp_path / "a.zarr" / ".zgroup").write_text('{"zarr_format": 2}')
+    (tmp_path / "a.zarr" / ".zattrs").write_text('{"bioformats2raw.layout": 3}')
+    with pytest.raises(ValueError, match=r"is a collection of OME-Zarr images, .*a\.zarr.0$"):
+        read_volume(tmp_path / "a.zarr")

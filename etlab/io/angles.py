@@ -104,7 +104,7 @@ def tilts_of(path: Path, given, recorded: np.ndarray | None, n_images: int) -> T
     if recorded is not None:
         found.append(Tilts(np.asarray(recorded, np.float64), str(path)))
     used = _measured(found, n_images)
-    notes += [note for other in found if other is not used and (note := _contradiction(used, other))]
+    notes += [note for other in found if other is not used and (note := contradiction(used, other))]
     return Tilts(used.tilts_deg, used.source, tuple(notes))
 
 
@@ -123,7 +123,7 @@ def is_even(tilts_deg: np.ndarray) -> bool:
     return bool(np.ptp(np.diff(np.sort(tilts_deg))) < EVEN_DEG) if np.size(tilts_deg) > 2 else True
 
 
-def _contradiction(used: Tilts, other: Tilts) -> str | None:
+def contradiction(used: Tilts, other: Tilts) -> str | None:
     """Say how two sources differ; None if they agree."""
     if used.tilts_deg.shape != other.tilts_deg.shape:
         how = f"{other.source} gives {other.tilts_deg.size} of them"

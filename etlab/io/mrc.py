@@ -29,6 +29,8 @@ from etlab.io.statistics import Statistics
 
 HEADER_BYTES = 1024
 BIG_ENDIAN_STAMP, LITTLE_ENDIAN_STAMP = 0x11, (0x44, 0x44, 0, 0)
+FLOAT32 = np.dtype(np.float32)
+IMAGES, VOLUME = 0, 1  # space groups: images have none, and a cell that is one section deep
 VERSION = 20141  # MRC2014 with its additions of 2015
 N_LABELS, LABEL_LENGTH = 10, 80
 MODES = {np.dtype(t): mode for t, mode in (("i1", 0), ("i2", 1), ("f4", 2), ("u2", 6))}  # those written
@@ -64,9 +66,14 @@ def open_mrc(path: Path) -> RawStack:
 
 @contextmanager
 def mrc_writer(
-    path: Path, shape: tuple[int, int, int], voxel_nm: float, provenance: dict[str, str], dtype: np.dtype
+    path: Path,
+    shape: tuple[int, int, int],
+    voxel_nm: float,
+    provenance: dict[str, str],
+    dtype: np.dtype = FLOAT32,
+    series: bool = False,
 ) -> Iterator[Callable[[np.ndarray], None]]:
-    """Give a function that appends sections to a new MRC file; the header is written at the end."""
+    """Give a function that appends sections to a new MRC file; the header, of a volume or series, comes at the end."""
     statistics = Statistics()
     with path.open("xb") as file:
         file.write(bytes(HEADER_BYTES))
@@ -77,17 +84,19 @@ def mrc_writer(
 
         yield append
         file.seek(0)
-        file.write(_new_header(shape, voxel_nm, provenance, dtype, statistics).tobytes())
+        file.write(_new_header(shape, voxel_nm, provenance, dtype, statistics, series).tobytes())
 
 
-def _new_header(shape, voxel_nm, provenance, dtype, statistics) -> np.ndarray:
+def _new_header(shape, voxel_nm, provenance, dtype, statistics, series) -> np.ndarray:
     header = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
-    header["nz"], header["ny"], header["nx"] = header["mz"], header["my"], header["mx"] = shape
+    header["nz"], header["ny"], header["nx"] = shape
+    cell = (1, *shape[1:]) if series else shape
+    header["mz"], header["my"], header["mx"] = cell
     header["mode"] = MODES[dtype]
-    header["cella"] = tuple(10 * voxel_nm * n for n in shape[::-1])
+    header["cella"] = tuple(10 * voxel_nm * n for n in cell[::-1])
     header["cellb"] = 90, 90, 90
     header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
-    header["ispg"] = 1  # a volume
+    header["ispg"] = IMAGES if series else VOLUME
     header["dmin"], header["dmax"], header["dmean"] = statistics.min, statistics.max, statistics.mean
     header["rms"] = statistics.std
     header["map"], header["machst"], header["nversion"] = b"MAP ", LITTLE_ENDIAN_STAMP, VERSION

@@ -1,11 +1,11 @@
-"""OME-Zarr 0.4: a volume as a folder of blocks, with coarser copies of it for viewers.
+"""OME-Zarr: a volume as a folder of blocks, with coarser copies of it for viewers.
 
-Version 0.4, which lies on Zarr 2, is what viewers read most widely. Level 0 is the volume itself; each level
-after it halves every axis by means over 2 × 2 × 2 voxels, down to one that fits a screen. A position is that
-of a voxel's centre, so the coarser levels begin half a coarse voxel later. Needs ``zarr`` (the extra
-``scale``).
+Versions up to 0.5 are read. Version 0.4, which lies on Zarr 2, is written: it is what viewers read most widely. Level 0
+is the volume itself; each level after it halves every axis by means over 2 × 2 × 2 voxels, down to one that fits a
+screen. A position is that of a voxel's centre, so the coarser levels begin half a coarse voxel later. Needs ``zarr``
+(the extra ``scale``).
 
-Source: https://ngff.openmicroscopy.org/0.4/.
+Sources: https://ngff.openmicroscopy.org/0.4/, https://ngff.openmicroscopy.org/0.5/.
 """
 
 from __future__ import annotations
@@ -33,9 +33,17 @@ class ZarrStack(Stack):
 
     def blocks(self, rows: slice = ALL, columns: slice = ALL) -> Iterator[np.ndarray]:  # noqa: D102
         array = needs_zarr(self.path).open_array(self.path / self.level, mode="r")
-        step = array.chunks[0]
+        alone = (0,) * (array.ndim - 3)  # of time and channel there is one
+        step = array.chunks[-3]
         for start in range(0, self.shape[0], step):
-            yield array[start : start + step, rows, columns]
+            yield array[(*alone, slice(start, start + step), rows, columns)]
+
+
+def is_zarr(path: Path) -> bool:
+    """Tell whether a folder is one of Zarr, by its name or by what is in it."""
+    return path.suffix == ".zarr" or any(
+        (path / name).is_file() for name in (".zgroup", ".zattrs", "zarr.json")
+    )
 
 
 def needs_zarr(path: Path):
@@ -51,21 +59,56 @@ def open_ome_zarr(path: Path) -> ZarrStack:
     """Open the finest level of the first image in an OME-Zarr folder."""
     zarr = needs_zarr(path)
     try:
-        image = dict(zarr.open_group(path, mode="r").attrs)["multiscales"][0]
-        level = image["datasets"][0]
-        unit, scale = image["axes"][-1].get("unit"), level["coordinateTransformations"][0]["scale"][-1]
-        array = zarr.open_array(path / level["path"], mode="r")
+        attributes = dict(zarr.open_group(path, mode="r").attrs)
+        attributes = attributes.get("ome", attributes)  # where version 0.5 keeps all of it
+        _check_single(path, attributes)
+        image = attributes["multiscales"][0]
+        level = image["datasets"][0]["path"]
+        array = zarr.open_array(path / level, mode="r")
     except (OSError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: not an OME-Zarr image: {error!r}") from error
-    if array.ndim != 3 or array.dtype.kind not in "biuf" or array.size == 0:
+        if str(error).startswith(f"{path}:"):
+            raise
+        raise ValueError(
+            f"{path}: not an OME-Zarr image, of which versions up to 0.5 are read: {error!r}"
+        ) from error
+    shape = array.shape[-3:]
+    if (
+        array.ndim < 3
+        or array.size != np.prod(shape, dtype=float)
+        or array.dtype.kind not in "biuf"
+        or not array.size
+    ):
         raise ValueError(
             f"{path}: holds values of shape {array.shape} and type {array.dtype}, expected three axes of real "
-            "numbers"
+            "numbers, and of time and channel at most one"
         )
-    stored = sum(file.stat().st_size for file in (path / level["path"]).rglob("*") if file.is_file())
+    stored = sum(file.stat().st_size for file in (path / level).rglob("*") if file.is_file())
     if array.nbytes > MAX_COMPRESSION * stored:
         raise ValueError(f"{path}: announces {array.nbytes} bytes, but only {stored} are stored")
-    return ZarrStack(path, array.shape, array.dtype, in_nm(scale, unit), None, level["path"])
+    return ZarrStack(path, shape, array.dtype, _pixel_nm(image), None, level)
+
+
+def _check_single(path: Path, attributes: dict) -> None:
+    """Raise ValueError if a folder is a collection of images: a plate, or what bioformats2raw makes."""
+    if "multiscales" not in attributes and ("plate" in attributes or "bioformats2raw.layout" in attributes):
+        inside = [one.parent for one in (*path.glob("*/.zattrs"), *path.glob("*/zarr.json"))]
+        named = f", e.g. {sorted(inside)[0]}" if inside else ""
+        raise ValueError(f"{path}: is a collection of OME-Zarr images, expected one of them{named}")
+
+
+def _pixel_nm(image: dict) -> float | None:
+    """Return the width of a pixel: the level's scale times that of all levels, in the unit of the last axis."""
+    try:
+        scales = [_scale(image["datasets"][0]), _scale(image)]
+        return in_nm(scales[0] * scales[1], image["axes"][-1].get("unit"))
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError):  # as before version 0.4
+        return None
+
+
+def _scale(described: dict) -> float:
+    """Return the product of all scales of the last axis in a list of transformations, 1 if there is none."""
+    transformations = described.get("coordinateTransformations", [])
+    return float(np.prod([one["scale"][-1] for one in transformations if one["type"] == "scale"]))
 
 
 @contextmanager

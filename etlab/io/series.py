@@ -10,10 +10,11 @@ import h5py
 import numpy as np
 
 from etlab.io.angles import Tilts, beside, mdoc_pixel_nm, tilts_of
+from etlab.io.foreign import folder, foreign
 from etlab.io.hdf5 import open_hdf5
 from etlab.io.mdoc import axis_deg_in_mdoc, is_mdoc
 from etlab.io.mrc import open_mrc
-from etlab.io.ome_zarr import open_ome_zarr
+from etlab.io.ome_zarr import is_zarr, open_ome_zarr
 from etlab.io.stack import Stack
 from etlab.io.tiff import is_tiff, open_tiff
 
@@ -191,7 +192,9 @@ def open_stack(path: str | os.PathLike, *, dataset: str | None = None) -> Stack:
     Raises FileNotFoundError and ValueError as `open_series` does.
     """
     path = Path(path).absolute()  # another process may have another current folder
-    if path.is_dir() and path.suffix == ".zarr":
+    if path.is_dir():
+        if not is_zarr(path):
+            raise ValueError(f"{path}: {folder(path)}")
         return open_ome_zarr(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
@@ -199,4 +202,8 @@ def open_stack(path: str | os.PathLike, *, dataset: str | None = None) -> Stack:
         return open_hdf5(path, dataset)
     if dataset is not None:
         raise ValueError(f"dataset: got {dataset!r}, but {path} is not an HDF5 file")
-    return open_tiff(path) if is_tiff(path) else open_mrc(path)
+    if is_tiff(path):
+        return open_tiff(path)
+    if reason := foreign(path):
+        raise ValueError(f"{path}: {reason}")
+    return open_mrc(path)

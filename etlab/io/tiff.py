@@ -1,5 +1,8 @@
 """TIFF stacks: one image a page, or one page and the rest behind it, as ImageJ writes stacks above 4 GB.
 
+Pages may be packed: LZW is the usual packing of SerialEM and of many cameras. Packings that carry a picture's size of
+their own, such as JPEG 2000, are refused by name: only what unpacks to the announced size is read.
+
 The size of a pixel is taken from ImageJ's or OME's metadata; the resolution that any TIFF has is mostly that
 of a screen. A TIFF image begins with its *top* row: the same series in MRC begins with the bottom row, and
 its volume is the mirror image of this one.
@@ -23,6 +26,11 @@ import tifffile
 from etlab.io.stack import ALL, MAX_COMPRESSION, RawStack, Stack, in_nm
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+PACKED = tifffile.COMPRESSION
+# what is read, and by how much each can shrink at most; MAX_COMPRESSION where nothing is said
+LEAST = {PACKED.LZW: 1400, PACKED.LZMA: 10_000, PACKED.ZSTD: 40_000, PACKED.ZSTD_DEPRECATED: 40_000}
+READ = {PACKED.NONE, PACKED.ADOBE_DEFLATE, PACKED.DEFLATE, PACKED.PACKBITS, PACKED.JPEG, *LEAST}
+EER = (65000, 65001, 65002)  # of Falcon cameras
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +69,23 @@ def open_tiff(path: Path) -> Stack:
         for page in pages:
             ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
             _check_size(path, max(ends), size)
-            if length > MAX_COMPRESSION * sum(page.databytecounts):
-                raise ValueError(f"{path}: page {page.index} announces {length} bytes, which are not in it")
+            if length > LEAST.get(page.compression, MAX_COMPRESSION) * sum(page.databytecounts):
+                raise ValueError(f"{path}: page {page.index} declares {length} bytes, more than it can hold")
         return PagedStack(path, (len(pages), *first.shape), first.dtype, pixel_nm, None)
+
+
+def _check_packing(path: Path, kind: int) -> None:
+    """Raise ValueError, with its name, for a packing that cannot be unpacked."""
+    if kind in EER:
+        raise ValueError(
+            f"{path}: an EER file, the electrons of a single image one by one; expected a tilt series: sum each image "
+            "first, e.g. with RELION or IMOD, and join the sums in one file"
+        )
+    if kind not in READ or kind not in tifffile.TIFF.DECOMPRESSORS:
+        name = getattr(kind, "name", f"kind {kind}")
+        raise ValueError(
+            f"{path}: its pages are packed as {name}, which is not read; save it uncompressed, or with LZW"
+        )
 
 
 def _n_behind(file: tifffile.TiffFile, pages: list[tifffile.TiffPage]) -> int:
@@ -85,6 +107,7 @@ def _pages(file: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPage]:
             raise ValueError(f"{path}: damaged TIFF file: page {len(pages)} is page {page.index} again")
         seen.add(page.offset)
         pages.append(page)
+        _check_packing(path, page.compression)
         if page.dtype is None or page.dtype.kind not in "iuf" or len(page.shape) != 2 or 0 in page.shape:
             raise ValueError(
                 f"{path}: page {page.index} has shape {page.shape} and type {page.dtype}, expected rows and "

@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from etlab.io.hdf5 import hdf5_writer
-from etlab.io.mrc import MODES, mrc_writer
+from etlab.io.mrc import FLOAT32, MODES, mrc_writer
 from etlab.io.ome_zarr import needs_zarr, ome_zarr_writer
 
 MRC, HDF5, ZARR = (".mrc", ".rec", ".map"), (".h5", ".hdf5"), (".zarr",)
-FLOAT32 = np.dtype(np.float32)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # said by the system without the name of the file
 
 
@@ -54,6 +53,7 @@ def volume_writer(
     voxel_nm: float,
     provenance: dict[str, str],
     overwrite: bool = False,
+    series: bool = False,
 ) -> Iterator[VolumeWriter]:
     """Write a volume larger than memory: ``with volume_writer(…) as out: out.write(z0, planes)``, in order of z.
 
@@ -70,6 +70,8 @@ def volume_writer(
         How the volume came to be, "what: how". MRC holds ten lines of 80 ASCII characters of it.
     overwrite
         Replace what is there.
+    series
+        What is written is a tilt series, of which MRC's header and HDF5's attribute ``axes`` tell.
 
     The file is written under a temporary name beside ``path`` and renamed at the end; if anything goes wrong
     on the way, the disk included, nothing is left of it, and what stood under ``path`` stays.
@@ -83,11 +85,11 @@ def volume_writer(
         raise ValueError(f"shape: got {shape}, expected three positive numbers (nz, ny, nx)")
     _check_voxel(voxel_nm)
     with _replacing(path) as temporary:
-        if path.suffix in MRC:
-            writer = mrc_writer(temporary, shape, voxel_nm, provenance, FLOAT32)
+        if path.suffix in ZARR:
+            writer = ome_zarr_writer(temporary, shape, voxel_nm, provenance)
         else:
-            write_format = hdf5_writer if path.suffix in HDF5 else ome_zarr_writer
-            writer = write_format(temporary, shape, voxel_nm, provenance)
+            write_format = mrc_writer if path.suffix in MRC else hdf5_writer
+            writer = write_format(temporary, shape, voxel_nm, provenance, series=series)
         with writer as append:
             volume = VolumeWriter(shape, append)
             yield volume
@@ -108,12 +110,18 @@ def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> None:
 
 
 def write_mrc(
-    path: str | os.PathLike, array: np.ndarray, *, voxel_nm: float, overwrite: bool = False
+    path: str | os.PathLike,
+    array: np.ndarray,
+    *,
+    voxel_nm: float,
+    overwrite: bool = False,
+    series: bool = False,
 ) -> None:
     """Write a volume ``[z, y, x]`` or a tilt series ``[tilt, row, x]`` of real numbers, sections first.
 
     The file is written under a temporary name and renamed, so that no half file can be left. int8, int16,
-    uint16 and float32 are kept as they are; other types become float32. ``voxel_nm`` goes into the header.
+    uint16 and float32 are kept as they are; other types become float32. ``voxel_nm`` goes into the header, and with
+    ``series`` that the sections are images of a tilt series, not planes of a volume.
 
     Raises FileExistsError if the file is there and ``overwrite`` is not set; ValueError or TypeError if the
     array is not three-dimensional, empty, not real or not finite, or the voxel size is not positive.
@@ -126,7 +134,10 @@ def write_mrc(
     native = array.dtype.newbyteorder("=")
     dtype = native if native in MODES else FLOAT32
     array = _finite(array, "array", dtype)
-    with _replacing(path) as temporary, mrc_writer(temporary, array.shape, voxel_nm, {}, dtype) as append:
+    with (
+        _replacing(path) as temporary,
+        mrc_writer(temporary, array.shape, voxel_nm, {}, dtype, series) as append,
+    ):
         append(array)
 
 

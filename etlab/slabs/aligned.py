@@ -8,9 +8,11 @@ from pathlib import Path
 
 from etlab.io import volume_writer
 from etlab.slabs.assemble import assemble
-from etlab.slabs.folder import Facts, SlabFolder
+from etlab.slabs.folder import Facts, SlabFolder, remove_unfinished
 from etlab.slabs.plan import Slab
 from etlab.slabs.prepare import BLOCK, Prepared
+
+NAME = "prepared"  # of the folder, where others have a fingerprint
 
 
 def write_prepared(
@@ -27,13 +29,17 @@ def write_prepared(
     ``finish()`` is called when the file is written but does not bear its name yet.
     """
     n_tilts, n_rows, nx = images.shape
-    folder = SlabFolder.beside(Path(out), {"prepared": os.getpid()}, (n_tilts, n_rows))
+    # of one name whatever the run, so that each removes what one that was killed has left
+    folder = SlabFolder(Path(f"{Path(out).absolute()}.slabs", NAME), NAME, (n_tilts, n_rows))
     slabs = [Slab(x, min(x + BLOCK, nx)) for x in range(0, nx, BLOCK)]
     with folder.held():
+        remove_unfinished(Path(out))
         try:
             for slab in slabs:
                 folder.save(slab, images.read(slab.x0, slab.x1), Facts())
-            with volume_writer(out, images.shape, pixel_nm, provenance, overwrite=overwrite) as writer:
+            with volume_writer(
+                out, images.shape, pixel_nm, provenance, overwrite=overwrite, series=True
+            ) as writer:
                 assemble(folder, slabs, writer.write)
                 if finish:
                     finish()

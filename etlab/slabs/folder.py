@@ -8,12 +8,14 @@ settings begin anew beside it; a damaged slab is as good as none.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import shutil
 import socket
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -166,6 +168,12 @@ def file_digest(path: str | os.PathLike) -> str:
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
+def remove_unfinished(out: Path) -> None:
+    """Remove what a run that was killed had written of ``out``: it holds no lock, so nobody writes it any more."""
+    for part in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
+        shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+
+
 @contextmanager
 def _appearing(path: Path) -> Iterator[Path]:
     """A file to write that takes the name ``path`` at the end, or vanishes."""
@@ -179,18 +187,13 @@ def _appearing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that dies with its holder. Where the system has none (Windows), nothing is locked."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
+    """Hold a lock that dies with its holder; go on without where the file system has none, and say so."""
     with path.open("a+") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(lock.fileno()).st_ino != path.stat().st_ino:
-                raise FileNotFoundError  # a run that has just ended took it away
-        except OSError as error:
+            alone = _lock(lock.fileno())
+            if alone and os.fstat(lock.fileno()).st_ino != path.stat().st_ino:
+                raise FileNotFoundError(f"{path}: taken away by a run that has just ended")
+        except (BlockingIOError, FileNotFoundError) as error:
             lock.seek(0)
             raise SlabError(
                 f"{path.parent}: another run is at work on it ({lock.read().strip() or 'just ending'}); wait for "
@@ -200,3 +203,23 @@ def _locked(path: Path) -> Iterator[None]:
         lock.write(f"process {os.getpid()} on {socket.gethostname()}")
         lock.flush()
         yield
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock an open file, and tell whether the system can. Raises BlockingIOError if another process holds it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:  # as on some shared file systems
+        warnings.warn(
+            f"files cannot be locked here ({error.strerror}): see to it that no other run writes to the same output",
+            UserWarning,
+            stacklevel=2,
+        )
+        return False
+    return True

@@ -15,7 +15,7 @@ import numpy as np
 from etlab.io import check_output, volume_writer
 from etlab.kernels import N_THREADS
 from etlab.slabs.assemble import Sections, assemble, half_set_correlation, power_spectrum, residual_curve
-from etlab.slabs.folder import SlabFolder, code_digest, file_digest
+from etlab.slabs.folder import SlabFolder, code_digest, file_digest, remove_unfinished
 from etlab.slabs.methods import Method
 from etlab.slabs.plan import Plan, half_of_memory, planned
 from etlab.slabs.prepare import Prepared
@@ -159,7 +159,7 @@ def reconstruct(
         plan = plan_for(folder.width())
         folder.width(plan.width)
         slabs = plan.slabs + (plan.halves if fsc else [])
-        _remove_unfinished(out)
+        remove_unfinished(out)
         there = {slab: known for slab in slabs if (known := folder.facts(slab))}
         whole = (*shape, plan.columns[1] - plan.columns[0])
         _check_disk(out, 4.0 * math.prod(whole) * (2 - len(there) / len(slabs)))
@@ -228,9 +228,3 @@ def _check_disk(out: Path, needed: float) -> None:
             f"{out.parent}: slabs and volume together need {needed / 1e9:.1f} GB more, the disk has "
             f"{free / 1e9:.1f} GB free"
         )
-
-
-def _remove_unfinished(out: Path) -> None:
-    """Remove what a run that was killed had written of ``out``: it holds no lock, so nobody writes it any more."""
-    for part in out.parent.glob(f".{out.name}.*.part"):
-        shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)

@@ -137,17 +137,21 @@ def make(
         mininterval=0.5,
         disable=not progress,
     )
-    told = dict.fromkeys(todo, 0.0)
+    told = dict.fromkeys(todo, 0)  # whole steps: rounded shares would add up to more than there are
+    iterations = dict.fromkeys(todo, 0)
 
-    def tell(slab, steps):
-        if told[slab] + steps < STEPS:  # the last iteration is not the end of a slab
-            told[slab] += steps
-            bar.update(steps)
+    def tell(slab):
+        iterations[slab] += 1
+        reached = min(
+            STEPS * iterations[slab] // task.method.n_iter, STEPS - 1
+        )  # the last is not the end of a slab
+        bar.update(reached - told[slab])
+        told[slab] = reached
 
     futures = {}
     try:
         for slab in todo:
-            more = (stop, partial(tell, slab, STEPS / task.method.n_iter)) if threads else ()
+            more = (stop, partial(tell, slab)) if threads else ()
             futures[pool.submit(task, slab, *more)] = slab
         for future in as_completed(futures):
             slab = futures[future]
