@@ -153,6 +153,10 @@ def test_an_axis_off_the_middle_is_named_with_its_remedy():
     assert "use --axis-offset -5" in said(np.roll(particle(0), -5, axis=1))
 
 
+def test_angles_in_radians_are_suspicious():
+    assert "as if they were in radians" in said(particle(0), np.deg2rad(TILTS))
+
+
 def etlab(*arguments):
     done = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert done.exit_code == 0, done.output

@@ -32,6 +32,7 @@ AT_LEAST = 5  # tilts, and pixels along each side, below which nothing is judged
 ALIKE = 0.2  # correlation of neighbours below which noise hides what they have in common
 TURNED = 0.7  # of the given axis' disagreement: the other axis is the right one
 JITTER = 0.3  # pixels of the small images by which a neighbour may be off
+CLEAR, NOISY_JITTER = 0.3, 1.0  # disagreement of neighbours from which on noise moves their correlation, and how far
 SCATTER = 0.05  # of the mass, from image to image
 SPREAD = 0.15  # of the mass, over all tilts
 UNEVEN = 0.05  # median distance from the law of a film that is due to a few objects in it
@@ -134,8 +135,9 @@ def judge(images: Prepared) -> Verdict | None:
 
 def suspicions(found: Verdict, images: Prepared, jitter: float, n_rows: int) -> list[str]:
     """Return what is suspicious, a sentence each, the likeliest cause first."""
-    said = [of_sign(found.mass, images), of_axis(found, images)]
-    if jitter > JITTER and found.disagreement[0].min() < 1 - ALIKE:
+    said = [of_angles(found.mass.tilts_deg), of_sign(found.mass, images), of_axis(found, images)]
+    unlike = found.disagreement[0].min()
+    if jitter > (JITTER if unlike < CLEAR else NOISY_JITTER) and unlike < 1 - ALIKE:
         said.append(
             f"the images are not aligned, neighbours lie {found.jitter:.1f} pixels off each other; use `etlab align`"
         )
@@ -147,6 +149,13 @@ def suspicions(found: Verdict, images: Prepared, jitter: float, n_rows: int) -> 
             f"use --axis-offset {offset:.1f}"
         )
     return [one for one in said if one]
+
+
+def of_angles(tilts_deg: np.ndarray) -> str | None:
+    """Say that the angles seem to be scaled wrongly, if they do."""
+    if np.abs(tilts_deg).max() < np.pi / 2:
+        return "all tilt angles are below 1.6°, as if they were in radians; pass degrees (--tilts)"
+    return None
 
 
 def of_sign(mass: Mass, images: Prepared) -> str | None:
