@@ -194,7 +194,8 @@ def film_series(path, images):
 
 def texture(seed=0):
     """Thickness of a film, with voids: skewed to either side, with no vacuum anywhere."""
-    return 1 - 0.4 * np.random.default_rng(seed).random((len(COSINES), 30, 40)) ** 6
+    rng, shape = np.random.default_rng(seed), (len(COSINES), 30, 40)
+    return 1 - 0.4 * rng.random(shape) ** 6 + rng.normal(0, 0.02, shape)
 
 
 @pytest.mark.parametrize("skew", [1, -1])

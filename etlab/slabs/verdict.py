@@ -32,7 +32,10 @@ AT_LEAST = 5  # tilts, and pixels along each side, below which nothing is judged
 ALIKE = 0.2  # correlation of neighbours below which noise hides what they have in common
 TURNED = 0.7  # of the given axis' disagreement: the other axis is the right one
 JITTER = 0.3  # pixels of the small images by which a neighbour may be off
-CLEAR, NOISY_JITTER = 0.3, 1.0  # disagreement of neighbours from which on noise moves their correlation, and how far
+CLEAR, NOISY_JITTER = (
+    0.3,
+    1.0,
+)  # disagreement of neighbours from which on noise moves their correlation, and how far
 SCATTER = 0.05  # of the mass, from image to image
 SPREAD = 0.15  # of the mass, over all tilts
 UNEVEN = 0.05  # median distance from the law of a film that is due to a few objects in it
