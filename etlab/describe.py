@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
+from etlab.align.outliers import find_outliers, limits_of, outliers_in_words
 from etlab.io import open_series, open_stack
 from etlab.io.angles import NoTiltsError
+from etlab.io.series import SeriesFile
 from etlab.io.stack import Stack
 from etlab.io.statistics import Statistics
-from etlab.slabs import most_frequent
+from etlab.slabs.mass import contrast_of, film_law
+from etlab.slabs.prepare import COUNTED, FEW, block_means, mean_of_empty, most_frequent
 
 SAMPLE = 10**6  # values from which the most frequent one is estimated
 LARGE = 0.1  # standard deviations that the most frequent value may be away from 0
 SATURATED = 0.002  # share of the largest value from which on it is called a limit of the detector
+LEFT = 0.25  # of a film's brightness that may be left of a background before it is noted
 OTHERWISE = 0.5  # how much, as a share, an image's mean may differ from that of the others
 UNKNOWN_PIXEL_NM = 0.1  # 1 Å, which much software writes for want of something better
 NAMED = 5  # images that are named one by one
@@ -25,7 +31,8 @@ NAMED = 5  # images that are named one by one
 class Description:
     """A file's header, its angles (None: no tilt series) and their source, and its values in numbers.
 
-    ``most_frequent`` is estimated from a sample; ``notes`` say what is suspicious, a sentence each.
+    ``most_frequent`` is estimated from a sample; ``notes`` say what is suspicious, a sentence each. ``recorded_axis``
+    is what the file or one beside it says about the direction of the tilt axis.
     """
 
     stack: Stack
@@ -34,6 +41,7 @@ class Description:
     statistics: Statistics
     most_frequent: float
     notes: tuple[str, ...]
+    recorded_axis: str | None = None
 
     def __str__(self) -> str:
         """A line for each fact, and one for each note."""
@@ -50,35 +58,42 @@ class Description:
         }
         if self.tilts_deg is not None:
             facts["tilts"] = f"{_tilts_in_words(self.tilts_deg)}; from {self.tilts_from}"
+        if self.recorded_axis:
+            facts["axis"] = self.recorded_axis
         lines = [f"{name:8s}{text}" for name, text in facts.items()]
         return "\n".join([str(self.stack.path), *lines, *(f"note:   {note}" for note in self.notes)])
 
 
 def describe(
-    path: str | os.PathLike, *, tilts: str | os.PathLike | None = None, dataset: str | None = None
+    path: str | os.PathLike,
+    *,
+    tilts: str | os.PathLike | None = None,
+    dataset: str | None = None,
+    known: Collection[str] = (),
 ) -> Description:
     """Read a series or a volume once, a few sections at a time, and say what it is; arguments as of `open_series`.
 
-    Angles that cannot be read or do not fit become a note, so that the rest is still told.
+    Angles that cannot be read or do not fit become a note, so that the rest is still told. ``known`` is what the user
+    has told already, and needs no note: "pixel", "vacuum", "outliers".
 
     Raises FileNotFoundError or ValueError if the file itself cannot be read.
     """
     stack, notes = open_stack(path, dataset=dataset), []
-    tilts_deg = tilts_from = None
+    tilts_deg = tilts_from = axis = None
     try:
         series = open_series(path, tilts=tilts, dataset=dataset)
         stack, tilts_deg, tilts_from = series.stack, series.tilts_deg, series.tilts_from
         notes += series.notes
+        axis = recorded_axis(series)
     except NoTiltsError:
         notes += stack.notes
     except (OSError, ValueError) as error:
         notes.append(str(error))
-    statistics, sample, means = _read_once(stack, notes)
-    usual = most_frequent(sample)
-    notes += _notes_on_header(stack)
+    values = _read_once(stack, notes)
+    notes += _notes_on_header(stack, known)
     if tilts_deg is not None:
-        notes += _notes_on_tilts(tilts_deg) + _notes_on_values(statistics, sample, means, usual)
-    return Description(stack, tilts_deg, tilts_from, statistics, usual, tuple(notes))
+        notes += _notes_on_tilts(tilts_deg) + _notes_on_values(values, tilts_deg, known)
+    return Description(stack, tilts_deg, tilts_from, values.statistics, values.usual, tuple(notes), axis)
 
 
 def order_of(tilts_deg: np.ndarray) -> str:
@@ -108,27 +123,104 @@ def _tilts_in_words(tilts_deg: np.ndarray) -> str:
     )
 
 
-def _read_once(stack: Stack, notes: list[str]) -> tuple[Statistics, np.ndarray, np.ndarray]:
-    """Return statistics of all values, a sample of them, and the mean of each section."""
-    statistics, sample, means, constant, n_bad = Statistics(), [], [], [], 0
+@dataclass(eq=False)
+class _Values:
+    """What one pass over the sections leaves: statistics, a sample, means of blocks, and of each section."""
+
+    statistics: Statistics = field(default_factory=Statistics)
+    samples: list[np.ndarray] = field(default_factory=list)
+    blocks: list[np.ndarray] = field(default_factory=list)
+    means: list[float] = field(default_factory=list)
+    deviations: list[float] = field(default_factory=list)
+    places: list[tuple[int, int, int]] = field(default_factory=list)
+    spikes: list[float] = field(default_factory=list)
+
+    def add(self, section: np.ndarray, every: int) -> None:
+        """Take in a section; one value in ``every`` becomes part of the sample."""
+        values = section[np.isfinite(section)]
+        number = len(self.means)
+        self.means.append(values.mean(dtype=np.float64) if values.size else np.nan)
+        self.deviations.append(values.std(dtype=np.float64) if values.size else np.nan)
+        if values.size:
+            self.statistics.add(values)
+            self.samples.append(values[number % every :: every].copy())  # a view would keep all of them
+        if values.size == section.size and min(section.shape) >= FEW:
+            self.blocks.append(block_means(section[None].astype(np.float32)).ravel())
+            places, _ = find_outliers(section[None], limits_of(values))
+            self.places += [(number, int(row), int(column)) for _, row, column in places]
+            self.spikes += [float(section[row, column]) for _, row, column in places]
+
+    @cached_property
+    def sample(self) -> np.ndarray:
+        return np.concatenate(self.samples).astype(np.float64)
+
+    @cached_property
+    def usual(self) -> float:
+        return most_frequent(self.sample)
+
+    @cached_property
+    def vacuum(self) -> float:
+        """The most frequent value, or of counts the mean of what is empty."""
+        counted = self.blocks and np.mean(self.sample == self.usual) > COUNTED
+        return mean_of_empty(np.concatenate(self.blocks)) if counted else self.usual
+
+    @property
+    def outliers(self) -> tuple[list, list]:
+        """Places and values of single pixels outside the range of the whole series."""
+        low, high = limits_of(self.sample)
+        found = [n for n, value in enumerate(self.spikes) if not low <= value <= high]
+        return [self.places[n] for n in found], [self.spikes[n] for n in found]
+
+
+def _read_once(stack: Stack, notes: list[str]) -> _Values:
+    """Read all sections, and note those that are empty or not finite."""
+    found, constant, n_bad = _Values(), [], 0
     every = max(1, int(np.prod(stack.shape, dtype=float) // SAMPLE))
     for block in stack.blocks():
         for section in block:
-            values = section[np.isfinite(section)]
-            n_bad += section.size - values.size
-            if values.size == 0 or values.min() == values.max():
-                constant.append(len(means))
-            if values.size:
-                statistics.add(values)
-                sample.append(values[len(means) % every :: every].copy())  # a view would keep all of them
-            means.append(values.mean(dtype=np.float64) if values.size else np.nan)
+            finite = np.isfinite(section)
+            n_bad += section.size - np.count_nonzero(finite)
+            if not finite.any() or np.ptp(section[finite]) == 0:
+                constant.append(len(found.means))
+            found.add(section, every)
     if n_bad:
         notes.append(f"{n_bad} values are NaN or infinite; nothing can be reconstructed from them")
-    if statistics.count == 0:
+    if found.statistics.count == 0:
         raise ValueError(f"{stack.path}: all values are NaN or infinite")
     if constant:
         notes.append(f"{_sections(constant)} of one value throughout: empty")
-    return statistics, np.concatenate(sample).astype(np.float64), np.array(means)
+    return found
+
+
+def recorded_axis(series: SeriesFile) -> str | None:
+    """Say what is recorded about the direction of the tilt axis, and which options it means; None if nothing is."""
+    degrees = series.recorded_axis_deg
+    if degrees is None:
+        return None
+    axis, lean = axis_of(degrees)
+    return (
+        f"{abs(degrees):.1f}° from the vertical, recorded in {series.recorded_axis_from}: --axis {axis}, and "
+        f"--tilt-axis {lean:.1f} unless the images are aligned"
+    )
+
+
+def axis_of(degrees: float) -> tuple[str, float]:
+    """Return the axis, "x" or "y", and the lean from it as --tilt-axis counts, of a direction as SerialEM counts it."""
+    if abs(degrees) < 45:
+        return "y", -degrees
+    return "x", degrees - 90 if degrees > 0 else degrees + 90
+
+
+def note_on_axis(series: SeriesFile) -> str | None:
+    """Say that the axis in use contradicts what the file records; None if it does not."""
+    degrees = series.recorded_axis_deg
+    if degrees is None or axis_of(degrees)[0] == series.axis:
+        return None
+    right, way = axis_of(degrees)[0], "vertical" if abs(degrees) < 45 else "horizontal"
+    return (
+        f"{series.recorded_axis_from} records a {way} tilt axis, {abs(degrees):.1f}° from the vertical, but --axis "
+        f"{series.axis} is used; if the images were not turned since, use --axis {right}"
+    )
 
 
 def note_on_pixel(pixel_nm: float | None) -> str | None:
@@ -140,9 +232,9 @@ def note_on_pixel(pixel_nm: float | None) -> str | None:
     return None
 
 
-def _notes_on_header(stack: Stack) -> list[str]:
+def _notes_on_header(stack: Stack, known: Collection[str]) -> list[str]:
     notes = []
-    if note := note_on_pixel(stack.pixel_nm):
+    if "pixel" not in known and (note := note_on_pixel(stack.pixel_nm)):
         notes.append(note)
     if stack.dtype.itemsize == 1:
         notes.append(f"{stack.dtype.name}: 256 grey values; if this was converted, use what it was made from")
@@ -168,27 +260,62 @@ def _notes_on_tilts(tilts_deg: np.ndarray) -> list[str]:
     return notes
 
 
-def _notes_on_values(
-    statistics: Statistics, sample: np.ndarray, means: np.ndarray, usual: float
-) -> list[str]:
-    notes = []
-    if abs(usual) > LARGE * statistics.std:
-        darker = usual > 0 and statistics.mean < usual
-        remedy = (
-            "take the logarithm of what is lost (--bright-field)"
-            if darker
-            else "subtract it (--background mode)"
-        )
-        notes.append(f"the most frequent value is {usual:.6g}, not 0; if that is vacuum, {remedy}")
-    share = np.mean(sample == statistics.max)
-    if share > SATURATED and statistics.std > 0:
+def _notes_on_values(values: _Values, tilts_deg: np.ndarray, known: Collection[str]) -> list[str]:
+    notes, means, statistics = [], np.array(values.means), values.statistics
+    deviation = float(np.nanmedian(values.deviations))
+    seen = contrast_of(means, tilts_deg, values.vacuum, deviation)
+    if "vacuum" not in known and (note := _note_on_vacuum(values, tilts_deg, seen)):
+        notes.append(note)
+    share = np.mean(values.sample == statistics.max)
+    if share > SATURATED and statistics.std > 0 and statistics.max > values.usual:
         notes.append(f"{100 * share:.2g} % of the values are the largest, {statistics.max:g}: saturated")
-    above = means - usual
-    others = np.nanmedian(above)
-    odd = np.flatnonzero(np.abs(above - others) > OTHERWISE * abs(others))
-    if len(odd):
+    places, spikes = values.outliers
+    if places and "outliers" not in known:
+        notes.append(f"{outliers_in_words(places, spikes)}; --despike replaces them")
+    if len(odd := _odd(means, tilts_deg, values.vacuum, seen)):
         notes.append(f"{_sections(odd)} much brighter or darker than the others")
     return notes
+
+
+def _note_on_vacuum(values: _Values, tilts_deg: np.ndarray, seen: tuple[str, str] | None) -> str | None:
+    """Say what to do about an intensity of vacuum that is not 0, as far as the images tell."""
+    vacuum = values.vacuum
+    if abs(vacuum) <= LARGE * values.statistics.std:
+        return None
+    what = "most frequent value" if vacuum == values.usual else "mean of what is empty"
+    remedies = {"bright": "subtract it (--background mode)"}
+    remedies["dark"] = "take the logarithm of what is lost (--bright-field)"
+    if seen and seen[1] == "vacuum":
+        return f"the {what} is {vacuum:.6g}, not 0; if that is vacuum, {remedies[seen[0]]}"
+    beside = "measure the intensity of vacuum beside the specimen"
+    if seen == ("dark", "film"):
+        return (
+            "the images grow darker with the tilt, as those of a film in bright field; no vacuum is in sight: "
+            f"{beside} and use --bright-field --background NUMBER"
+        )
+    if seen == ("bright", "film"):
+        law = film_law(np.array(values.means), tilts_deg)
+        if abs(law.background) < LEFT * abs(law.film + law.background):
+            return None
+        return (
+            "the images grow brighter with the tilt, as those of a film; no vacuum is in sight, and without specimen "
+            f"they would have about {law.background:.3g}: {beside} and use --background NUMBER"
+        )
+    return (
+        f"the most frequent value is {values.usual:.6g}, not 0, and the images do not tell whether that is vacuum; "
+        f"{beside} (--background NUMBER)"
+    )
+
+
+def _odd(means: np.ndarray, tilts_deg: np.ndarray, vacuum: float, seen: tuple[str, str] | None) -> np.ndarray:
+    """Images whose mean departs from that of the others, or from the law of a film."""
+    level, expected = np.nanmedian(means - vacuum), np.full(len(means), np.nanmedian(means))
+    if seen and seen[1] == "film":
+        finite = np.isfinite(means)
+        law = film_law(means[finite], tilts_deg[finite])
+        expected[finite] = law.curve
+        level = law.film
+    return np.flatnonzero(np.abs(means - expected) > OTHERWISE * abs(level))
 
 
 def _sections(numbers) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import textwrap
 import warnings
 from collections.abc import Callable
 from importlib.metadata import version
@@ -16,15 +17,19 @@ from matplotlib.figure import Figure
 from etlab import plot
 from etlab.fsc import resolution
 from etlab.io.text import printable
-from etlab.slabs import Reconstruction
+from etlab.slabs import Reconstruction, Verdict
 
 THRESHOLDS = (0.5, 0.143)  # of the Fourier shell correlation
 FLOOR = 1e-8  # of the strongest power, below which the spectrum is drawn black
+WORDS = 110  # letters in a line of the verdict
 CONTRAST = (0.5, 99.8)  # per cent of the values that are darker than black and white
 
 
-def page(result: Reconstruction, title: str) -> Figure:
-    """Draw central slices, the Fourier power with the missing wedge, the residuals and the half-set correlation."""
+def page(result: Reconstruction, title: str, verdict: Verdict | None = None) -> Figure:
+    """Draw central slices, the Fourier power with the missing wedge, the residuals and the half-set correlation.
+
+    The verdict on the series stands below them, beside the correlation that cannot see what both halves have in common.
+    """
     plot.use_style()
     figure, axes = plt.subplots(2, 3, figsize=(10, 6.8), layout="constrained")
     figure.suptitle(printable(title), parse_math=False)
@@ -41,11 +46,14 @@ def page(result: Reconstruction, title: str) -> Figure:
     _power(axes[1, 0], result)
     _residuals(axes[1, 1], result)
     _correlation(axes[1, 2], result)
+    if verdict:
+        said = textwrap.fill(verdict.in_words(last_residual(result)), WORDS)
+        figure.supxlabel(said, size="medium", color=plot.ACCENT if verdict.suspicions else plot.INK)
     return figure
 
 
-def numbers(result: Reconstruction) -> dict:
-    """The same in numbers, as JSON can hold it: settings, residuals, correlation and resolutions in nm."""
+def numbers(result: Reconstruction, verdict: Verdict | None = None) -> dict:
+    """Return the same in numbers, as JSON can hold it: settings, residuals, correlation, resolutions in nm, verdict."""
     about = {
         "etlab": version("etlab"),
         "shape": list(result.shape),
@@ -56,6 +64,9 @@ def numbers(result: Reconstruction) -> dict:
         "most memory of a process [bytes]": result.peak_bytes,
         "residuals": [float(value) for value in result.residuals],
     }
+    if verdict:
+        words = verdict.in_words(last_residual(result))
+        about["verdict"] = {"in words": words, **verdict.numbers()}
     if result.fsc is not None:
         frequencies, correlation = result.fsc
         about["fsc"] = {
@@ -77,14 +88,21 @@ def resolution_nm(result: Reconstruction, threshold: float) -> float | None:
     return result.voxel_nm / min(found, 0.5) if found else None
 
 
-def in_words(result: Reconstruction) -> list[str]:
-    """What was measured, in a few lines."""
+def last_residual(result: Reconstruction) -> float | None:
+    """Return the last residual of a method that iterates, else None."""
+    return float(result.residuals[-1]) if len(result.residuals) else None
+
+
+def in_words(result: Reconstruction, verdict: Verdict | None = None) -> list[str]:
+    """Say what was measured, in a few lines; the verdict last."""
     lines = []
     if len(result.residuals):
         lines.append(f"residual before the last iteration: {result.residuals[-1]:.3f}")
     if result.fsc is not None:
         ends = ", ".join(_end(result, threshold) for threshold in THRESHOLDS)
         lines.append(f"Fourier shell correlation of even and odd tilts: {ends}")
+    if verdict:
+        lines.append(verdict.in_words(last_residual(result)))
     return lines
 
 
@@ -105,18 +123,18 @@ def check(out: Path, *, overwrite: bool) -> None:
             raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
 
 
-def write(result: Reconstruction, out: Path, title: str) -> list[str]:
+def write(result: Reconstruction, out: Path, title: str, verdict: Verdict | None = None) -> list[str]:
     """Write the numbers as ``out`` with the ending .json, and the page with .png; each appears whole.
 
     The volume is there already and must not suffer: what cannot be written is left out, and a sentence on each failure
     is returned.
     """
-    text = json.dumps(numbers(result), indent=1)
+    text = json.dumps(numbers(result, verdict), indent=1)
 
     def draw(part):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")  # of a name in other letters: boxes will do
-            figure = page(result, title)
+            figure = page(result, title, verdict)
             try:
                 figure.savefig(part, format="png")
             finally:

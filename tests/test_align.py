@@ -24,6 +24,7 @@ from etlab.align import (
     without_gauge,
 )
 from etlab.align.beads import find_beads
+from etlab.align.refine import descended
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.projector import Projector
 from tests.test_data import COLUMNS, even_odd_correlation, fit_centre_of_mass
@@ -95,6 +96,34 @@ def test_smoothing_blurs_every_image_alike_whatever_its_shift():
     known = Alignment(TILTS, jitter(0), 0.0, 0.0, np.zeros(len(TILTS)))
     unmoved = Alignment(TILTS, np.zeros((len(TILTS), 2)), 0.0, 0.0, np.zeros(len(TILTS)))
     np.testing.assert_allclose(known.apply(raw), unmoved.apply(particle(0)), atol=0.005 * raw.max())
+
+
+@pytest.mark.parametrize("step", [3, -7, 200])
+def test_whole_pixels_are_moved_exactly(step):
+    raw = np.random.default_rng(0).normal(size=(len(TILTS), *SHAPE)).astype(np.float32)
+    moved = Alignment(TILTS, np.full((len(TILTS), 2), (5, 2)), 0.0, 5.0 + step, TILTS).apply(
+        raw, smooth=False
+    )
+    rows = np.clip(np.arange(SHAPE[0]) + step, 0, SHAPE[0] - 1)
+    columns = np.clip(np.arange(SHAPE[1]) - 2, 0, SHAPE[1] - 1)
+    np.testing.assert_array_equal(moved, raw[:, rows][:, :, columns])
+
+
+@pytest.mark.parametrize(("smooth", "kept"), [(False, 0.97), (True, 0.65)])
+def test_half_a_pixel_keeps_what_varies_at_half_nyquist(smooth, kept):
+    wave = np.cos(np.pi / 2 * np.arange(64))[None, :, None].repeat(8, axis=2).astype(np.float32)
+    moved = Alignment(np.zeros(1), np.array([[0.5, 0]]), 0.0, 0.0, np.zeros(1)).apply(wave, smooth=smooth)
+    expected = np.cos(np.pi / 2 * (np.arange(64) - 0.5))[:, None]
+    middle = slice(16, 48)
+    transfer = np.vdot(moved[0, middle, 3:4], expected[middle]) / np.vdot(expected[middle], expected[middle])
+    assert transfer == pytest.approx(kept, abs=0.01)
+
+
+def test_an_axis_is_moved_in_a_single_column():
+    raw = particle(0)[:, :, 40:41]
+    for offset in (2.0, 0.3):
+        moved = Alignment(TILTS, np.zeros((len(TILTS), 2)), 0.0, offset, TILTS).apply(raw, smooth=False)
+        np.testing.assert_allclose(moved, particle(0, shifts=(offset, 0))[:, :, 40:41], atol=0.02 * raw.max())
 
 
 @pytest.mark.parametrize("binning", [2, 3])
@@ -177,6 +206,35 @@ def test_the_search_finds_the_height_of_the_axis():
     found = find_tilt_axis(particle(0, shifts=shifts), off)
     assert found.tilt_axis_offset == pytest.approx(2.5, abs=0.3)
     assert found.tilt_axis_deg == pytest.approx(0, abs=0.5)
+
+
+@pytest.mark.parametrize("turn", [20.3, -40.3])
+def test_the_search_goes_beyond_where_it_began(turn):
+    """The same answer, roughly, wherever the axis lies; before, it stopped at 10° and said nothing."""
+    raw = particle(0, tilt_axis_deg=turn)[::2]
+    blank = Alignment(TILTS[::2], np.zeros((len(raw), 2)), 0.0, 0.0, np.zeros(len(raw)))
+    assert find_tilt_axis(raw, blank).tilt_axis_deg == pytest.approx(turn, abs=1)
+
+
+def test_an_axis_that_is_nearer_to_vertical_is_said():
+    raw = particle(0)[::3].swapaxes(1, 2)
+    blank = Alignment(TILTS[::3], np.zeros((len(raw), 2)), 0.0, 0.0, np.zeros(len(raw)))
+    with pytest.warns(UserWarning, match="nearer to the vertical"):
+        find_tilt_axis(raw, blank)
+
+
+def test_a_descent_that_ends_before_it_settles_begins_again_or_says_so():
+    far = descended(lambda at: np.hypot(at[0] - 3, at[1] - 300), np.zeros(2), np.ones(2))
+    np.testing.assert_allclose(far, [3, 300], atol=0.2)
+    with pytest.warns(UserWarning, match="still moving"):
+        descended(lambda at: -at[1], np.zeros(2), np.ones(2))
+
+
+def test_shifts_of_nearly_half_a_field_are_doubted():
+    raw = particle(0)
+    raw[20:] = np.roll(raw[20:], 36, axis=1)
+    with pytest.warns(UserWarning, match="nearly half a field"):
+        cross_correlation_shifts(raw, TILTS, stretch=False)
 
 
 def test_a_flat_specimen_is_better_explained_as_a_slab_that_leaves_the_field():

@@ -6,9 +6,10 @@ from typer.testing import CliRunner
 
 from etlab import data
 from etlab.cli import app
-from etlab.describe import describe, order_of
+from etlab.describe import describe, note_on_axis, order_of
 from etlab.geometry import bidirectional_order, dose_symmetric_order, linear_tilts, saxton_tilts
-from etlab.io import volume_writer, write_mrc
+from etlab.io import open_series, volume_writer, write_mrc
+from etlab.slabs import vacuum_of
 from tests.files import make_mrc, make_tiff
 
 TILTS = np.arange(-60, 61, 20.0)
@@ -180,3 +181,75 @@ def test_needle_has_its_known_trap_and_no_other():
     assert found.most_frequent == pytest.approx(data.BACKGROUND, abs=10)
     assert "-76° to 76°, step 2°, ascending, missing wedge 28°" in str(found)
     assert describe(folder / "HAADF_Aligned.hspy").notes == ()
+
+
+COSINES = np.cos(np.deg2rad(linear_tilts(60, 5)))[:, None, None]
+
+
+def film_series(path, images):
+    write_mrc(path, images.astype(np.float32), voxel_nm=0.5, overwrite=True)
+    path.with_suffix(".tlt").write_text("\n".join(map(str, linear_tilts(60, 5))))
+    return path
+
+
+def texture(seed=0):
+    """Thickness of a film, with voids: skewed to either side, with no vacuum anywhere."""
+    rng, shape = np.random.default_rng(seed), (len(COSINES), 30, 40)
+    return 1 - 0.4 * rng.random(shape) ** 6 + rng.normal(0, 0.02, shape)
+
+
+@pytest.mark.parametrize("skew", [1, -1])
+def test_contrast_of_a_film_is_told_by_its_tilt_dependence_and_not_by_skewness(series, skew):
+    thickness = (texture() if skew > 0 else 2 - texture()) / COSINES
+    bright = notes(film_series(series, 1000 * thickness))
+    assert bright == "", "a film on nothing needs no advice"
+    bright = notes(film_series(series, 5000 + 1000 * thickness))
+    assert "the images grow brighter with the tilt" in bright and "--background NUMBER" in bright
+    assert "without specimen they would have about 5" in bright
+    assert (
+        "bright-field" not in bright and "--background mode" not in bright and "much brighter" not in bright
+    )
+    dark = notes(film_series(series, 5000 * np.exp(-thickness)))
+    assert "--bright-field --background NUMBER" in dark and "much brighter" not in dark
+
+
+def test_no_advice_where_the_contrast_is_undecided(series):
+    jumps = np.random.default_rng(1).uniform(0.2, 3, COSINES.shape)
+    undecided = notes(film_series(series, 1000 + 100 * jumps * texture()))
+    assert "do not tell whether that is vacuum" in undecided
+    assert "bright-field" not in undecided and "--background mode" not in undecided
+
+
+def test_an_odd_image_of_a_film_is_named(series):
+    images = 1000 * texture() / COSINES
+    images[3] *= 2
+    assert "section 3 is much brighter or darker than the others" in notes(film_series(series, images))
+
+
+def test_vacuum_of_counted_electrons_is_the_mean_of_what_is_empty(series):
+    rng = np.random.default_rng(0)
+    expected = np.full((len(COSINES), 64, 64), 0.99)
+    expected[:, 24:40, 16:48] += 3
+    counts = rng.poisson(expected)
+    assert "the mean of what is empty is 0.9" in notes(film_series(series, counts))
+    assert vacuum_of(counts.astype(np.float32)) == pytest.approx(0.99, abs=0.03)
+    assert vacuum_of(np.float32(expected)) == pytest.approx(0.99, abs=1e-3)
+
+
+MDOC = "[T =     Tilt axis angle = {angle}, binning = 1]\n"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "options", "contradicted"),
+    [
+        (0.4, "--axis y, and --tilt-axis -0.4", "x"),
+        (84.8, "--axis x, and --tilt-axis -5.2", "y"),
+        (-85.3, "--axis x, and --tilt-axis 4.7", "y"),
+    ],
+)
+def test_recorded_axis_is_shown_and_contradicts_another(series, recorded, options, contradicted):
+    series.with_name("a.mrc.mdoc").write_text(MDOC.format(angle=recorded))
+    assert options in str(describe(series))
+    right = "xy".replace(contradicted, "")
+    assert note_on_axis(open_series(series, axis=right)) is None
+    assert f"use --axis {right}" in note_on_axis(open_series(series, axis=contradicted))

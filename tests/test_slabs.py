@@ -143,11 +143,11 @@ def test_a_slab_that_stopped_early_keeps_its_last_residual():
 def test_aligned_columns_are_those_of_the_whole_aligned(series, specimen, turn, offset, spread):
     shifts = np.random.default_rng(1).normal(0, 1, (len(TILTS), 2)) * [2, spread]
     alignment = Alignment(TILTS, shifts, turn, offset, np.zeros(len(TILTS)))
-    expected = alignment.apply(specimen[1])
+    expected = alignment.apply(specimen[1], smooth=False)
     aligned = replace(series, alignment=alignment)
     for x0, x1 in ((0, 9), (20, 36), (69, 70), (0, NX)):
         np.testing.assert_allclose(aligned.read(x0, x1), expected[:, :, x0:x1], atol=2e-5)
-    np.testing.assert_array_equal(aligned.whole(), expected)
+    np.testing.assert_allclose(aligned.whole(), expected, atol=2e-5)
 
 
 def test_in_bright_field_line_integrals_are_logarithms(tmp_path, specimen):

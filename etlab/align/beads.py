@@ -11,6 +11,7 @@ Mastronarde & McIntosh, J. Struct. Biol. 116 (1996) 71.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -26,6 +27,7 @@ SEEN = 0.5  # of the images: a track in fewer is dropped
 TOLERANCE = 1.5  # bead radii from the predicted place
 HUBER = 2.5  # robust standard deviations beyond which a residual counts linearly, not squared
 OUTLIER = 6.0  # robust standard deviations beyond which an observation is reported as an outlier
+BORDER = 0.9  # of the largest shift that is looked for: beyond, the right one may be larger
 MAX_ROUNDS = 30
 
 
@@ -98,13 +100,24 @@ def track_beads(
     seeds = find_beads(images[order[middle]], radius)
     tracks = np.full((len(seeds), len(images), 2), np.nan)
     tracks[:, order[middle]] = seeds
+    at_border = []
     for side in (order[middle:], order[middle::-1]):
         expected = seeds - centre
         for near, far in pairwise(side):
             expected = expected * [cosines[far] / cosines[near], 1]
             places = find_beads(images[far], radius) - centre
-            expected, matched = matched_places(expected, places, max_shift, TOLERANCE * radius)
+            before = expected
+            expected, matched = matched_places(before, places, max_shift, TOLERANCE * radius)
+            if np.abs(np.median(expected - before, axis=0)).max(initial=0) > BORDER * max_shift:
+                at_border.append(far)
             tracks[matched, far] = expected[matched] + centre
+    if at_border:
+        warnings.warn(
+            f"image {at_border[0]} and {len(at_border) - 1} more moved by about the most that is allowed, "
+            f"{max_shift:g} pixels: beads may be mistaken for one another; pass a larger max_shift, or align by "
+            "correlation first",
+            stacklevel=2,
+        )
     seen = np.isfinite(tracks[..., 0]).mean(axis=1)
     tracks = tracks[seen >= SEEN]
     if len(tracks) < 3:

@@ -8,6 +8,7 @@ height or an axis in another place. Refinement by projection matching takes that
 
 from __future__ import annotations
 
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +19,7 @@ from skimage.registration import phase_cross_correlation
 from etlab.align.alignment import alignable_series
 
 UPSAMPLING = 50  # shifts are found to 1/50 pixel
+FARTHEST = 0.4  # of the field: the farthest shift that is not taken for one the other way round
 TAPER = 0.3  # of the field fades out, for a transform that takes the image as periodic
 
 
@@ -38,16 +40,28 @@ def cross_correlation_shifts(
             "that is seen edge-on is not flat: use stretch=False"
         )
     cosines = np.cos(np.deg2rad(tilts)) if stretch else np.ones_like(tilts)
-    shifts = np.zeros((len(images), 2))
-    order = np.argsort(tilts, kind="stable")
-    middle = int(np.argmin(np.abs(tilts[order])))
-    for side in (order[middle:], order[middle::-1]):
-        for near, far in pairwise(side):
-            ratio = cosines[far] / cosines[near]
-            step = register(stretched(images[far], ratio), images[near])
-            shifts[far] = (step + shifts[near]) * [ratio, 1]
+    shifts, far_off = np.zeros((len(images), 2)), []
+    for near, far in neighbours(tilts):
+        ratio = cosines[far] / cosines[near]
+        step = register(stretched(images[far], ratio), images[near])
+        shifts[far] = (step + shifts[near]) * [ratio, 1]
+        if (np.abs(step) > FARTHEST * np.array(images.shape[1:])).any():
+            far_off.append(far)
+    if far_off:
+        warnings.warn(
+            f"image {far_off[0]} and {len(far_off) - 1} more lie nearly half a field off the next in tilt, as far as a "
+            "correlation can tell: their shifts may be wrong",
+            stacklevel=2,
+        )
     shifts[:, 1] -= shifts[:, 1].mean()
     return shifts
+
+
+def neighbours(tilts_deg: np.ndarray) -> list[tuple[int, int]]:
+    """Return pairs (near, far) of images next to each other in tilt, from the lowest tilt outwards."""
+    order = np.argsort(tilts_deg, kind="stable")
+    middle = int(np.argmin(np.abs(np.asarray(tilts_deg)[order])))
+    return [pair for side in (order[middle:], order[middle::-1]) for pair in pairwise(side)]
 
 
 def register(image: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ LEAST_MASS = 0.05  # of the heaviest slice: below it a slice's centre is mostly 
 MARGIN = 0.1  # of the rows: what is cut from a slice's faint flanks moves its centre
 EDGE = 4  # rows on either side that should see vacuum
 SETTLED = (0.01, 0.005)  # pixels, degrees: smaller steps are lost in the noise of any real series
+UNSETTLED = 0.5  # pixels that images still move by after the last round
 MAX_ROUNDS = 12
 
 
@@ -56,12 +57,23 @@ def align_by_moments(images: np.ndarray, tilts_deg: np.ndarray) -> Alignment:
         along = column_steps(aligned.sum(axis=1))
         centres, masses = slice_centres(aligned)
         across, turn_deg, std_deg, residuals = centre_of_mass_steps(centres, masses, tilts_deg)
+        if not np.isfinite([across, along]).all():
+            raise ValueError(
+                "images: got some whose mass is zero or negative, expected the specimen in each, brighter than vacuum; "
+                "subtract the background, or remove outliers"
+            )
         shifts = found.moved(np.stack([across, along], axis=1))
         found = Alignment(
             tilts_deg, shifts, found.tilt_axis_deg + turn_deg, 0.0, residuals, tilt_axis_std=std_deg
         )
         if max(np.abs(across).max(), np.abs(along).max()) < SETTLED[0] and abs(turn_deg) < SETTLED[1]:
             break
+    if (last := max(np.abs(across).max(), np.abs(along).max())) > UNSETTLED:
+        warnings.warn(
+            f"the centres of mass still move by {last:.2g} pixels after {MAX_ROUNDS} rounds: the alignment may be "
+            'wrong; compare with method="correlation"',
+            stacklevel=3,
+        )
     return found
 
 
@@ -147,3 +159,14 @@ def column_steps(profiles: np.ndarray) -> np.ndarray:
         if np.abs(change).max() < SETTLED[0]:
             break
     return steps
+
+
+def sums_change(images: np.ndarray) -> float:
+    """Return how much the sums of columns change with the tilt, relative to their mean; each image is scaled alike.
+
+    Small if the tilt axis runs along x: a column's sum is then the mass of a slice.
+    """
+    sums = images.sum(axis=1, dtype=np.float64)
+    sums /= np.maximum(np.abs(sums.sum(axis=1, keepdims=True)), 1e-30)
+    mean = sums.mean(axis=0)
+    return float(np.sqrt(((sums - mean) ** 2).sum(axis=1).mean()) / np.linalg.norm(mean))

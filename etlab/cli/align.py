@@ -17,12 +17,15 @@ from etlab.cli.series import (
     Bin,
     BrightField,
     Dataset,
+    Despike,
     PixelNm,
     Rows,
     SeriesArgument,
+    Smooth,
     Tilts,
     prepared,
     said,
+    warnings_as_notes,
 )
 
 
@@ -50,6 +53,8 @@ def align(
     background: Background = None,
     bright_field: BrightField = False,
     pixel_nm: PixelNm = None,
+    despike: Despike = False,
+    smooth: Smooth = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="replace files that are already there")
     ] = False,
@@ -78,13 +83,18 @@ def align(
             bright_field=bright_field,
             pixel_nm=pixel_nm,
             bright=True,
+            despike=despike,
+            smooth=smooth,
         )
         edge = pixel_nm * bin_ if pixel_nm else images.pixel_nm
         if edge is None:
             raise ValueError(f"{series}: does not say how large its pixels are; use --pixel-nm")
         how = {"thickness": thickness, "bead_radius": bead_radius, "n_rounds": rounds, "progress": True}
-        found = slabs.estimated(images, method=method.replace("-", " "), **how)
+        with warnings_as_notes():
+            found = slabs.estimated(images, method=method.replace("-", " "), **how)
         typer.echo(said(found))
+        if verdict := slabs.judge(replace(images, alignment=found)):
+            typer.echo(verdict.in_words())
         about = {
             "series": str(series.absolute()),
             "rows": images.rows,
@@ -99,6 +109,7 @@ def align(
             "tilt_axis_offset": found.tilt_axis_offset,
             "residuals": [float(one) if np.isfinite(one) else None for one in found.residuals],
             "half-set misfits": list(found.misfits),
+            "verdict": verdict and verdict.numbers(),
         }
 
         def write_beside():

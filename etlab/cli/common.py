@@ -13,8 +13,16 @@ from pathlib import Path
 import typer
 
 DEBUG = "ETLAB_DEBUG"  # the variable that asks for tracebacks
-ALIKE = "axis background columns dataset memory method only overlap overwrite rows thickness tilts workers"
-OTHERWISE = {"binning": "--bin", "n_iter": "--iterations", "n_rounds": "--rounds", "voxel_nm": "--pixel-nm"}
+ALIKE = (
+    "axis background columns dataset memory method only overlap overwrite rows thickness tilts width workers"
+)
+OTHERWISE = {
+    "bead_radius": "--bead-radius",
+    "binning": "--bin",
+    "n_iter": "--iterations",
+    "n_rounds": "--rounds",
+    "voxel_nm": "--pixel-nm",
+}
 OPTIONS = {name: f"--{name}" for name in ALIKE.split()} | OTHERWISE  # the package's arguments
 
 

@@ -18,13 +18,16 @@ from etlab.cli.series import (
     Bin,
     BrightField,
     Dataset,
+    Despike,
     PixelNm,
     Rows,
     SeriesArgument,
+    Smooth,
     Tilts,
     prepared,
     range_of,
     said,
+    warnings_as_notes,
 )
 
 
@@ -48,6 +51,13 @@ def reconstruct(
     thickness: Annotated[
         int | None, typer.Option(min=1, help="of the volume in voxels; default: as many as it has rows")
     ] = None,
+    width: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="of the volume across the tilt axis in voxels; more than rows for a film; default: the rows",
+        ),
+    ] = None,
     columns: Annotated[
         str | None,
         typer.Option(metavar="A:B", help="columns of the images to use: slices along the tilt axis"),
@@ -67,6 +77,8 @@ def reconstruct(
         typer.Option(help="height of the tilt axis above the middle of the rows, in pixels of the file"),
     ] = 0.0,
     pixel_nm: PixelNm = None,
+    despike: Despike = False,
+    smooth: Smooth = False,
     memory: Annotated[
         str | None,
         typer.Option(help="limit, e.g. 4GB; with --scheduler of each slab; default: half of what there is"),
@@ -109,18 +121,27 @@ def reconstruct(
             bright_field=bright_field,
             pixel_nm=pixel_nm,
             bright=method != "wbp",
+            despike=despike,
+            smooth=smooth,
         )
-        images = replace(images, alignment=alignment_of(images, align, tilt_axis, axis_offset))
-        if "scale" in chosen.allowed and "scale" not in options:
-            options["scale"] = slabs.density_in(images, (thickness or images.shape[1], images.shape[1]))
-            chosen = slabs.Method(method, options)
-            typer.echo(f"density that the network takes for 1: {options['scale']:.4g}")
+        images = with_axis(images, align, tilt_axis, axis_offset)
+        verdict = slabs.judge(images)
+        if verdict and verdict.suspicions:  # before hours are spent
+            typer.echo(verdict.in_words(), err=True)
+        elif verdict and width is None:
+            propose_width(verdict, images, thickness)
+        if iterations is None and "n_iter" not in options:
+            chosen = chosen.for_tilts(len(images.tilts_deg))
+        if chosen.knows_density:
+            n_rows = images.shape[1]
+            chosen = in_densities(chosen, images, (thickness or n_rows, width or n_rows))
         used = range_of("--columns", columns)
         done = slabs.reconstruct(
             images,
             out,
             chosen,
             thickness=thickness,
+            width=width,
             columns=used and (used[0] // bin_, used[1] // bin_),
             overlap=overlap,
             voxel_nm=pixel_nm and pixel_nm * bin_,
@@ -133,18 +154,49 @@ def reconstruct(
             begin=say_plan,
             progress=True,
         )
-        failures = report.write(done, out, f"{series.name}: {chosen}")
+        failures = report.write(done, out, f"{series.name}: {chosen}", verdict)
         nz, ny, nx = done.shape
         drawn = "" if failures else f"; report: {out.with_suffix('.png')}"
         typer.echo(f"{out}: {nz} × {ny} × {nx} voxels of {done.voxel_nm:g} nm{drawn}")
         for failure in failures:
             typer.echo(f"warning: the volume is whole, but of its report, {failure}", err=True)
-        for line in report.in_words(done):
+        for line in report.in_words(done, verdict):
             typer.echo(line)
         if (left := Path(f"{out}.slabs")).exists():
             typer.echo(
                 f"note: {left} holds slabs of runs with other settings that were not finished", err=True
             )
+
+
+def in_densities(chosen, images, shape: tuple[int, int]):
+    """Convert the method's options from units of the specimen's density, and say so."""
+    from etlab import slabs
+
+    given = chosen.options.get("scale")
+    density = given or slabs.density_in(images, shape)
+    if "scale" in chosen.allowed:
+        typer.echo(f"density that the network takes for 1: {density:.4g}")
+    if "lam" in chosen.allowed:
+        typer.echo(
+            f"density of the specimen: {density:.4g}; lam = {chosen.options['lam']:g} is a share of it"
+        )
+    return chosen.in_units_of(density)
+
+
+def propose_width(verdict, images, thickness: int | None) -> None:
+    """Say how wide a volume holds all that the rays of a film meet, if the series is one that fills the field."""
+    from etlab.align.refine import specimen_shape
+
+    if verdict.mass.bounded:
+        return
+    n_rows = images.shape[1]
+    wide = specimen_shape(images.shape[1:], images.tilts_deg, thickness or n_rows)[1]
+    typer.echo(
+        "note: the specimen fills the field, and rays of high tilts meet some of it outside; "
+        f"--width {wide} (the images have {n_rows} rows) gives that a place in the volume"
+        + ("" if thickness else ", less with its --thickness"),
+        err=True,
+    )
 
 
 @contextmanager
@@ -171,8 +223,8 @@ def options_of(given: list[str] | None) -> dict[str, object]:
     return options
 
 
-def alignment_of(images, align: bool, tilt_axis: float, axis_offset: float):
-    """What moves the tilt axis to where a solver expects it: found, or told; None if nothing is to be moved."""
+def with_axis(images, align: bool, tilt_axis: float, axis_offset: float):
+    """Move the tilt axis to where a solver expects it: found, or told. Nothing is interpolated that need not be."""
     import numpy as np
 
     from etlab.align import Alignment
@@ -184,14 +236,31 @@ def alignment_of(images, align: bool, tilt_axis: float, axis_offset: float):
             "--align: finds direction and offset of the tilt axis, expected it or these, not both"
         )
     if align:
-        found = estimated(images)
+        with warnings_as_notes():
+            found = estimated(images)
         typer.echo(said(found))
-        return found
-    if not told:
-        return None
+        return replace(images, alignment=found)
+    if tilt_axis == 0 and images.binning == 1 and axis_offset % 1 == 0.5:
+        images, axis_offset = without_a_row(images, axis_offset)
+    if tilt_axis == 0 and axis_offset == 0:
+        return images
     n_tilts = len(images.tilts_deg)
     shifts, residuals = np.zeros((n_tilts, 2)), np.zeros(n_tilts)
-    return Alignment(images.tilts_deg, shifts, tilt_axis, axis_offset / images.binning, residuals)
+    offset = axis_offset / images.binning
+    return replace(images, alignment=Alignment(images.tilts_deg, shifts, tilt_axis, offset, residuals))
+
+
+def without_a_row(images, axis_offset: float):
+    """Leave out the first or the last row, which moves the middle by half a pixel, and return the offset that is left.
+
+    An axis at pixel N/2, as in data made by FFT, is then in the middle without interpolation.
+    """
+    first, stop = images.rows or (0, images.series.shape[1])
+    rows = (first + 1, stop) if axis_offset > 0 else (first, stop - 1)
+    typer.echo(
+        f"rows {rows[0]}:{rows[1]} are used: their middle is on the tilt axis, and none is interpolated"
+    )
+    return replace(images, rows=rows), axis_offset - (0.5 if axis_offset > 0 else -0.5)
 
 
 def say_plan(plan, n_there: int) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +41,15 @@ BrightField = Annotated[
         "--bright-field", help="a dark specimen on bright vacuum: take the logarithm of what is lost"
     ),
 ]
+Despike = Annotated[
+    bool,
+    typer.Option(
+        "--despike", help="replace single pixels far outside the range of all others (X-rays, dead pixels)"
+    ),
+]
+Smooth = Annotated[
+    bool, typer.Option("--smooth", help="let the alignment smooth all images alike, by 0.58 pixel RMS")
+]
 PixelNm = Annotated[
     float | None, typer.Option(help="edge of a pixel of the file in nm; default: what the file says")
 ]
@@ -55,51 +67,66 @@ def prepared(
     bright_field: bool,
     pixel_nm: float | None,
     bright: bool,
+    despike: bool = False,
+    smooth: bool = False,
 ):
-    """Open a series and say what it is.
+    """Open a series, say what it is, and all that `etlab info` finds suspicious about it.
 
     Raises ValueError or OSError; a ValueError, too, if ``bright`` and the mean of its line integrals is not positive.
     """
     from etlab import slabs
-    from etlab.describe import note_on_pixel
+    from etlab.describe import describe, note_on_axis
     from etlab.io import open_series
 
     file = open_series(series, tilts=tilts, axis=axis, dataset=dataset)
     n_tilts, n_rows, nx = file.shape
-    tilts = f"{file.tilts_deg.min():g}° … {file.tilts_deg.max():g}° from {from_here(file.tilts_from)}"
+    angles, tilts = (
+        tilts,
+        f"{file.tilts_deg.min():g}° … {file.tilts_deg.max():g}° from {from_here(file.tilts_from)}",
+    )
     typer.echo(
         f"{series}: {n_tilts} images of {n_rows} × {nx} pixels, {tilts}, "
         + (f"{file.pixel_nm:g} nm a pixel" if file.pixel_nm else "size of pixels not known")
     )
-    for note in file.notes:
-        typer.echo(f"note: {from_here(note)}", err=True)
-    if pixel_nm is None and file.pixel_nm and (note := note_on_pixel(file.pixel_nm)):
-        typer.echo(f"note: {note}", err=True)
+    known = {"pixel": pixel_nm, "vacuum": background or bright_field, "outliers": despike}
+    about = describe(series, tilts=angles, dataset=dataset, known={name for name in known if known[name]})
+    for note in (note_on_axis(file), *about.notes):
+        if note:
+            typer.echo(f"note: {from_here(note)}", err=True)
     values = slabs.sample(file)
-    usual = slabs.most_frequent(values)
+    usual = slabs.vacuum_of(values)
     by_mode = background == "mode" or (bright_field and background is None)
     vacuum = usual if by_mode else number("--background", background or "0")
-    images = slabs.Prepared(file, range_of("--rows", rows), binning, vacuum, bright_field)
+    limits = slabs.limits_of(values) if despike else None
+    images = slabs.Prepared(
+        file, range_of("--rows", rows), binning, vacuum, bright_field, smooth=smooth, limits=limits
+    )
     mean = float(images.integrals(values).mean(dtype=float))
     if by_mode:
         what = (
             "is that of vacuum; the logarithm of what is lost is taken" if bright_field else "is subtracted"
         )
-        typer.echo(f"background {vacuum:g}, the most frequent intensity, {what}")
-    elif background is None and abs(usual) > 0.05 * abs(mean):
-        typer.echo(
-            f"note: the most frequent intensity is {usual:g}; if that is vacuum, use --background mode",
-            err=True,
+        name = (
+            "the most frequent intensity"
+            if usual == slabs.most_frequent(values)
+            else "the mean of what is empty"
         )
+        typer.echo(f"background {vacuum:g}, {name}, {what}")
     if bright and mean <= 0:
-        expected = (
-            "a dark specimen on bright vacuum" if bright_field else "a bright specimen on vacuum near 0"
-        )
-        raise ValueError(
-            f"{series}: with a background of {vacuum:g} the mean line integral is {mean:g}, expected {expected}; see "
-            "--background and --bright-field"
-        )
+        raise ValueError(no_specimen(series, vacuum, mean, bright_field, by_mode))
     return images
+
+
+def no_specimen(series: Path, vacuum: float, mean: float, bright_field: bool, by_mode: bool) -> str:
+    """Say that there is nothing brighter than vacuum, and what it may be."""
+    expected = "a dark specimen on bright vacuum" if bright_field else "a bright specimen on vacuum near 0"
+    causes = "the images are negated, or another background is needed"
+    if by_mode:
+        causes = "the images are negated, or show no vacuum: a film's most frequent intensity is the film's"
+    return (
+        f"{series}: with a background of {vacuum:g} the mean line integral is {mean:g}, expected {expected}; {causes}; "
+        "see --background and --bright-field"
+    )
 
 
 def number(option: str, text: str) -> float:
@@ -119,6 +146,16 @@ def range_of(option: str, text: str | None) -> tuple[int, int] | None:
     except ValueError:
         raise ValueError(f"{option}: got {text!r}, expected FIRST:STOP, e.g. 100:900") from None
     return first, stop
+
+
+@contextmanager
+def warnings_as_notes() -> Iterator[None]:
+    """Print what the package warns of as notes, a line each."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for text in dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, UserWarning)):
+        typer.echo(f"note: {text}", err=True)
 
 
 def said(alignment) -> str:

@@ -1,4 +1,4 @@
-"""The density that a trained network is to take for 1, from the series itself."""
+"""The density of the specimen, estimated from the series: what a network takes for 1, and the unit of TV's weight."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ITERATIONS = 100  # of SIRT: after fewer it is still smooth
 
 
 def density_of(volume: np.ndarray) -> float:
-    """The density that the network is to take for 1: nearly the highest in the specimen, which Otsu's threshold finds.
+    """Return nearly the highest density in the specimen, which Otsu's threshold separates from vacuum.
 
     Raises ValueError for a volume with nothing in it.
     """

@@ -18,6 +18,11 @@ import numpy as np
 
 from etlab.solvers import METHODS
 
+IN_DENSITIES = {
+    "lam": 1,
+    "dose": -1,
+}  # options that scale with the specimen's density, and with which power of it
+SART_STEPS = 300  # images that SART goes through at least: its five sweeps over 60 tilts
 NOT_OPTIONS = {"callback", "progress", "x0", "support", "order"}  # arrays, and what a run sets itself
 
 
@@ -75,6 +80,32 @@ class Method:
                 )
         defaults = self.solver.keywords if isinstance(self.solver, partial) else {}
         object.__setattr__(self, "options", {**defaults, **self.options})
+
+    def for_tilts(self, n_tilts: int) -> Method:
+        """Return this method; of SART with as many sweeps as make up for few tilts, as a sweep is a step an image."""
+        if self.name != "sart":
+            return self
+        sweeps = max(self.options["n_iter"], round(SART_STEPS / n_tilts))
+        return Method(self.name, self.options | {"n_iter": sweeps})
+
+    @property
+    def knows_density(self) -> bool:
+        """Whether an option of the solver depends on the unit of density."""
+        return any(name in self.allowed for name in (*IN_DENSITIES, "scale"))
+
+    def in_units_of(self, density: float) -> Method:
+        """Return this method with the options that depend on the unit of density converted from units of ``density``.
+
+        ``lam`` is then a share of the density, ``dose`` is counts per line integral of one voxel of it, and it is what
+        a network takes for 1: the volume of a series that is multiplied by a number is multiplied by that number.
+        """
+        defaults = inspect.signature(self.solver).parameters
+        options = {"scale": density} if "scale" in self.allowed else {}
+        for name, power in IN_DENSITIES.items():
+            if name in self.allowed:
+                value = self.options.get(name, defaults[name].default)
+                options[name] = value * density**power if isinstance(value, int | float) else value
+        return Method(self.name, self.options | options)
 
     @property
     def solver(self) -> Callable:

@@ -16,11 +16,13 @@ from skimage.measure import block_reduce
 
 from etlab.align import Alignment, align
 from etlab.align.alignment import turned
+from etlab.align.outliers import RADIUS as MARGIN
+from etlab.align.outliers import despiked
 
-SPLINE = 2  # columns beside a point that its interpolation uses
-AT_LEAST = 8  # columns that an alignment wants to see
+SPLINE = 14  # columns beside a point that matter for a spline through the pixels: 0.27 to this power is 1e-8
 BLOCK = 64  # columns read at a time where all are wanted
 PLACES, FEW = 4, 8  # columns that stand for all: so many places, and so many columns in each
+COUNTED = 0.05  # of the values are equal to the most frequent one: they are counts of a few electrons
 DARKEST = 1e-3  # of the intensity of vacuum, below which a logarithm says more of noise than of the specimen
 SEEN = 512  # pixels along the longer side of images from which an alignment is estimated
 
@@ -48,8 +50,8 @@ class Prepared:
     series
         Anything with ``shape``, ``tilts_deg``, ``pixel_nm`` and ``read(x0, x1)``.
     rows
-        First and last but one of the detector rows to use, in the series' own pixels; None for all. The tilt axis is
-        taken to be half-way up these.
+        Half-open range (first, stop) of the detector rows to use, in the series' own pixels; None for all. The tilt
+        axis is taken to be half-way up these.
     binning
         Edge of a block in pixels. Rows and columns that fill no block are left out, as many on either side.
     background
@@ -58,6 +60,12 @@ class Prepared:
         Whether the specimen is darker than vacuum: line integrals are then ln(I₀/I), in place of I − I₀.
     alignment
         Of the binned images, see `etlab.align.Alignment`; None for a series that is aligned already.
+    smooth
+        Whether the alignment may smooth every image alike, see `etlab.align.Alignment.apply`. By default whole pixels
+        are moved exactly, and fractions by a spline through the pixels.
+    limits
+        Lowest and highest intensity of a sound pixel: single ones outside are replaced by the median of those around
+        them, see `etlab.align.outliers`. None: nothing is replaced.
 
     Raises
     ------
@@ -72,6 +80,8 @@ class Prepared:
     background: float = 0.0
     bright_field: bool = False
     alignment: Alignment | None = None
+    smooth: bool = False
+    limits: tuple[float, float] | None = None
 
     def __post_init__(self):
         _, n_rows, nx = self.series.shape
@@ -118,12 +128,12 @@ class Prepared:
         # about its own centre the range is aligned by other shifts: a turn moves that centre, too
         step = np.array([0, (first + stop - self.shape[2]) / 2])
         shifts = self.alignment.shifts + step - turned(step, np.deg2rad(self.alignment.tilt_axis_deg))
-        aligned = replace(self.alignment, shifts=shifts).apply(self._binned(first, stop))
+        aligned = replace(self.alignment, shifts=shifts).apply(self._binned(first, stop), smooth=self.smooth)
         return np.ascontiguousarray(aligned[:, :, x0 - first : x1 - first])
 
     def reach(self, x0: int, x1: int) -> tuple[int, int]:
-        """First and last but one of the columns, before alignment, that aligned columns x0 … x1 − 1 come from."""
-        if self.alignment is None:
+        """Return the half-open range of columns, before alignment, that aligned columns x0 … x1 − 1 come from."""
+        if self.alignment is None or self._keeps_columns():
             return x0, x1
         _, n_rows, nx = self.shape
         top, centre = (n_rows - 1) / 2, (nx - 1) / 2
@@ -133,9 +143,11 @@ class Prepared:
         columns = corners[:, 1] + centre - self.alignment.shifts[:, 1:]
         first = min(max(int(np.floor(columns.min())) - SPLINE, 0), nx - 1)
         stop = max(min(int(np.ceil(columns.max())) + SPLINE + 1, nx), 1)
-        first, stop = min(first, x0), max(stop, x1)
-        first = max(min(first, stop - AT_LEAST), 0)
-        return first, min(max(stop, first + AT_LEAST), nx)
+        return min(first, x0), max(stop, x1)
+
+    def _keeps_columns(self):
+        """Whether the alignment leaves every column to itself: then few columns, or one, are enough."""
+        return self.alignment.tilt_axis_deg == 0 and not self.alignment.shifts[:, 1].any()
 
     def whole(self) -> np.ndarray:
         """All columns, (n_tilts, n_rows, nx) float32, put together from ranges so that only this is held."""
@@ -149,11 +161,19 @@ class Prepared:
         first, stop = self.rows or (0, n_rows)
         b, beside = self.binning, nx % self.binning // 2
         above = (stop - first) % b // 2
-        images = self.series.read(beside + b * x0, beside + b * x1)
+        images = self._sound(beside + b * x0, beside + b * x1)
         images = images[:, first + above : stop - above]
         if b > 1:
             images = block_reduce(images, (1, b, b), np.mean)
         return np.ascontiguousarray(self.integrals(images))
+
+    def _sound(self, x0, x1):
+        """Columns of the series, its outliers replaced; alike whichever columns are read with them."""
+        if self.limits is None:
+            return self.series.read(x0, x1)
+        first, stop = max(x0 - MARGIN, 0), min(x1 + MARGIN, self.series.shape[2])
+        images, _ = despiked(self.series.read(first, stop), self.limits)
+        return images[:, :, x0 - first : x1 - first]
 
     def integrals(self, intensities: np.ndarray) -> np.ndarray:
         """Line integrals from intensities, of any shape, float32."""
@@ -188,6 +208,33 @@ def most_frequent(values: np.ndarray) -> float:
     return float(np.median(values))
 
 
+def vacuum_of(values: np.ndarray) -> float:
+    """Return the intensity of vacuum in images (n, n_rows, columns): the most frequent value or, of counts, a mean.
+
+    Where single counts make up the images, the most frequent value is a whole number, 0 for a mean of 0.99. There,
+    blocks of 8 × 8 pixels are averaged first, and then all blocks that are as dark as most.
+    """
+    usual = most_frequent(values)
+    if np.mean(values == usual) < COUNTED or min(values.shape[1:]) < FEW:
+        return usual
+    return mean_of_empty(block_means(values))
+
+
+def block_means(values: np.ndarray) -> np.ndarray:
+    """Return the means of blocks of 8 × 8 pixels of images (n, n_rows, columns), whole blocks only."""
+    _, rows, columns = values.shape
+    whole = values[:, : rows // FEW * FEW, : columns // FEW * FEW]
+    return block_reduce(whole, (1, FEW, FEW), np.mean)
+
+
+def mean_of_empty(blocks: np.ndarray) -> float:
+    """Return the mean of the blocks that are about as bright as most."""
+    usual = most_frequent(blocks)
+    darker = blocks[blocks <= usual]
+    width = 2 * float(np.sqrt(np.mean((darker - usual) ** 2)))
+    return float(blocks[np.abs(blocks - usual) <= width].mean(dtype=float))
+
+
 def small_enough(images: Prepared) -> Prepared:
     """``images`` binned by the next factor that brings them to 512 pixels or fewer; not aligned."""
     first, stop = images.rows or (0, images.series.shape[1])
@@ -206,7 +253,12 @@ def estimated(images: Prepared, *, method: str = "centre of mass", **options) ->
     for name in ("thickness", "bead_radius"):
         if options.get(name):
             options[name] /= factor
-    found = align(small.whole(), small.tilts_deg, method=method, **options)
+    try:
+        found = align(small.whole(), small.tilts_deg, method=method, **options)
+    except ValueError as error:
+        if factor == 1:
+            raise
+        raise ValueError(f"{error} (lengths here are in blocks of {factor:g} pixels)") from error
     return replace(
         found,
         shifts=found.shifts * factor,

@@ -66,6 +66,7 @@ def reconstruct(
     method: Method,
     *,
     thickness: int | None = None,
+    width: int | None = None,
     columns: tuple[int, int] | None = None,
     overlap: int | None = None,
     voxel_nm: float | None = None,
@@ -89,9 +90,12 @@ def reconstruct(
     images
         The series. It is known by the content of its file, ``images.series.path``.
     thickness
-        nz of the volume; default: as many as rows. ny is the number of rows.
+        nz of the volume; default: as many as rows.
+    width
+        ny of the volume; default: the number of rows. A film that reaches beyond the field needs more, for what the
+        rays of high tilts meet outside it.
     columns
-        First and last but one of the slices to make; default: all.
+        Half-open range (first, stop) of the slices to make; default: all.
     overlap
         Slices beside a slab, for a method that couples all slices ("tv", "diffusion"): an approximation. Without it
         such a method takes the whole volume at once. Other methods know what they need.
@@ -124,9 +128,10 @@ def reconstruct(
     check_output(out, overwrite=overwrite)
     n_tilts, n_rows, _ = images.shape
     fsc = fsc and n_tilts >= AT_LEAST
-    if thickness is not None and thickness < 1:
-        raise ValueError(f"thickness: got {thickness}, expected a positive number of voxels")
-    shape = (thickness or n_rows, n_rows)
+    for name, length in {"thickness": thickness, "width": width}.items():
+        if length is not None and length < 1:
+            raise ValueError(f"{name}: got {length}, expected a positive number of voxels")
+    shape = (thickness or n_rows, width or n_rows)
     by = "processes" if processes else "threads"
     if scheduler is not None:
         by = "cluster"
@@ -136,7 +141,7 @@ def reconstruct(
     settings = settings_of(images, method, shape, columns, overlap)
     folder = SlabFolder.beside(out, settings, shape)
 
-    def plan_for(width):
+    def plan_for(slices):
         return planned(
             images,
             shape,
@@ -145,7 +150,7 @@ def reconstruct(
             workers=workers,
             columns=columns,
             overlap=overlap,
-            width=width,
+            width=slices,
             by=by,
         )
 
@@ -198,11 +203,13 @@ def settings_of(
         "binning": images.binning,
         "background": float(images.background),
         "bright field": images.bright_field,
+        "limits": images.limits,
         "alignment": alignment
         and {
             "shifts": alignment.shifts.tolist(),
             "tilt axis": float(alignment.tilt_axis_deg),
             "offset": float(alignment.tilt_axis_offset),
+            "smooth": images.smooth,
         },
         "volume": list(shape),
         "columns": columns,
