@@ -526,6 +526,9 @@ def all_at_once(results):
 def test_cheats_are_worth_what_they_hand_in(attacks, room):
     for record in attacks(CHEATS, how=forked).values():
         check_that_it_is_worth_no_more_than_zeros(record, room)
+
+
+def test_cheats_that_the_sandbox_stops(attacks, room):
     record = attacks({"all at once": all_at_once(str(room.results))})["all at once"]
     check_that_it_is_worth_no_more_than_zeros(record, room)
 

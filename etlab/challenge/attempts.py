@@ -9,6 +9,7 @@ import datetime
 import json
 from pathlib import Path
 
+from etlab.challenge.records import new_private
 from etlab.challenge.unpack import HandInError
 
 FILE = "attempts.json"  # in the submission's folder of results
@@ -45,7 +46,6 @@ def note(folder: Path, sha256: str, limit: int) -> int:
             "before stays. Use --attempts to allow more."
         )
     noted.append({"submission_sha256": sha256, "date": datetime.datetime.now(datetime.UTC).isoformat()})
-    partial = folder / f"{FILE}.part"
-    partial.write_text(json.dumps(noted, indent=1), encoding="utf-8")
-    partial.replace(folder / FILE)
+    with new_private(folder / FILE) as file:
+        file.write(json.dumps(noted, indent=1).encode())
     return len(noted)

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import matplotlib.image
 import numpy as np
@@ -75,11 +76,11 @@ class Records:
             picture.unlink(missing_ok=True)
         else:
             middle = np.clip(volume[:, :, volume.shape[2] // 2], 0, 1)
-            with _new_private(picture) as file:
+            with new_private(picture) as file:
                 matplotlib.image.imsave(
                     file, middle, cmap="gray", vmin=0, vmax=1, origin="lower", format="png"
                 )
-        with _new_private(path) as file:
+        with new_private(path) as file:
             file.write(json.dumps(asdict(record), indent=1).encode())
 
     def read(self, submission: str, tier: str, scene: str) -> Record | None:
@@ -169,7 +170,7 @@ def private_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _new_private(path):
+def new_private(path: Path) -> Iterator[BinaryIO]:
     """A new file that only its owner can read; it gets its name once it is whole."""
     partial = path.with_suffix(f".part{path.suffix}")
     partial.unlink(missing_ok=True)
