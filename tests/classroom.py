@@ -1,22 +1,27 @@
 """A teacher's folders as several tests need them: tiers, truth, key, submissions, results; and who is still running."""
 
+import faulthandler
 import functools
 import hashlib
 import os
 import signal
+import sys
+import tempfile
 import textwrap
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from etlab.challenge import keys, make_tier
+from etlab.challenge import keys, make_tier, run_scene, sandbox
 from etlab.challenge.draw import TIERS
 from etlab.challenge.evaluate import Evaluator
-from etlab.challenge.sandbox import Limits, find
+from etlab.challenge.sandbox import Limits, Outcome, find
 from etlab.challenge.sandbox.bubblewrap import find_bubblewrap
 from etlab.challenge.sandbox.watch import family, processes
 from etlab.challenge.tiers import Tier, found_tiers
+from etlab.challenge.warm import cache_folder
 from tools.sandbox import MISSING
 
 ZEROS = """
@@ -28,6 +33,7 @@ def zeros(problem):
 
 solve = zeros
 """
+IN_SANDBOX = sandbox.run
 LIMITS = Limits(wall_s=120, cpu_s=120, memory_mb=1024)
 
 
@@ -36,6 +42,11 @@ class Classroom:
     """The folders, all in one."""
 
     folder: Path
+
+    @property
+    def token(self) -> str:
+        """What the commands of its processes, or the folders shown to them, hold, wherever /tmp is mounted."""
+        return "/".join(self.folder.parts[-2:])
 
     @property
     def challenge(self) -> Path:
@@ -69,8 +80,8 @@ class Classroom:
 
     def evaluator(self, backend, tiers=TIERS, limits: Limits = LIMITS, kind=Evaluator) -> Evaluator:
         """One that does not compile anything first: nothing in these tests needs it."""
-        (self.results / ".numba").mkdir(parents=True, exist_ok=True)
-        (self.results / ".numba").chmod(0o755)
+        cache_folder(self.results).mkdir(parents=True, exist_ok=True)
+        cache_folder(self.results).chmod(0o755)
         found = self.tiers
         return kind(tuple(found[tier] for tier in tiers), self.results, backend, limits)
 
@@ -106,11 +117,28 @@ def found_backend():
     return find()
 
 
+LIGHT = f"""
+import sys, time
+time.sleep(0.1)
+with open("/submission/solve.py") as file:
+    if "raise" in file.read():
+        sys.exit("it cannot do it")
+open("x_hat.f32", "wb").write(bytes({4 * 32 * 64 * 64}))
+open("spec.json", "w").write('{{"tilt_angle": 0, "tilt_axis": 0, "defocus_gradient": 0}}')
+"""
+
+
+def light(command, **options) -> Outcome:
+    """Do what `sandbox.run` does with a scene, with a program that imports nothing and answers zeros."""
+    return IN_SANDBOX(["python", "-I", "-S", "-c", LIGHT], **options)
+
+
 @dataclass(frozen=True)
 class Breaking(Evaluator):
-    """One that breaks with some submissions, by their names."""
+    """One that breaks with some submissions, by their names; others are light. For workers only."""
 
     def _evaluated(self, submitted, *rest):
+        sandbox.run = light
         broken = self.results / f".broken-{submitted.name}"
         if submitted.name == "raises":
             raise ArithmeticError("\x1b[31mnobody thought of that")
@@ -118,6 +146,44 @@ class Breaking(Evaluator):
             broken.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return super()._evaluated(submitted, *rest)
+
+
+def forked(command, *, folder, visible, **_) -> Outcome:
+    """Do what `sandbox.run` does with a scene, without a sandbox, in a copy of this process: no Python is started."""
+    here = {"/answer": folder} | dict(visible) | {"/numba": folder / "none"}
+    arguments = [str(here.get(one, one)) for one in command[3:]]
+    with tempfile.TemporaryFile("w+", errors="replace") as log:
+        log.flush()
+        if not (child := os.fork()):
+            code = 1
+            try:
+                faulthandler.disable()  # pytest's, which would tell the terminal of a crash
+                os.chdir(folder)
+                os.dup2(log.fileno(), 1)
+                os.dup2(log.fileno(), 2)
+                sys.stdout, sys.stderr = (
+                    os.fdopen(fd, "w", errors="replace", closefd=False) for fd in (1, 2)
+                )
+                run_scene.main(*arguments)
+                code = 0
+            except SystemExit as error:
+                print(*[error.code] * isinstance(error.code, str))
+                code = error.code if isinstance(error.code, int) else 1
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        log.seek(0)
+        return Outcome("failed" if code else "done", code, log.read(), 0.1, 0.1)
+
+
+def lightly(command, *, visible, **options) -> Outcome:
+    """Do what `sandbox.run` does, but with ``solve.py`` as a program that imports nothing: its start takes no time."""
+    code = (visible["/submission"] / "solve.py").read_text()
+    return IN_SANDBOX(["python", "-I", "-S", "-c", code], visible=visible, **options)
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -129,11 +195,12 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def alive(token: str) -> list[int]:
-    """Processes of this machine, but this one, that have ``token`` in their command."""
+    """Processes of this machine, but this one, that have ``token`` in their command or among what they are shown."""
     found = []
     for process in Path("/proc").iterdir():
         try:
-            if process.name.isdecimal() and token.encode() in (process / "cmdline").read_bytes():
+            files = [process / name for name in ("cmdline", "mountinfo")] if process.name.isdecimal() else []
+            if any(token.encode() in one.read_bytes() for one in files):
                 found.append(int(process.name))
         except OSError:
             continue

@@ -8,13 +8,14 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from etlab.challenge import load_tier, sandbox, write_submission
+from etlab.challenge import load_tier, sandbox, workers, write_submission
 from etlab.challenge.evaluate import Evaluator
+from etlab.challenge.warm import cache_folder
 from etlab.cli import app
 from etlab.cli.challenge import DEMO_NOTICE
 from etlab.forward import Mismatch
 from etlab.solvers import wbp
-from tests.classroom import ZEROS, classroom, found_backend
+from tests.classroom import ZEROS, classroom, forked, found_backend
 
 
 def command(*arguments):
@@ -49,8 +50,17 @@ def demo(tmp_path_factory):
 def room(tmp_path, tmp_path_factory):
     """A challenge with a secret key, and results in which nothing has to be compiled."""
     made = classroom(tmp_path_factory, tmp_path / "course")
-    (made.results / ".numba").mkdir(parents=True)
+    cache_folder(made.results).mkdir(parents=True)
     return made
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Nothing is started: not a worker, and not a sandbox, which other tests try."""
+    here = lambda work, items, _: ((one, work(one)) for one in items)  # noqa: E731
+    monkeypatch.setattr(workers, "side_by_side", here)
+    monkeypatch.setattr(sandbox, "find", lambda **_: sandbox.Unsafe())
+    monkeypatch.setattr(sandbox, "run", forked)
 
 
 def answers(path, tier):
@@ -151,7 +161,9 @@ def test_what_cannot_be_scored(demo, tmp_path):
 
 
 def test_a_submission_is_evaluated(room, monkeypatch):
-    found_backend()
+    backend = found_backend()
+    monkeypatch.setattr(sandbox, "find", lambda **_: backend)
+    monkeypatch.setattr(sandbox, "run", forked)
     folders = ("--challenge", room.challenge, "--results", room.results)
     done = command("evaluate", room.hand_in("ann", ZEROS), *folders)
     assert done.exit_code == 0, done.output
@@ -162,13 +174,30 @@ def test_a_submission_is_evaluated(room, monkeypatch):
     board = json.loads((room.results / "leaderboard.json").read_text())
     assert [row["name"] for row in board["rows"]] == ["ann"]
     monkeypatch.setattr(Evaluator, "_run", lambda *_: pytest.fail("it is recorded already"))
-    assert command("evaluate", room.submissions / "ann", *folders).stdout == done.stdout
+    again = command("evaluate", room.submissions / "ann", *folders)
+    assert sorted(again.stdout.splitlines()) == sorted(done.stdout.splitlines())
 
 
-def test_what_is_evaluated_with_the_key_of_everybody_says_so_once(demo, tmp_path):
+def test_a_version_too_many_is_named_and_changes_nothing(room, at_once):
+    folders = ("--challenge", room.challenge, "--results", room.results, "--attempts", 1, "--unsafe")
+    room.hand_in("ann", ZEROS)
+    assert command("evaluate-all", room.submissions, *folders).exit_code == 0
+    board = json.loads((room.results / "leaderboard.json").read_text())["rows"]
+    fails(
+        "evaluate",
+        room.hand_in("ann", ZEROS + "# again"),
+        *folders,
+        says="attempts: got version 2, expected at",
+    )
+    done = command("evaluate-all", room.submissions, *folders)
+    assert done.exit_code == 1 and "not evaluated: ann: attempts: got version 2" in done.stderr
+    assert json.loads((room.results / "leaderboard.json").read_text())["rows"] == board
+
+
+def test_what_is_evaluated_with_the_key_of_everybody_says_so_once(demo, tmp_path, at_once):
     (tmp_path / "ann").mkdir()
     (tmp_path / "ann" / "main.py").touch()
-    (tmp_path / "results" / ".numba").mkdir(parents=True)
+    cache_folder(tmp_path / "results").mkdir(parents=True)
     for name, source in (("evaluate", tmp_path / "ann"), ("evaluate-all", tmp_path)):
         done = command(name, source, "--challenge", demo, "--results", tmp_path / "results", "--unsafe")
         assert done.stderr.count(DEMO_NOTICE) == 1
@@ -215,6 +244,7 @@ def test_without_a_sandbox_nothing_is_run_unless_asked_for_and_warned_of(room, m
     for name, source in (("evaluate", room.hand_in("ann", ZEROS)), ("evaluate-all", room.submissions)):
         fails(name, source, *folders, says="nothing here can run a program safely.*apt install bubblewrap")
     assert not list(room.results.glob("ann"))
+    monkeypatch.setattr(sandbox, "run", forked)
     done = command("evaluate", room.submissions / "ann", *folders, "--unsafe")
     assert done.exit_code == 0 and "WARNING: no sandbox" in done.stderr
     assert re.search(r"^  1 ann +0\.\d{3}", done.stdout, re.M)
@@ -230,15 +260,14 @@ def test_with_a_sandbox_unsafe_makes_no_difference(room):
 # A class.
 
 
-def test_a_class_is_evaluated(room):
-    found_backend()
+def test_a_class_is_evaluated(room, at_once):
     room.hand_in("ann", ZEROS)
     room.hand_in("bob", {"main.py": "x = 1"})
-    folders = ("--challenge", room.challenge, "--results", room.results)
+    folders = ("--challenge", room.challenge, "--results", room.results, "--unsafe")
     done = command("evaluate-all", room.submissions, *folders, "--workers", 1)
     assert done.exit_code == 0, done.output
     lines = [line.split() for line in done.stdout.splitlines()]
-    assert lines[0] == ["overall", "public", "dev", "hidden"]
+    assert lines[0] == ["overall", "dev", "hidden", "public", "(practice)"]
     assert lines[1][:2] == ["1", "ann"] and lines[2] == ["2", "bob", *["0.000"] * 4]
     assert "leaderboard.html shows it" in done.stdout
     board = json.loads((room.results / "leaderboard.json").read_text())
@@ -262,23 +291,25 @@ def test_a_scheduler_that_is_none(room):
     room.hand_in("ann", ZEROS)
     folders = ("--challenge", room.challenge, "--results", room.results)
     fails("evaluate-all", room.submissions, *folders, "--scheduler", "nonsense://x", says="nonsense")
+    done = command("evaluate-all", room.submissions, *folders, "--scheduler", "tcp://127.0.0.1:x")
+    assert "WARNING: a dask scheduler without TLS" in done.stderr and done.exit_code == 1
 
 
-def test_dask_that_is_missing_is_asked_for(room, monkeypatch):
-    found_backend()
+def test_dask_is_needed_for_a_scheduler_only(room, monkeypatch, at_once):
     real = builtins.__import__
     monkeypatch.setattr(
         builtins,
         "__import__",
         lambda name, *rest: real("no_" + name if name == "distributed" else name, *rest),
     )
-    room.hand_in("ann", ZEROS)
-    folders = ("--challenge", room.challenge, "--results", room.results)
+    room.hand_in("ann", {"main.py": "x = 1"})
+    folders = ("--challenge", room.challenge, "--results", room.results, "--unsafe")
+    assert command("evaluate-all", room.submissions, *folders).exit_code == 0
+    folders += ("--scheduler", "tls://127.0.0.1:9")
     fails("evaluate-all", room.submissions, *folders, says=r"needs dask: pip install 'etlab\[scale\]'")
 
 
-def test_relative_folders_are_those_of_whoever_types_them(room, monkeypatch):
-    found_backend()
+def test_relative_folders_are_those_of_whoever_types_them(room, monkeypatch, at_once):
     monkeypatch.chdir(room.folder)
     room.hand_in("ann", {"main.py": "x = 1"})
     assert command("evaluate-all", "submissions", "--workers", 1).exit_code == 0

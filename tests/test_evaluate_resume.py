@@ -1,11 +1,13 @@
 """Evaluators that are killed, that work side by side, and workers that break: no record is lost or counted twice."""
 
+import contextlib
 import json
 import multiprocessing
 import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,9 +21,9 @@ from etlab.challenge import evaluate as evaluation
 from etlab.challenge import standings
 from etlab.challenge.evaluate_all import evaluate_all, found_submissions
 from etlab.challenge.records import Records
-from tests.classroom import LIMITS, ZEROS, Breaking, alive, classroom, descendants, found_backend
+from tests.classroom import LIMITS, ZEROS, Breaking, alive, classroom, descendants, found_backend, light
 
-KILLS = 22
+KILLS = 12
 CLASS = {
     "ann": ZEROS,
     "bob": "raise ValueError('bob cannot do it')",
@@ -48,12 +50,11 @@ def start(backend):
 
     def run(room, names):
         evaluator = room.evaluator(backend)
-        inside = evaluation.sandbox.run
 
         def noted(command, **options):
             with (room.folder / "runs.txt").open("a") as file:
-                file.write(f"{options['folder'].parents[1].parent.name} {command[-2]}\n")
-            return inside(command, **options)
+                file.write(f"{options['folder'].parents[2].name}\n")
+            return light(command, **options)
 
         evaluation.sandbox.run = noted  # in the child alone
         for name in names:
@@ -126,7 +127,7 @@ def test_killed_again_and_again_it_comes_to_the_same_board(room, undisturbed, st
         process.kill()
         process.join()
         kills += 1
-        assert gone(str(room.folder)), "a sandbox outlives its evaluator"
+        assert gone(room.token), "a sandbox outlives its evaluator"
         for path in room.results.glob("*/*/scene_*.json"):
             first = recorded.setdefault(path, path.stat().st_mtime_ns)
             assert path.stat().st_mtime_ns == first, "what is recorded was evaluated again"
@@ -178,13 +179,13 @@ def test_a_class_on_two_workers_and_what_breaks_costs_itself_alone(room, backend
     ]
     assert len(standings.write(room.results, evaluator.tiers)) == 3
     assert not list(room.results.glob("*/.private"))
-    assert gone(str(room.folder)) and not [one for one in descendants() if "distributed" in one]
+    assert gone(room.token) and not descendants()
 
 
 def test_workers_elsewhere(room, backend, tmp_path):
     """A scheduler in another process, whose current folder is another one."""
     for name in ("ann", "bob"):
-        room.hand_in(name, ZEROS)
+        room.hand_in(name, {"main.py": "refused, and so nothing has to be run"})
     cluster = (
         "import sys; from distributed import LocalCluster\n"
         "if __name__ == '__main__':\n"
@@ -206,7 +207,10 @@ def test_workers_elsewhere(room, backend, tmp_path):
         failed = evaluate_all(evaluator, found, scheduler=address, progress=False)
         elsewhere.stdin.close()
     assert failed == {}
-    assert [one.status for one in Records(room.results).all()] == ["scored", "scored"]
+    assert [(one.submission, one.status) for one in Records(room.results).all()] == [
+        ("ann", "refused"),
+        ("bob", "refused"),
+    ]
 
 
 def test_a_scheduler_that_does_not_answer(room, backend):
@@ -219,8 +223,80 @@ def test_a_scheduler_that_does_not_answer(room, backend):
         evaluate_all(room.evaluator(backend), found, scheduler="tcp://127.0.0.1:9", progress=False)
 
 
-def test_the_command_itself_killed_leaves_nothing_running(room, backend):
-    """The command with its workers: whatever it started ends with it."""
+def listening(pids):
+    """Where processes listen: addresses of the internet and of local sockets."""
+    held = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            held |= {os.readlink(one)[8:-1] for one in Path(f"/proc/{pid}/fd").iterdir() if one.is_symlink()}
+    found = []
+    for family, host in (("tcp", "127.0.0.1"), ("tcp6", "::1")):
+        for line in Path(f"/proc/net/{family}").read_text().splitlines()[1:]:
+            _, local, _, state, *rest = line.split()
+            if state == "0A" and rest[5] in held:
+                found.append((host, int(local.split(":")[1], 16)))
+    for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
+        _, _, _, flags, _, _, inode, *path = line.split()
+        if int(flags, 16) & 0x10000 and inode in held:
+            found.append("\0" + path[0][1:] if path[0].startswith("@") else path[0])
+    return found
+
+
+def reached_by_an_outsider(addresses, files):
+    """Those of the addresses and files that a process of another user can connect to or open."""
+    ours, theirs = os.pipe()
+    if not os.fork():
+        reached = []
+        os.setgroups([])
+        os.setresgid(65534, 65534, 65534)
+        os.setresuid(65534, 65534, 65534)
+        for one in addresses:
+            kind = (
+                socket.AF_UNIX
+                if isinstance(one, str)
+                else socket.AF_INET6
+                if ":" in one[0]
+                else socket.AF_INET
+            )
+            with contextlib.suppress(OSError), socket.socket(kind) as tried:
+                tried.connect(one)
+                reached.append(one)
+        for one in files:
+            with contextlib.suppress(OSError), open(one, "rb"):
+                reached.append(str(one))
+        os.write(theirs, json.dumps(reached).encode())
+        os._exit(0)
+    os.close(theirs)
+    with open(ours, "rb") as pipe:
+        said = json.loads(pipe.read())
+    os.wait()
+    return said
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_an_outsider_would_be_noticed(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as abstract:
+        abstract.bind(f"\0{tmp_path}")
+        abstract.listen()
+        expected = [server.getsockname(), f"\0{tmp_path}"]
+        assert set(expected) <= set(listening([os.getpid()]))
+        assert reached_by_an_outsider(expected, []) == [list(expected[0]), expected[1]]
+
+
+@pytest.fixture
+def open_room(tmp_path_factory):
+    """A classroom that everybody may look into, unlike pytest's folders."""
+    with tempfile.TemporaryDirectory() as folder:
+        room = classroom(tmp_path_factory, Path(folder) / "course")
+        room.results.mkdir()
+        for one in (Path(folder), room.folder, room.results):
+            one.chmod(0o755)
+        yield room
+
+
+def test_nobody_else_reaches_the_command_and_killed_it_leaves_nothing_running(open_room, backend):
+    """The command with its workers: another user finds no door, and whatever it started ends with it."""
+    room = open_room
     room.hand_in("ann", "import time\ntime.sleep(99)")
     room.hand_in("bob", "import time\ntime.sleep(99)")
     room.evaluator(backend)
@@ -233,8 +309,8 @@ def test_the_command_itself_killed_leaves_nothing_running(room, backend):
         start_new_session=True,
     )
     try:
-        until = time.monotonic() + 60
-        sandboxes = f"{room.results}/"
+        until = time.monotonic() + 300
+        sandboxes = f"{room.token}/results/"
         while len(list(Path(room.results).glob("*/.private/*/problem.h5"))) < 2 or len(alive(sandboxes)) < 3:
             assert time.monotonic() < until and process.poll() is None
             time.sleep(0.05)
@@ -244,10 +320,15 @@ def test_the_command_itself_killed_leaves_nothing_running(room, backend):
             if of_session(pid, process.pid)
         ]
         assert len(session) >= 3, "the command and its workers"
+        places = listening(session)
+        assert not [one for one in places if not isinstance(one, str)], "a port is open to every user"
+        if os.getuid() == 0:
+            files = [one for one in room.results.rglob("*") if one.is_file() and one.name != ".lock"]
+            assert files and reached_by_an_outsider(places, files) == []
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert gone(str(room.folder)), "sandboxes outlive the command"
+    assert gone(room.token), "sandboxes outlive the command"
     until = time.monotonic() + 20
     while left := [pid for pid in session if of_session(pid, process.pid)]:
         assert time.monotonic() < until, f"workers outlive the command: {left}"

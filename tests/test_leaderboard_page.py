@@ -38,7 +38,7 @@ def row(name, scores=(0.5, 0.5, 0.5), **changed):
         for tier, score in zip(TIERS, scores, strict=True)
         if score is not None
     }
-    overall = sum(scores) / 3 if None not in scores else None
+    overall = sum(scores[1:]) / 2 if None not in scores[1:] else None
     return {
         "name": name,
         "kind": "submission",
@@ -55,7 +55,7 @@ def rows():
     """Best overall first: ada, WBP, bob; cyd has no hidden tier. In dev: bob, cyd, WBP, ada."""
     return [
         row("cyd", (0.9, 0.6, None), problems=["dev scene_01: wall time: 600 s"]),
-        row("bob", (0.1, 0.7, 0.3)),
+        row("bob", (0.1, 0.7, 0.2)),
         row("ada", (0.8, 0.2, 0.9)),
         row("WBP", (0.5, 0.5, 0.5), kind="baseline", published=PUBLISHED),
     ]
@@ -132,9 +132,29 @@ def test_each_view_fills_the_width_that_its_headings_span():
         assert len(re.findall(rf'<td class="in-{view}[ "]', body_rows(text)[0])) == width
 
 
-def test_scenes_of_all_tiers_are_counted_in_the_overview():
-    shown = cells(body_rows(page.fragment([row("cyd", (0.9, 0.6, None))]))[0], published=False)
-    assert "6 of 8" in shown and shown.count("3 of 4") == 2
+def test_scenes_of_the_ranked_tiers_are_counted_in_the_overview():
+    shown = cells(body_rows(page.fragment([row("ada")]))[0], published=False)
+    assert "6 of 8" in shown and shown.count("3 of 4") == 3
+
+
+def test_the_errors_of_tiers_whose_truth_is_sealed_are_not_on_the_page():
+    """And no number says more than what is read."""
+    exact = row("ada", (0.123456, 0.234567, 0.345678))
+    for tier in exact["tiers"].values():
+        tier.update(tilt_angle_error=0.987654, psnr_db=22.123456)
+    text = page.fragment([exact])
+    assert text.count("0.98") == 0 and text.count(">0.99<") == 1, "of the public tier alone"
+    values = re.findall(r'data-value="([\d.]+)"', text)
+    assert values and max(len(one.partition(".")[2]) for one in values) == 3
+    assert {group.title for view in ("dev", "hidden") for group in page.groups(view)} == {
+        *("measured, dev tier", "measured, hidden tier", "published"),
+    }
+
+
+def test_the_public_tier_is_practice():
+    titles = {group.title: [one.title for one in group.columns] for group in page.groups("all")}
+    assert titles["measured"] == ["overall", "dev", "hidden", "scenes scored"]
+    assert titles["practice"] == ["public"] and "public (practice)" in page.fragment([row("ada")])
 
 
 def test_an_empty_board_says_so():
@@ -286,10 +306,10 @@ def test_sorting_is_stable(show):
 @pytest.mark.browser
 def test_a_tier_shows_its_numbers_and_gives_the_places(show, size):
     seen = show(rows(), **size)
-    assert shown(seen)[:5] == ["0.633", "0.800", "0.200", "0.900", "9 of 12"]
+    assert shown(seen)[:5] == ["0.550", "0.200", "0.900", "6 of 8", "0.800"]
     choose(seen, "dev")
     assert order(seen) == ["bob", "cyd", "WBP", "ada"] and places(seen) == ["1", "2", "3", "4"]
-    measured = ["0.367", "0.700", "22.2", "0.713", "0.950", "3 of 4", "0.12", "0.03", "2.5"]
+    measured = ["0.450", "0.700", "22.2", "0.713", "0.950", "3 of 4"]
     assert shown(seen) == [*measured, "—", "—", "—"]
     assert said(seen) == "dev tier, 4 rows, sorted by place, ascending"
     choose(seen, "hidden")
@@ -387,7 +407,7 @@ def test_boards_on_one_page_do_not_move_each_other(visit, tmp_path):
 def test_without_javascript_the_whole_table_can_be_read(show, size):
     seen = show(rows(), java_script_enabled=False, **size)
     assert order(seen) == ["ada", "WBP", "bob", "cyd"] and places(seen) == ["1", "2", "3", "—"]
-    assert shown(seen)[:5] == ["0.633", "0.800", "0.200", "0.900", "9 of 12"]
+    assert shown(seen)[:5] == ["0.550", "0.200", "0.900", "6 of 8", "0.800"]
     assert seen.page.locator("thead button").count() == 0
     choose(seen, "dev")
     assert "22.2" in shown(seen)

@@ -1,6 +1,7 @@
 """The sandbox against programs that mean harm: what they get, and that this machine does not notice."""
 
 import dataclasses
+import fcntl
 import os
 import resource
 import secrets
@@ -149,10 +150,21 @@ def test_no_file_that_is_not_shown_can_be_read(attempt, tmp_path):
     assert outcome.log.count("FileNotFoundError") + outcome.log.count("PermissionError") >= 19
 
 
-def test_neither_variables_nor_open_files_are_handed_on(attempt, monkeypatch):
+def test_neither_variables_nor_open_files_nor_names_are_handed_on(attempt, monkeypatch, tmp_path):
     monkeypatch.setenv("ETLAB_KEY", "secret")
-    outcome = attempt("import os; print(sorted(os.environ)); print(os.listdir('/proc/self/fd'))")
+    shown = tmp_path / "shown.txt"
+    shown.touch(mode=0o644)
+    outcome = attempt(
+        """
+        import glob, os
+        print(sorted(os.environ)); print(os.listdir("/proc/self/fd")); print(os.uname().nodename)
+        said = [open(one, "rb").read() for one in glob.glob("/proc/[0-9]*/cmdline")]
+        print([one for one in said if b"--ro-" + b"bind" in one])
+        """,
+        visible={"/shown.txt": shown},
+    )
     assert outcome.ok and "ETLAB_KEY" not in outcome.log
+    assert outcome.log.splitlines()[2:] == ["sandbox", "[]"], "it knows this machine's name or folders"
     assert outcome.log.splitlines()[1] == "['0', '1', '2', '3']"  # the last is the list's own
 
 
@@ -212,12 +224,31 @@ def test_there_is_no_network(attempt):
                 listening.accept()
 
 
-def test_the_kernel_refuses_what_would_hide_or_escape(attempt):
+def test_the_kernel_refuses_what_would_hide_or_escape_or_tell_another_sandbox(attempt, tmp_path):
+    shown = tmp_path / "shown.txt"
+    shown.touch(mode=0o644)
+    held, locked = shown.open(), shown.open("r+")
+    fcntl.flock(held, fcntl.LOCK_EX)
+    fcntl.lockf(locked, fcntl.LOCK_EX)
     outcome = attempt(
         """
         import ctypes, os
         libc = ctypes.CDLL(None, use_errno=True)
+        import fcntl, socket, sys
+        with open(sys.argv[1]) as shown:
+            fcntl.flock(shown, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(shown, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        one, other = socket.socketpair()
+        before = one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, before // 2)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        assert one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == before
+        assert one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        fcntl.fcntl(one, fcntl.F_SETFL, fcntl.fcntl(one, fcntl.F_GETFL))
         calls = {
+            "inotify": lambda: libc.inotify_init1(0),
+            "a large pipe": lambda: libc.fcntl(os.pipe()[0], 1031, 1 << 20),
+            "who holds a lock": lambda: libc.fcntl(one.fileno(), 5, bytes(64)),
             "memfd_create": lambda: libc.memfd_create(b"x", 0),
             "shmget": lambda: libc.shmget(0, 1 << 30, 0o1600),
             "unshare": lambda: libc.unshare(0x10000000),
@@ -229,11 +260,15 @@ def test_the_kernel_refuses_what_would_hide_or_escape(attempt):
             print(name, call(), ctypes.get_errno())
         status = dict(line.split(":\\t", 1) for line in open("/proc/self/status").read().splitlines())
         print(status["CapEff"], status["CapPrm"], status["NoNewPrivs"], status["Seccomp"])
-        """
+        """,
+        "/shown.txt",
+        visible={"/shown.txt": shown},
     )
+    for lock in (held, locked):
+        lock.close()
     assert outcome.ok, outcome.log
     lines = outcome.log.splitlines()
-    assert [line.split()[1:] for line in lines[:-1]] == [["-1", "1"]] * 6
+    assert [line.split()[-2:] for line in lines[:-1]] == [["-1", "1"]] * 9
     assert lines[-1].split() == ["0" * 16, "0" * 16, "1", "2"]
 
 
@@ -265,6 +300,39 @@ HARM = {
     "an anonymous mapping": (
         "memory",
         "import mmap, time; m = mmap.mmap(-1, 1 << 30); m.write(bytes(400 << 20)); time.sleep(60)",
+    ),
+    "buffers of sockets": (
+        "memory",
+        """
+        import os, socket, time
+        def fill(one):
+            one.setblocking(False)
+            try:
+                while True: one.send(bytes(4096))
+            except BlockingIOError:
+                return one
+        kept = []
+        for _ in range(5):
+            if os.fork() == 0:
+                for _ in range(100): kept += map(fill, socket.socketpair())
+                time.sleep(60)
+        time.sleep(60)
+        """,
+    ),
+    "buffers of connections": (
+        "memory",
+        """
+        import socket, time
+        server, kept = socket.create_server(("127.0.0.1", 0)), []
+        for _ in range(100):
+            one = socket.create_connection(server.getsockname())
+            one.setblocking(False)
+            kept += [one, server.accept()[0]]
+            try:
+                while True: one.send(bytes(65536))
+            except BlockingIOError: pass
+        time.sleep(60)
+        """,
     ),
     "a million empty files": (
         "memory",
@@ -477,7 +545,7 @@ run(["python", "-c", code, {token!r}], folder=Path(sys.argv[1]), visible={{}}, b
     wait_until(lambda: alive(token) == [])
 
 
-def wait_until(holds, patience_s=20.0):
+def wait_until(holds, patience_s=60.0):
     deadline = time.monotonic() + patience_s
     while not holds():
         assert time.monotonic() < deadline

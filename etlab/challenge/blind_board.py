@@ -5,7 +5,7 @@ from __future__ import annotations
 from etlab.challenge.baselines import VARIANTS
 from etlab.challenge.blind import Results
 from etlab.challenge.draw import TIERS
-from etlab.challenge.standings import Row, overall, published_beside, ranked, tier_summary
+from etlab.challenge.standings import RANKED, Row, overall, published_beside, ranked, tier_summary
 
 
 def rows(measured: Results, variant: str = "calibrated") -> list[Row]:
@@ -18,18 +18,22 @@ def rows(measured: Results, variant: str = "calibrated") -> list[Row]:
 
 
 def as_text(measured: Results) -> str:
-    """Score of each row, tier and variant, uncalibrated / calibrated / oracle, and the published overall score."""
+    """Score of each row, tier and variant, uncalibrated / calibrated / oracle, and the published overall score.
+
+    Overall is the mean of dev and hidden; the published one that of all three tiers.
+    """
     by_variant = {
         variant: {row["method"]: row for row in rows(measured, variant)}
         for variant in VARIANTS
         if any(cell.variant == variant for cell in measured)
     }
     order = next(iter(by_variant[one] for one in ("calibrated", *by_variant) if one in by_variant))
-    heads = "".join(f"{tier:>{7 * len(by_variant) + 3}s}" for tier in (*TIERS, "overall"))
+    order_of_tiers = (None, *RANKED, "public")
+    heads = "".join(f"{tier or 'overall':>{7 * len(by_variant) + 3}s}" for tier in order_of_tiers)
     lines = [f"score: {' / '.join(by_variant)}", f"{'':10s}{heads}  published"]
     for method in order:
         columns = ""
-        for tier in (*TIERS, None):
+        for tier in order_of_tiers:
             numbers = [
                 row["overall"] if tier is None else row["tiers"].get(tier, {}).get("score")
                 for row in (one.get(method) for one in by_variant.values())

@@ -1,12 +1,18 @@
 """Evaluating submissions: every scene in a sandbox of its own, scored out here, recorded at once.
 
 A scene that crashes, hangs, asks for too much or gives a wrong answer scores zero, says why, and costs no other scene.
+
+A program is not told which tier or scene it is given: every problem stands under the same name, and the scenes of all
+tiers are run in a random order. The record of a hidden scene holds no errors of the spec, and what the program says
+about it stands in the log only, which no board shows.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import random
 import stat
 import tempfile
 from collections.abc import Callable
@@ -15,30 +21,33 @@ from pathlib import Path
 
 import numpy as np
 
-from etlab.challenge import handin, hdf5, sandbox
+from etlab.challenge import attempts, handin, hdf5, sandbox, warm
 from etlab.challenge.handin import HandIn, HandInError
 from etlab.challenge.problem import Problem, write_problem
-from etlab.challenge.records import Record, Records
+from etlab.challenge.records import Record, Records, without_errors
+from etlab.challenge.run_scene import SCENE
 from etlab.challenge.sandbox import Limits, SandboxError
 from etlab.challenge.scoring import AnswerError, score_answer
 from etlab.challenge.tiers import Tier
 from etlab.challenge.unpack import shown
-from etlab.challenge.warm import ONE_THREAD, compile_kernels
 
 MAX_SPEC_BYTES = 4096
+BEFORE_A_RUN = ("missing", "refused")  # statuses that no hidden scene had a part in
 
 
 @dataclass(frozen=True)
 class Evaluator:
     """Runs submissions on ``tiers`` and records what came of it in the folder ``results``.
 
-    `etlab.challenge.sandbox.find` finds a ``backend``; ``limits`` hold for each scene.
+    `etlab.challenge.sandbox.find` finds a ``backend``; ``limits`` hold for each scene. ``attempts`` is how many
+    versions of a submission may be run on the hidden tier.
     """
 
     tiers: tuple[Tier, ...]
     results: Path
     backend: sandbox.Backend
     limits: Limits = Limits()
+    attempts: int = attempts.DEFAULT
 
     def __call__(
         self,
@@ -51,13 +60,14 @@ class Evaluator:
         """Evaluate a folder or zip on every scene; what is recorded of it already is not run again, unless ``renew``.
 
         ``name`` is that on the board, by default that of the folder or zip. ``report(record)`` is called for each
-        scene. A submission that is refused as a whole has zero on every one.
+        scene, in the order in which they are run; what is returned is in the order of the tiers. A submission that is
+        refused as a whole has zero on every scene.
 
-        Raises HandInError if not even its name can be shown, FileNotFoundError if there is nothing, SandboxError if
-        nothing can be run here, or if programs would see what they must not.
+        Raises HandInError if not even its name can be shown or it has used up its attempts, FileNotFoundError if there
+        is nothing, SandboxError if nothing can be run here, or if programs would see what they must not.
         """
         source, records = Path(source), Records(self.results)
-        name, made = name or handin.submission_name(source), []
+        name = name or handin.submission_name(source)
         if not os.path.lexists(source):
             raise FileNotFoundError(f"{source}: expected a folder or a zip, found nothing")
         self._check_out_of_sight(source)
@@ -65,31 +75,36 @@ class Evaluator:
             try:
                 submitted, refusal = handin.copied(source, private / "submission", name), ""
             except HandInError as error:
-                submitted, refusal = HandIn(name, source, f"refused: {error}"), str(error)
+                identity = hashlib.sha256(f"refused: {error}".encode()).hexdigest()
+                submitted, refusal = HandIn(name, source, identity), str(error)
             todo = [(tier, scene) for tier in self.tiers for scene in tier]
-            held = [_if_holds(records.read(name, tier.tier, scene), submitted, tier) for tier, scene in todo]
-            for (tier, scene), record in zip(todo, held, strict=True):
+            made = [_if_holds(records.read(name, tier.tier, scene), submitted, tier) for tier, scene in todo]
+            if submitted.program and not refusal:
+                hidden = [one for one, (tier, _) in zip(made, todo, strict=True) if tier.tier == "hidden"]
+                if not all(hidden) or (hidden and renew):
+                    attempts.note(private.parent, submitted.sha256, self.attempts)
+            for record, (tier, scene) in zip(made, todo, strict=True):
                 if not record:  # or a board made meanwhile would mix two versions of a submission
                     records.remove(name, tier.tier, scene)
-            for (tier, scene), record in zip(todo, held, strict=True):
-                if renew or not record:
-                    record, volume = _record(submitted, tier, scene, "refused", refusal), None
+            # In order, the time since the submission was copied would tell a program which tier it is given.
+            for i in random.sample(range(len(todo)), len(todo)):
+                if renew or not made[i]:
+                    made[i], volume = _record(submitted, *todo[i], "refused", refusal), None
                     if not refusal:
-                        record, volume = self._evaluated(submitted, tier, scene, private)
-                    records.save(record, volume)
-                made.append(record)
-                report(record)
+                        made[i], volume = self._evaluated(submitted, *todo[i], private)
+                    records.save(made[i], volume)
+                report(made[i])
         return made
 
     def warm(self) -> None:
         """Compile the kernels once, inside the sandbox, for every run to begin with: it saves each many seconds."""
         self._check_out_of_sight()
         with Records(self.results).locked_whole():
-            compile_kernels(self._cache, self.backend)
+            warm.compile_kernels(self._cache, self.backend)
 
     @property
     def _cache(self):
-        return self.results / ".numba"
+        return warm.cache_folder(self.results)
 
     def _check_out_of_sight(self, *submission):
         """Raise SandboxError for a file that is to stay secret and lies where every program can read it."""
@@ -112,9 +127,8 @@ class Evaluator:
             outcome, work = self._run(submitted, tier, scene, problem, Path(folder))
             measured = dict(seconds=outcome.seconds, cpu_seconds=outcome.cpu_seconds, log=outcome.log)
             if not outcome.ok:
-                return _record(
-                    submitted, tier, scene, outcome.status, _last_line(outcome.log), **measured
-                ), None
+                reason = _last_line(outcome.log)
+                return _record(submitted, tier, scene, outcome.status, reason, **measured), None
             try:
                 x_hat, spec = read_raw(work, problem)
                 truth = tier.truth(scene) if tier.has_truth else None
@@ -127,19 +141,23 @@ class Evaluator:
         problem_file, work = private / "problem.h5", private / "work"
         work.mkdir()
         with hdf5.new_file(problem_file) as file:
-            write_problem(file.create_group(scene), problem)
+            write_problem(file.create_group(SCENE), problem)
         problem_file.chmod(0o644)  # whatever the umask: in the sandbox root is another user
         visible = {"/submission": submitted.folder, "/problem.h5": problem_file}
         if self._cache.is_dir():
             visible["/numba"] = self._cache
-        arguments = ["/problem.h5", "/submission", "/answer", "/numba", tier.tier, scene]
+        arguments = ["/problem.h5", "/submission", "/answer", "/numba"]
+        if (
+            not submitted.program
+        ):  # answers are looked up, and there is nobody who could make use of their place
+            arguments += [f"{tier.tier}.h5", scene]
         outcome = sandbox.run(
             ["python", "-m", "etlab.challenge.run_scene", *arguments],
             folder=work,
             visible=visible,
             limits=self.limits,
             backend=self.backend,
-            environment=ONE_THREAD,
+            environment=warm.ONE_THREAD,
         )
         return outcome, work
 
@@ -192,6 +210,11 @@ def _if_holds(record, submitted, tier):
 
 
 def _record(submitted, tier, scene, status, reason="", **measured):
+    """A record; that of a hidden scene which was run holds no word of the program's but its log, and no errors."""
+    if tier.tier == "hidden" and status not in BEFORE_A_RUN:
+        reason = ""
+        if "score" in measured:
+            measured["score"] = without_errors(measured["score"])
     identity = submitted.sha256, tier.sha256(scene)
     return Record(submitted.name, tier.tier, scene, *identity, status, reason, **measured)
 

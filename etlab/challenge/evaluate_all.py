@@ -1,19 +1,22 @@
-"""A whole class: many submissions evaluated side by side with dask, on this machine or on many.
+"""A whole class: many submissions evaluated side by side, on this machine or on many.
 
 Every worker takes one submission at a time, so as many sandboxes run at once as there are workers, and memory is
-bounded by their limits. Workers on other machines must see the same folders and have the same sandbox.
+bounded by their limits. Workers of this machine cannot be reached by its other users (`etlab.challenge.workers`).
+Those of a dask cluster must see the same folders and have the same sandbox; who may reach them is the cluster's affair.
 """
 
 from __future__ import annotations
 
 import os
 import random
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from etlab.challenge import workers as local
 from etlab.challenge.evaluate import Evaluator
 from etlab.challenge.handin import HandInError, submission_name
 from etlab.challenge.unpack import shown
@@ -26,25 +29,27 @@ class DaskError(RuntimeError):
 def found_submissions(folder: str | os.PathLike) -> tuple[dict[str, Path], dict[str, str]]:
     """Folders and zips in ``folder`` by the name of the submission; and what else is there, and why it is none.
 
-    Hidden files are left out. Raises ValueError if there is nothing, or if two have the same name.
+    Of several with the same name, in capitals or not, none is taken. Hidden files are left out. Raises ValueError if
+    there is nothing at all.
     """
-    found, refused = {}, {}
+    by_name: dict[str, list[Path]] = {}
+    refused = {}
     for one in sorted(Path(folder).absolute().iterdir()):
         if one.name[0] == ".":
             continue
         try:
             if not one.is_dir() and one.suffix.lower() != ".zip":
                 raise HandInError("expected a folder or a zip")
-            name = submission_name(one)
+            by_name.setdefault(submission_name(one).casefold(), []).append(one)
         except HandInError as error:
             refused[shown(one.name)] = str(error)
-            continue
-        if name in found:
-            raise ValueError(f"{folder}: got two submissions called {name!r}, expected one for each name")
-        found[name] = one
-    if not found:
+    if not by_name and not refused:
         raise ValueError(f"{folder}: expected folders or zips, one for each submission, found none")
-    return found, refused
+    for same in by_name.values():
+        if len(same) > 1:
+            names = " and ".join(one.name for one in same)
+            refused |= {one.name: f"name: got {names}, expected one submission of this name" for one in same}
+    return {submission_name(same[0]): same[0] for same in by_name.values() if len(same) == 1}, refused
 
 
 def evaluate_all(
@@ -62,34 +67,51 @@ def evaluate_all(
     address. What is recorded already is not run again, unless ``renew``. Whatever goes wrong with one submission, a
     worker killed or without a sandbox, costs only that one.
 
-    Raises DaskError if dask is missing, SandboxError if nothing can be run here, OSError if no scheduler answers.
+    Raises DaskError if dask is needed and missing, SandboxError if nothing can be run here, OSError if no scheduler
+    answers.
     """
-    try:
-        from distributed import Client, LocalCluster, as_completed
-    except ImportError as error:
-        raise DaskError("evaluating many submissions needs dask: pip install 'etlab[scale]'") from error
+    distributed = None if scheduler is None else _imported_distributed()
     evaluator.warm()
     todo = list(submissions.items())
     random.shuffle(todo)  # two evaluators at work seldom wait for the same one
-    failed = {}
-    with ExitStack() as stack:
-        if scheduler is None:
-            n_workers = min(workers or os.cpu_count() or 1, len(todo))
-            # memory is bounded by the sandboxes; a dashboard would open a port on a machine full of secrets
-            local = dict(n_workers=n_workers, threads_per_worker=1, memory_limit=0, dashboard_address=None)
-            scheduler = stack.enter_context(LocalCluster(**local))
-        client = stack.enter_context(Client(scheduler))
-        futures = {
-            client.submit(evaluator, source, name=name, renew=renew, pure=False): name
-            for name, source in todo
-        }
-        bar = tqdm(total=len(todo), desc="submissions", unit="submission", disable=not progress)
-        for future in as_completed(list(futures)):
-            name = futures.pop(future)
-            if error := future.exception():
-                failed[name] = shown(f"{type(error).__name__}: {error}", 300)
+    work, failed = partial(_evaluate, evaluator, renew), {}
+    if distributed is None:
+        ended = local.side_by_side(work, todo, workers or os.cpu_count() or 1)
+    else:
+        ended = _on_cluster(distributed, scheduler, work, todo)
+    bar = tqdm(total=len(todo), desc="submissions", unit="submission", disable=not progress)
+    with bar, closing(ended):
+        for (name, _), reason in ended:
+            if reason:
+                failed[name] = shown(reason, 300)
             bar.update()
             bar.set_postfix_str(name)
-            future.release()
-        bar.close()
     return failed
+
+
+def _evaluate(evaluator, renew, submission):
+    """Why a submission, (name, source), could not be evaluated; nothing if it was."""
+    name, source = submission
+    try:
+        evaluator(source, name=name, renew=renew)
+    except HandInError as error:
+        return str(error)
+    return ""
+
+
+def _imported_distributed():
+    try:
+        import distributed
+    except ImportError as error:
+        raise DaskError("a scheduler needs dask: pip install 'etlab[scale]'") from error
+    return distributed
+
+
+def _on_cluster(distributed, scheduler, work, todo) -> Iterator[tuple[tuple[str, Path], str]]:
+    """What `etlab.challenge.workers.side_by_side` yields, from the workers of a cluster."""
+    with distributed.Client(scheduler) as client:
+        futures = {client.submit(work, one, pure=False): one for one in todo}
+        for future in distributed.as_completed(list(futures)):
+            error = future.exception()
+            yield futures.pop(future), f"{type(error).__name__}: {error}" if error else future.result()
+            future.release()

@@ -16,13 +16,15 @@ import re
 import shutil
 import stat
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from etlab.challenge.published import published
 from etlab.challenge.unpack import OUR_TROUBLE, Copy, HandInError, open_plain, shown, unpack
 
 __all__ = ["HandIn", "HandInError", "copied", "submission_name"]
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,59}")
+NAME = re.compile(r"(?=.{1,60}$)[A-Za-z0-9][A-Za-z0-9._+-]*( [A-Za-z0-9._+-]+)*")
 OURS = ("baseline", "leaderboard")  # the course's rows, and the board's files in the folder of results
 
 
@@ -82,9 +84,28 @@ def submission_name(source: Path) -> str:
             raise HandInError(f"name: got one that begins with {taken!r}, as only those of the course do")
     if not NAME.fullmatch(name):
         raise HandInError(
-            "name: expected up to 60 letters (a-z), digits, spaces and . _ + -, beginning with one of the first two"
+            "name: expected up to 60 letters (a-z), digits, single spaces between them and . _ + -, beginning with one "
+            "of the first two"
         )
+    if _alike(name) in _names_of_rows():
+        raise HandInError(f"name: got {name!r}, as a row of the course is called; choose another name")
     return name
+
+
+@cache
+def _names_of_rows():
+    """What the course's own rows are called on a board, with the calibration and without."""
+    rows = {
+        row["method"].removesuffix(" + gradient")
+        for table in ("blind", "standard")
+        for row in published(table)
+    }
+    return {_alike(one) for row in rows for one in (row, f"{row} + gradient")}
+
+
+def _alike(name):
+    """The same for names that a reader of a board would take for one."""
+    return "".join(one for one in name.casefold() if one.isalnum())
 
 
 def _copy_folder(source, copy):

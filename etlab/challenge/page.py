@@ -36,6 +36,10 @@ ERRORS = (
     ("tilt_axis_error", "tilt axis <span>[deg]</span>", 2),
     ("defocus_gradient_error", "defocus gradient <span>[nm/µm]</span>", 1),
 )
+RANKED = (
+    "dev",
+    "hidden",
+)  # no errors are shown of these: those of a few submissions would give away the truth
 PICTURE_SIZE = 'width="128" height="64"'  # CSS pixels that are kept free for it
 NONE = "—"
 MAX_PROBLEMS, MAX_PROBLEM = 40, 300  # problems of a row, characters of one: a stranger's log may be endless
@@ -114,7 +118,7 @@ def by_overall(rows: Iterable[Mapping]) -> list[Mapping]:
     """Rows by overall score, best first; those without one keep their order after them, as equals do."""
 
     def key(row):
-        score = number(row["overall"])
+        score = _column("overall", "overall", "overall").cell(row)[0]
         return score is None, -(score or 0)
 
     return sorted(rows, key=key)
@@ -160,14 +164,19 @@ def groups(view: str) -> tuple[Group, ...]:
 def _overview():
     measured = (
         _column("overall", "overall", "overall"),
-        *(_column(tier, tier, "tiers", tier, "score") for tier in TIERS),
-        _scenes(TIERS),
+        *(_column(tier, tier, "tiers", tier, "score") for tier in RANKED),
+        _scenes(RANKED),
     )
+    practice = (_column("public", "public", "tiers", "public", "score"),)
     beside = (
         _column("published overall", "overall", "published", "overall"),
         *(_column(f"published {tier}", tier, "published", tier, "score") for tier in TIERS),
     )
-    return Group("all", "measured", measured), Group("all", "published", beside, published=True)
+    return (
+        Group("all", "measured", measured),
+        Group("all", "practice", practice),
+        Group("all", "published", beside, published=True),
+    )
 
 
 def _one_tier(tier):
@@ -181,13 +190,14 @@ def _one_tier(tier):
         _column(key, title, "tiers", tier, key, digits=digits, first="ascending")
         for key, title, digits in ERRORS
     )
+    found = () if tier in RANKED else (Group(tier, "measured errors", errors),)
     beside = tuple(
         _column(f"published {key}", title, "published", tier, key, digits=digits)
         for key, title, digits in QUALITY
     )
     return (
-        Group(tier, f"measured, {tier} tier", measured),
-        Group(tier, "measured errors", errors),
+        Group(tier, f"measured, {_named_tier(tier)}", measured),
+        *found,
         Group(tier, "published", beside, published=True),
     )
 
@@ -211,9 +221,16 @@ def _column(key, title, *path, digits=3, first="descending"):
         for step in path:
             value = value.get(step) if isinstance(value, Mapping) else None
         value = number(value)
-        return value, NONE if value is None else f"{value:.{digits}f}".replace("inf", "∞").replace("-", "−")
+        if value is None:
+            return None, NONE
+        value = round(value, digits)  # what is sorted by says no more than what is read
+        return value, f"{value:.{digits}f}".replace("inf", "∞").replace("-", "−")
 
     return Column(key, title, cell, first)
+
+
+def _named_tier(tier):
+    return f"{tier} tier" + " (practice)" * (tier not in RANKED)
 
 
 def _scenes(tiers):
@@ -255,7 +272,7 @@ def _bodies(rows):
     """A group of table rows for each row of the board: its numbers and, if it has any, its problems under them."""
     if not rows:
         return f'<tbody><tr><td colspan="{WIDTH}">Nothing has been handed in yet.</td></tr></tbody>'
-    ranks = places(number(row["overall"]) for row in rows)
+    ranks = places(_column("overall", "overall", "overall").cell(row)[0] for row in rows)
     return "".join(_entry(row, place) for row, place in zip(rows, ranks, strict=True))
 
 
@@ -335,16 +352,17 @@ def _radio(view):
         i for i, (group, column, _) in enumerate(_columns(), FIRST) if (group.view, column.key) == (view, key)
     )
     attributes = f'name="tier" value="{view}" data-column="{i}"' + " checked" * (view == "all")
-    label = "all tiers" if view == "all" else view
+    label = "all tiers" if view == "all" else view + " (practice)" * (view not in RANKED)
     return f'<label><input type="radio" {attributes}><span>{label}</span></label>'
 
 
 def _notes():
     return (
-        '<div class="etlab-notes"><p>Overall: the mean of the three tiers’ scores. Score: the mean over all scenes of '
-        "a tier; one without a valid answer counts zero. PSNR, SSIM, consistency and errors are over the scenes that "
-        "were scored. Errors: root mean square of found − true. Place: by the overall score or, where one tier is "
-        "chosen, by its score; among the rows that are shown.</p>"
+        '<div class="etlab-notes"><p>Overall: the mean of the scores of dev and hidden. The public tier is practice: '
+        "everybody has its truth. Score: the mean over all scenes of a tier; one without a valid answer counts zero. "
+        "PSNR, SSIM, consistency and errors are over the scenes that were scored. Errors: root mean square of found − "
+        "true. Place: by the overall score or, where one tier is chosen, by its score; among the rows that are "
+        "shown.</p>"
         "<p><i>Published</i> values were not measured here, nor on these scenes.</p>"
         "<noscript><p>Without JavaScript, rows and places are by the overall score whatever is shown.</p></noscript>"
         "</div>"

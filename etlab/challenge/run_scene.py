@@ -4,6 +4,8 @@ It loads the student's code into this very process, so nothing here guards anyth
 alone, and reads from it two files that need no parser to speak of, ``x_hat.f32``, raw float32 numbers, and
 ``spec.json``. Answers that come as HDF5, from a student's program or handed in, are read here, too, so that a file
 that breaks the HDF5 library breaks the sandbox and not the evaluator.
+
+A program is told neither tier nor scene: whatever it is given stands in the file as `SCENE`.
 """
 
 from __future__ import annotations
@@ -18,9 +20,16 @@ from pathlib import Path
 
 from etlab.compiled import take_kernels
 
+SCENE = "scene_00"  # every problem's name in its file
 
-def main(problem_file: str, submission: str, out: str, cache: str, tier: str, scene: str) -> None:
-    """Answer the problem in ``problem_file`` and leave the answer in ``out``. Paths are as the sandbox shows them."""
+
+def main(
+    problem_file: str, submission: str, out: str, cache: str, answers: str = "", scene: str = ""
+) -> None:
+    """Answer the problem in ``problem_file`` and leave the answer in ``out``. Paths are as the sandbox shows them.
+
+    ``answers`` and ``scene`` are file and group of an answer that was handed in instead of a program.
+    """
     take_kernels(Path(cache))
     from etlab.challenge import hdf5
     from etlab.challenge.problem import read_problem
@@ -28,7 +37,7 @@ def main(problem_file: str, submission: str, out: str, cache: str, tier: str, sc
     from etlab.challenge.submission import read_answer
 
     with hdf5.opened(problem_file) as file:
-        problem = read_problem(hdf5.group(file, scene))
+        problem = read_problem(hdf5.group(file, SCENE))
     folder = Path(submission)
     if (folder / "solve.py").is_file():
         sys.path.insert(0, str(folder))
@@ -38,10 +47,10 @@ def main(problem_file: str, submission: str, out: str, cache: str, tier: str, sc
         subprocess.run(
             [str(folder / "solve"), problem_file, str(answer)], check=True, env=_this_python_first()
         )
-        x_hat, spec = read_answer(answer, scene, problem)
+        x_hat, spec = read_answer(answer, SCENE, problem)
         answer.unlink()
     else:
-        x_hat, spec = read_answer(folder / f"{tier}.h5", scene, problem)
+        x_hat, spec = read_answer(folder / answers, scene, problem)
     x_hat, spec = checked_answer(problem, x_hat, spec)
     x_hat.tofile(Path(out, "x_hat.f32"))
     Path(out, "spec.json").write_text(json.dumps(asdict(spec)), encoding="utf-8")

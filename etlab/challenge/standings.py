@@ -1,8 +1,13 @@
 """A class's board: the records of an evaluation as rows, best first, and as files, ``leaderboard.json`` and ``.html``.
 
 The score of a tier is the mean over all its scenes, where a scene without a valid answer counts zero. The overall score
-is the mean of the three tiers, and there is none unless all three are there. Baselines are rows of the course's own
-(`etlab.challenge.baselines`), run by the evaluator; only they have published values beside them.
+is the mean of dev and hidden, and there is none unless both are there. The public tier is practice: everybody has its
+truth, so it stands apart and ranks nobody. Baselines are rows of the course's own (`etlab.challenge.baselines`), run by
+the evaluator; only they have published values beside them.
+
+A board must not give away what is sealed. Numbers are rounded to what is shown, errors of the spec are those of the
+public tier, since a few submissions and their errors are equations for the truth, and of the hidden tier it says only
+how many scenes have a valid answer.
 """
 
 from __future__ import annotations
@@ -11,7 +16,6 @@ import base64
 import datetime
 import json
 from collections.abc import Iterable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +23,16 @@ import numpy as np
 
 from etlab.challenge import page
 from etlab.challenge.draw import TIERS
+from etlab.challenge.evaluate import BEFORE_A_RUN
 from etlab.challenge.own_rows import BASELINE
 from etlab.challenge.published import published
-from etlab.challenge.records import Record, Records
+from etlab.challenge.records import ERRORS, Record, Records
 from etlab.challenge.scoring import Score
 from etlab.challenge.tiers import Tier
 
 Row = dict[str, Any]
-OUR_WORDS = ("missing", "refused", "wrong answer")  # statuses whose reason no program wrote
-ERRORS = tuple(field.name for field in fields(Score) if field.name.endswith("_error"))
+RANKED = ("dev", "hidden")  # tiers whose truth is sealed
+DIGITS = {"score": 3, "psnr_db": 1, "ssim": 3, "consistency": 3} | dict.fromkeys(ERRORS, 2)
 
 
 def standings(records: Iterable[Record], tiers: Iterable[Tier]) -> list[Row]:
@@ -45,10 +50,10 @@ def standings(records: Iterable[Record], tiers: Iterable[Tier]) -> list[Row]:
 
 
 def ranked(rows: Iterable[Row]) -> list[Row]:
-    """Rows by overall score, those without one after them by the mean of what they have; equals by name."""
+    """Rows by overall score, those without one after them by the ranked tier that they have; equals by name."""
 
     def key(row):
-        scores = [tier["score"] for tier in row["tiers"].values()]
+        scores = [row["tiers"][tier]["score"] for tier in RANKED if tier in row["tiers"]]
         return row["overall"] is None, -(row["overall"] or np.mean(scores or [0])), row["name"]
 
     return sorted(rows, key=key)
@@ -71,8 +76,8 @@ def tier_summary(scores: list[Score], n_scenes: int) -> dict[str, float | int | 
 
 
 def overall(tiers: dict[str, dict]) -> float | None:
-    """Mean of the three tiers' scores; None unless all three are there."""
-    return float(np.mean([tiers[tier]["score"] for tier in TIERS])) if set(tiers) == set(TIERS) else None
+    """Mean of the scores of `RANKED`; None unless all of these tiers are there."""
+    return float(np.mean([tiers[tier]["score"] for tier in RANKED])) if set(RANKED) <= set(tiers) else None
 
 
 def published_beside(name: str) -> Row | None:
@@ -114,9 +119,10 @@ def write(results: Path, tiers: Iterable[Tier], *, note: str = "") -> list[Row]:
 
 def as_text(rows: list[Row]) -> str:
     """The rows as a table of plain text."""
-    lines = [f"{'':44s}{'overall':>8s}" + "".join(f"{tier:>9s}" for tier in TIERS)]
+    order = (*RANKED, "public")
+    lines = [f"{'':44s}{'overall':>8s}" + "".join(f"{tier:>9s}" for tier in order) + "  (practice)"]
     for place, row in enumerate(rows, 1):
-        numbers = [row["overall"], *(row["tiers"].get(tier, {}).get("score") for tier in TIERS)]
+        numbers = [row["overall"], *(row["tiers"].get(tier, {}).get("score") for tier in order)]
         columns = "".join(f"{'–' if number is None else f'{number:.3f}':>9s}" for number in numbers)
         lines.append(f"{place:3d} {row['name']:<39.39s}{columns}")
     return "\n".join(lines)
@@ -128,24 +134,37 @@ def _row(name, records, sizes):
         mine = [record for record in records if record.tier == tier]
         if mine:
             scored = [record.score for record in mine if record.status == "scored"]
-            tiers[tier] = tier_summary(scored, sizes[tier])
-        problems += [f"{tier} {one.scene}: {_what_happened(one)}" for one in mine if one.status != "scored"]
+            tiers[tier] = _shown(tier, tier_summary(scored, sizes[tier]))
+        problems += _problems(tier, mine)
+    score = overall(tiers)
     baseline = name.startswith(BASELINE)
     shown = name.removeprefix(BASELINE)
     return {
         "name": shown,
         "kind": "baseline" if baseline else "submission",
-        "overall": overall(tiers),
+        "overall": None if score is None else round(score, DIGITS["score"]),
         "tiers": tiers,
         "published": published_beside(shown) if baseline else None,
         "problems": problems,
     }
 
 
-def _what_happened(record):
-    """In words that may be shown. What a program printed about hidden data stays with the evaluator."""
-    may_be_said = record.tier != "hidden" or record.status in OUR_WORDS
-    return record.status + f": {record.reason}" * bool(record.reason and may_be_said)
+def _shown(tier, summary):
+    """A tier's numbers as a board may show them."""
+    secret = () if tier == "public" else ERRORS
+    return {
+        name: None if name in secret or value is None else round(value, DIGITS.get(name, 0))
+        for name, value in summary.items()
+    }
+
+
+def _problems(tier, records):
+    """What went wrong, in words that may be shown. How a program ends on hidden data, it may have chosen."""
+    wrong = [one for one in records if one.status != "scored"]
+    told = [one for one in wrong if tier != "hidden" or one.status in BEFORE_A_RUN]
+    said = [f"{tier} {one.scene}: {one.status}" + f": {one.reason}" * bool(one.reason) for one in told]
+    untold = len(wrong) - len(told)
+    return said + [f"{tier}: no valid answer to {untold} of {len(records)} scenes"] * bool(untold)
 
 
 def _picture(records, row):

@@ -1,19 +1,37 @@
-"""The compiled kernels that every run in the sandbox begins with: compiling costs many seconds."""
+"""The compiled kernels that every run in the sandbox begins with: compiling costs many seconds.
+
+Their folder is named after what they were compiled from and by, so that after an upgrade they are compiled anew.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import platform
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
+import etlab
 from etlab.challenge import sandbox
 
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
 
 
+def cache_folder(results: Path) -> Path:
+    """Where in a folder of results the kernels are that this etlab, this Python and these libraries make."""
+    made_by = [platform.python_version(), platform.machine(), *map(version, ("numba", "llvmlite", "numpy"))]
+    sources = sorted(Path(etlab.__file__).parent.rglob("*.py"))
+    found = [
+        (str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sources
+    ]  # as numba looks at them
+    return results / f".numba-{hashlib.sha256(repr((made_by, found)).encode()).hexdigest()[:12]}"
+
+
 def compile_kernels(cache: Path, backend: sandbox.Backend) -> None:
     """Compile every kernel inside the sandbox and keep them in ``cache``, a new folder; nothing if it is there.
 
-    Whoever calls this holds a lock. Raises SandboxError if `etlab` does not run in there.
+    Those that other versions left beside it are deleted. Whoever calls this holds a lock. Raises SandboxError if
+    `etlab` does not run in there.
     """
     if cache.is_dir():
         return
@@ -32,6 +50,9 @@ def compile_kernels(cache: Path, backend: sandbox.Backend) -> None:
     for one in (partial, *partial.rglob("*")):
         one.chmod(0o755 if one.is_dir() else 0o644)
     partial.rename(cache)
+    for old in cache.parent.glob(".numba*"):
+        if old != cache:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def main() -> None:

@@ -27,12 +27,25 @@ Unsafe = Annotated[
     bool,
     typer.Option(
         "--unsafe",
-        help="run the code without a sandbox: it can then read and change all that you can, truth and key included",
+        help="where no sandbox is found, run the code without one: it can then read and change all that you can, truth "
+        "and key included",
     ),
 ]
 Renew = Annotated[bool, typer.Option("--renew", help="evaluate again what is recorded already")]
 Wall = Annotated[float, typer.Option("--wall", help="seconds that one scene may take")]
 Memory = Annotated[int, typer.Option("--memory", help="MB of memory that one scene may take")]
+Attempts = Annotated[
+    int,
+    typer.Option(
+        "--attempts",
+        min=1,
+        help="versions of one submission that may be run on the hidden tier; logged in RESULTS/NAME/attempts.json",
+    ),
+]
+TCP_NOTICE = (
+    "WARNING: a dask scheduler without TLS asks nobody who they are: whoever can reach it runs code as you, and reads "
+    "truth and key. Start it with TLS and use tls://…, see https://distributed.dask.org/en/stable/tls.html"
+)
 
 
 @challenge.command()
@@ -133,6 +146,7 @@ def evaluate(
     results: Results = Path("results"),
     wall: Wall = 600,
     memory: Memory = 4096,
+    attempts: Attempts = 10,
     renew: Renew = False,
     unsafe: Unsafe = False,
 ) -> None:
@@ -140,7 +154,7 @@ def evaluate(
     from etlab.challenge import standings
 
     with errors_in_one_line():
-        evaluator = _evaluator(folder, results, wall, memory, unsafe)
+        evaluator = _evaluator(folder, results, wall, memory, attempts, unsafe)
         evaluator.warm()
         evaluator(submission, report=_say_record, renew=renew)
         typer.echo(standings.as_text(standings.write(results, evaluator.tiers)))
@@ -155,9 +169,10 @@ def evaluate_all(
     workers: Annotated[
         int | None, typer.Option(min=1, help="at a time; default: one for each processor")
     ] = None,
-    scheduler: Annotated[str | None, typer.Option(help="address of a dask scheduler, tcp://…")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="address of your own dask scheduler, tls://…")] = None,
     wall: Wall = 600,
     memory: Memory = 4096,
+    attempts: Attempts = 10,
     renew: Renew = False,
     unsafe: Unsafe = False,
 ) -> None:
@@ -168,8 +183,10 @@ def evaluate_all(
     from etlab.challenge.evaluate_all import evaluate_all as run
     from etlab.challenge.evaluate_all import found_submissions
 
+    if scheduler and not scheduler.startswith("tls://"):
+        typer.echo(TCP_NOTICE, err=True)
     with errors_in_one_line(), TemporaryDirectory(prefix="etlab-") as private:
-        evaluator = _evaluator(folder, results, wall, memory, unsafe)
+        evaluator = _evaluator(folder, results, wall, memory, attempts, unsafe)
         found, refused = found_submissions(submissions)
         if baselines:
             found |= own_rows.write_submissions(Path(private))
@@ -182,7 +199,7 @@ def evaluate_all(
         raise typer.Exit(1)
 
 
-def _evaluator(folder, results, wall, memory, unsafe):
+def _evaluator(folder, results, wall, memory, attempts, unsafe):
     from etlab.challenge import sandbox
     from etlab.challenge.evaluate import Evaluator
     from etlab.challenge.tiers import found_tiers
@@ -192,13 +209,15 @@ def _evaluator(folder, results, wall, memory, unsafe):
     backend = sandbox.find(unsafe=unsafe)
     if isinstance(backend, sandbox.Unsafe):
         typer.echo("WARNING: no sandbox: the submissions can read and change all that you can", err=True)
-    return Evaluator(tiers, results.absolute(), backend, sandbox.Limits(wall_s=wall, memory_mb=memory))
+    limits = sandbox.Limits(wall_s=wall, memory_mb=memory)
+    return Evaluator(tiers, results.absolute(), backend, limits, attempts)
 
 
 def _say_record(record):
-    outcome = (
-        f"{record.score.score:.3f}" if record.status == "scored" else f"{record.status}: {record.reason}"
-    )
+    if record.status == "scored":
+        outcome = f"{record.score.score:.3f}"
+    else:
+        outcome = f"{record.status}: {record.reason}" if record.reason else record.status
     typer.echo(f"{record.tier:8s}{record.scene}  {outcome}  ({record.seconds:.0f} s)")
 
 

@@ -84,9 +84,7 @@ def reconstruct(
         typer.Option(help="limit, e.g. 4GB; with --scheduler of each slab; default: half of what there is"),
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="slabs at a time; default: one a core")] = None,
-    processes: Annotated[
-        bool, typer.Option("--processes", help="processes (dask) in place of threads")
-    ] = False,
+    processes: Annotated[bool, typer.Option("--processes", help="processes in place of threads")] = False,
     scheduler: Annotated[str | None, typer.Option(help="address of a dask scheduler, tcp://…")] = None,
     overlap: Annotated[
         int | None,

@@ -1,18 +1,30 @@
 """Slabs made side by side: by threads here, by processes here, or by the workers of a dask cluster.
 
 A worker reads the columns of the images that its slab needs, reconstructs, and saves the slab in a folder that all of
-them see. Nothing large is sent about. dask gives a slab whose worker died to another one.
+them see. Nothing large is sent about. dask gives a slab whose worker died to another one. Processes here talk through
+pipes, which no other user of the machine can reach; a dask cluster without TLS runs the code of whoever reaches it.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import (
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+)
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import connection
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -79,18 +91,26 @@ def executor(at_once: int, *, processes: bool = False, scheduler: str | None = N
 
     Raises SlabError if dask is needed and missing, OSError if no scheduler answers.
     """
-    if not processes and scheduler is None:
+    if scheduler is not None:
+        with imported_distributed().Client(scheduler) as client:
+            yield client.get_executor(pure=False)
+    elif processes:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(at_once, context, initializer=_end_with_parent) as pool:
+            yield pool
+    else:
         with ThreadPoolExecutor(at_once) as pool:
             yield pool
-        return
-    distributed = imported_distributed()
-    with ExitStack() as stack:
-        if scheduler is None:
-            # memory is planned for; any free port will do for what dask has to say of itself
-            local = dict(n_workers=at_once, threads_per_worker=1, memory_limit=0, dashboard_address=":0")
-            scheduler = stack.enter_context(distributed.LocalCluster(**local))
-        client = stack.enter_context(distributed.Client(scheduler))
-        yield client.get_executor(pure=False)
+
+
+def _end_with_parent():
+    """Have this process end with the one that started it, even if that one is killed."""
+
+    def watch():
+        connection.wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def workers_of(scheduler: str) -> tuple[int, float | None]:
@@ -110,7 +130,7 @@ def imported_distributed():
     try:
         import distributed
     except ImportError as error:
-        raise SlabError("several processes or machines need dask: pip install 'etlab[scale]'") from error
+        raise SlabError("several machines need dask: pip install 'etlab[scale]'") from error
     return distributed
 
 
@@ -183,7 +203,8 @@ def wait_for(future: Future, slab: Slab) -> None:
             f"slab {slab.name}: given up by the cluster; is its scheduler still there?"
         ) from error
     except Exception as error:
-        if type(error).__name__ != "KilledWorker":  # of dask, which need not be there
+        # the first is dask's, which need not be there
+        if type(error).__name__ != "KilledWorker" and not isinstance(error, BrokenProcessPool):
             raise
         raise SlabError(
             f"slab {slab.name}: every worker that tried it died, for want of memory perhaps: give a smaller limit "

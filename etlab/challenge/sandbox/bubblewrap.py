@@ -21,10 +21,12 @@ from pathlib import Path, PurePosixPath
 from etlab.challenge.sandbox import inside, seccomp
 from etlab.challenge.sandbox.limits import MB, WORK, Job, SandboxError
 from etlab.challenge.sandbox.started import Backend, Started, end, spawn, wait_until_ready
+from etlab.challenge.sandbox.watch import socket_buffers
 
 INODE = 1024  # bytes of memory that an empty file takes, about
 SPARE = 1  # MB: a folder that is full to the brim must hold more than it may
 PRIVATE = ("/tmp", "/dev/shm")
+HOSTNAME = "sandbox"  # whatever the machine is called
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,19 @@ class Bubblewrap(Backend):
             inside.check_readable(job.visible)
         with contextlib.ExitStack() as stack:
             info, say = _pipe(stack)
-            refused, tell = _pipe(stack)
-            tell.write(_filter())
-            tell.close()
-            channels = {"--info-fd": say.fileno(), "--seccomp": refused.fileno()}
-            options = [*arguments(job, uid), *(str(part) for pair in channels.items() for part in pair)]
-            command = [self.path, *options, "--", *enter(job, uid)]
-            process = spawn(command, pass_fds=tuple(channels.values()), env={})
+            refused = _told(stack, _filter())
+            options = [
+                *arguments(job, uid),
+                "--info-fd",
+                str(say.fileno()),
+                "--seccomp",
+                str(refused.fileno()),
+            ]
+            # Everyone in there can read bwrap's command line, and these options name the teacher's folders.
+            listed = _told(stack, b"".join(one.encode() + b"\0" for one in options))
+            command = [self.path, "--args", str(listed.fileno()), "--", *enter(job, uid)]
+            passed = tuple(one.fileno() for one in (say, refused, listed))
+            process = spawn(command, pass_fds=passed, env={})
             stack.callback(end, process)
             say.close()
             wait_until_ready(process)
@@ -62,7 +70,7 @@ class _Inside(Started):
     own = 2  # bwrap itself and the first process of the namespace
 
     def __init__(self, process, first, stack):
-        self.process = process
+        self.process, self.first_pid = process, first
         self.first = os.pidfd_open(first)
         stack.callback(os.close, self.first)
         self.work, *self.private = (
@@ -76,7 +84,8 @@ class _Inside(Started):
         return _filled(self.work)
 
     def kept_in_memory(self):
-        return sum(size + INODE * files for size, files in map(_filled, self.private))
+        files = sum(size + INODE * files for size, files in map(_filled, self.private))
+        return files + socket_buffers(self.first_pid)
 
     def kill(self):
         with contextlib.suppress(ProcessLookupError):
@@ -96,7 +105,15 @@ def arguments(job: Job, uid: int | None) -> list[str]:
     """
     limits = job.limits
     options = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-    options += ["--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
+    options += [
+        "--hostname",
+        HOSTNAME,
+        "--die-with-parent",
+        "--new-session",
+        "--clearenv",
+        "--cap-drop",
+        "ALL",
+    ]
     if uid is None:
         options += ["--unshare-user", "--uid", "65534", "--gid", "65534"]
     else:
@@ -159,6 +176,14 @@ def find_bubblewrap() -> Iterator[Bubblewrap]:
 def _pipe(stack):
     read, write = os.pipe()
     return [stack.enter_context(open(fd, mode, buffering=0)) for fd, mode in ((read, "rb"), (write, "wb"))]
+
+
+def _told(stack, content):
+    """The end to read from of a pipe that holds ``content``, which is short."""
+    read, write = _pipe(stack)
+    write.write(content)
+    write.close()
+    return read
 
 
 def _filter():

@@ -23,6 +23,7 @@ ENVIRONMENT = {
     "PYTHONPATH": str(Path(PACKAGE_INSIDE).parent),
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",  # or a program that is killed takes its last words with it
+    "HDF5_USE_FILE_LOCKING": "FALSE",  # nobody else writes what is in there
 }
 
 

@@ -1,7 +1,9 @@
 """System calls that a program in the sandbox is refused, as a filter for the kernel (seccomp, classic BPF).
 
-Calls are refused that hold memory which no process is seen to use, that could build another namespace, and that open
-parts of the kernel which reconstruction has no use for. See ``man 2 seccomp`` and ``linux/filter.h``.
+Calls are refused that hold memory which no process is seen to use, that could build another namespace, that tell what
+another sandbox does with the files which all of them see, and that open parts of the kernel which reconstruction has no
+use for. Locks are granted without a look at the file: two sandboxes could talk by locking a library. See ``man 2
+seccomp`` and ``linux/filter.h``.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ REFUSED = {
     "msgget": (68, 186),
     "semget": (64, 190),
     "mq_open": (240, 180),
+    "vmsplice": (278, 75),
     # namespaces and mounts
     "unshare": (272, 97),
     "setns": (308, 268),
@@ -54,8 +57,22 @@ REFUSED = {
     "request_key": (249, 218),
     "keyctl": (250, 219),
     "fanotify_init": (300, 262),
+    "inotify_init": (253, 26),  # aarch64 has the other one only
+    "inotify_init1": (294, 26),
     "syslog": (103, 116),
 }
+FLOCK = (73, 32)
+FCNTL = (72, 25)
+FCNTL_GRANTED = (6, 7, 37, 38)  # F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW
+FCNTL_REFUSED = (5, 36, 1024, 1026, 1031)  # F_GETLK, F_OFD_GETLK, F_SETLEASE, F_NOTIFY, F_SETPIPE_SZ
+SETSOCKOPT = (54, 208)
+SOL_SOCKET = 1
+BUFFER_SIZES = (
+    7,
+    8,
+    32,
+    33,
+)  # SO_SNDBUF, SO_RCVBUF, and both with FORCE: the watch counts with the usual sizes
 CLONE = (56, 220)
 CLONE3 = (435, 435)
 SOCKET = (41, 198)
@@ -63,9 +80,11 @@ NEW_NAMESPACES = 0x7E020080  # CLONE_NEWNS, -CGROUP, -UTS, -IPC, -USER, -PID, -N
 FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6: those that a network namespace keeps in; not so AF_VSOCK
 
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data, little-endian
+# Offsets in struct seccomp_data, little-endian.
+NUMBER, ARCHITECTURE, FIRST_ARGUMENT, SECOND_ARGUMENT, THIRD_ARGUMENT = 0, 4, 16, 24, 32
 ALLOW, KILL, ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 X32 = 0x40000000
+GRANTED = 0  # no error, and nothing done
 
 
 def program(machine: str | None = None) -> bytes | None:
@@ -78,6 +97,12 @@ def program(machine: str | None = None) -> bytes | None:
     code += [(LOAD, 0, 0, NUMBER), (AT_LEAST, 0, 1, X32), (RETURN, 0, 0, KILL)]
     for numbers in REFUSED.values():
         code += _refuse(numbers[which], errno.EPERM)
+    code += _refuse(FLOCK[which], GRANTED)
+    answers = dict.fromkeys(FCNTL_GRANTED, GRANTED) | dict.fromkeys(FCNTL_REFUSED, errno.EPERM)
+    code += _only(FCNTL[which], [(LOAD, 0, 0, SECOND_ARGUMENT), *_answered(answers)])
+    wanted = [*_answered(dict.fromkeys(BUFFER_SIZES, GRANTED))]
+    of_sockets = [(LOAD, 0, 0, SECOND_ARGUMENT), (EQUAL, 0, len(wanted) + 1, SOL_SOCKET)]
+    code += _only(SETSOCKOPT[which], [*of_sockets, (LOAD, 0, 0, THIRD_ARGUMENT), *wanted])
     # The flags of clone3 lie in memory, which a filter cannot read; glibc falls back on clone where it is not there.
     code += _refuse(CLONE3[which], errno.ENOSYS)
     code += [(EQUAL, 0, 4, CLONE[which]), (LOAD, 0, 0, FIRST_ARGUMENT), (ANY_BIT, 0, 1, NEW_NAMESPACES)]
@@ -87,6 +112,15 @@ def program(machine: str | None = None) -> bytes | None:
     # ZeroMQ, which notebooks talk through, takes EINVAL for "no such family" and gives up at other numbers.
     code += [(RETURN, 0, 0, ERROR | errno.EINVAL), (RETURN, 0, 0, ALLOW)]
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in code)
+
+
+def _only(number, code):
+    """``code`` for one call, which is allowed if that comes to its end."""
+    return [(EQUAL, 0, len(code) + 1, number), *code, (RETURN, 0, 0, ALLOW)]
+
+
+def _answered(errors):
+    return [one for value, error in errors.items() for one in _refuse(value, error)]
 
 
 def _refuse(number, error):

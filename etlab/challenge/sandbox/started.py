@@ -32,7 +32,7 @@ class Started(ABC):
 
     @abstractmethod
     def kept_in_memory(self) -> int:
-        """Bytes of its temporary files, where these are kept in memory."""
+        """Bytes of its temporary files, where these are kept in memory, and of its sockets' buffers."""
 
     @abstractmethod
     def kill(self) -> None:

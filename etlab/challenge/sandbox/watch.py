@@ -13,6 +13,11 @@ TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 # Not the files it has mapped, which are libraries; but the tables of its memory, which can be larger than the memory.
 OWN = re.compile(rb"^(?:RssAnon|RssShmem|VmSwap|VmPTE):\s+(\d+) kB", re.MULTILINE)
 SHARE = re.compile(rb"^(?:Pss_Anon|Pss_Shmem|SwapPss):\s+(\d+) kB", re.MULTILINE)
+USUAL_BUFFER = 212_992  # bytes
+TCP, OTHER = ("ipv4/tcp_wmem", "ipv4/tcp_rmem"), ("core/wmem_default", "core/rmem_default")
+BUFFERS = dict.fromkeys(("tcp", "tcp6"), TCP) | dict.fromkeys(
+    ("udp", "udp6", "udplite", "udplite6", "icmp", "icmp6", "raw", "raw6"), OTHER
+)
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,26 @@ def family(root: int, everyone: dict[int, Process]) -> dict[int, Process]:
         found[pid] = everyone[pid]
         waiting += children.get(pid, [])
     return found
+
+
+def socket_buffers(pid: int) -> int:
+    """Bytes that sockets in the network namespace of a process can hold, at most: nothing says how many they do hold.
+
+    A local socket counts with its whole buffer, one of the internet with its buffers if there is anything in them. No
+    buffer can be made larger, since `seccomp` refuses that.
+    """
+    n_local = max(len(_read(f"{pid}/net/unix").splitlines()) - 1, 0)
+    total = n_local * _largest("core/wmem_default")
+    for protocol, (send, receive) in BUFFERS.items():
+        for line in _read(f"{pid}/net/{protocol}").splitlines()[1:]:
+            to_send, received = (int(one, 16) for one in line.split()[4].split(b":"))
+            total += (_largest(send) if to_send else 0) + (_largest(receive) if received else 0)
+    return total
+
+
+def _largest(setting):
+    """The last number of one of the kernel's settings of the network: minimum, default and maximum, or one alone."""
+    return int((_read(f"sys/net/{setting}").split() or [USUAL_BUFFER])[-1])
 
 
 def _kilobytes(pid, file, pattern):

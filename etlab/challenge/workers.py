@@ -1,0 +1,93 @@
+"""Processes of this machine that work side by side, and end with the process that started them.
+
+They talk through pipes alone. A pipe has no name and no port, so no other user of the machine can reach a worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import connection
+from typing import TypeVar
+
+# "fork" copies locks that threads hold, and "forkserver" listens on a socket.
+CONTEXT = multiprocessing.get_context("spawn")
+T = TypeVar("T")
+DIED = "its worker was killed twice, for want of memory perhaps: evaluate it again, with fewer workers"
+
+
+def side_by_side(work: Callable[[T], str], items: Sequence[T], n_workers: int) -> Iterator[tuple[T, str]]:
+    """Yield each item with what ``work(item)`` says, as soon as it is done; an exception becomes a text.
+
+    An item whose worker dies is given to another one, once.
+    """
+    waiting = deque((item, True) for item in items)
+    idle: list[_Worker] = []
+    busy: dict[connection.Connection, _Worker] = {}
+    try:
+        while waiting or busy:
+            while waiting and len(busy) < n_workers:
+                worker = idle.pop() if idle else _Worker(work)
+                worker.begin(*waiting.popleft())
+                busy[worker.pipe] = worker
+            for pipe in connection.wait(list(busy)):
+                worker = busy.pop(pipe)
+                try:
+                    said = pipe.recv()
+                    idle.append(worker)
+                except (EOFError, OSError):
+                    worker.end()
+                    if worker.once_more:
+                        waiting.append((worker.item, False))
+                        continue
+                    said = DIED
+                yield worker.item, said
+    finally:
+        for worker in (*idle, *busy.values()):
+            worker.end()
+
+
+class _Worker:
+    """A process, our end of the pipe to it, and the item that it was given."""
+
+    def __init__(self, work):
+        self.pipe, theirs = CONTEXT.Pipe()
+        self.process = CONTEXT.Process(target=_serve, args=(theirs, work), daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def begin(self, item, once_more):
+        self.item, self.once_more = item, once_more
+        with contextlib.suppress(OSError):  # it has died: then there is nothing to receive from it, either
+            self.pipe.send(item)
+
+    def end(self):
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+
+def _serve(pipe, work):
+    # Ctrl-C reaches us, too, but whoever started us ends us. Programs would inherit that a signal is ignored.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with contextlib.suppress(EOFError):
+        while True:
+            pipe.send(_said(work, pipe.recv()))
+
+
+def _end_with_parent():
+    connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+def _said(work, item):
+    try:
+        return work(item)
+    except Exception as error:  # whatever it is, it costs this item alone
+        return f"{type(error).__name__}: {error}"
