@@ -1,7 +1,7 @@
 """Drawing the scenes of a tier: specimen, noise and mismatch, each anew.
 
-The mismatch is uniform in the tier's published ranges; in the published challenge the truth is the middle of its range,
-which gives it away. Public scenes come from public seeds, those of dev and hidden from the key.
+The mismatch is uniform in the tier's published ranges: were it the middle of its range, the range would give it away.
+Public scenes come from public seeds, those of dev and hidden from the key.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The published leaderboard: four small tables, kept apart from everything that was measured here.
 
-They describe a protocol. How far they can be read as measurements is an exercise of the course; the facts it uses
+They are those of https://pwm.platformai.org/benchmark/electron_tomography, as this course received them, and describe a
+protocol. How far they can be read as measurements is an exercise of the course; the facts it uses
 are checked in ``tests/test_published.py``.
 """
 
