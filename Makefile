@@ -11,6 +11,9 @@ ONE_THREAD = NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock" --quiet
 
+# Without bytecode every process of the tests and the sandbox would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help book serve test training test-training links labs class lock clean distclean
 
 help: ## list what make can do
