@@ -14,7 +14,7 @@ from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 
-from etlab.challenge import results
+from etlab.challenge import fingerprint, results
 from etlab.challenge.baselines import AS_RECORDED, ROWS, VARIANTS, checked_method, found_mismatch, reconstruct
 from etlab.challenge.draw import TIERS, draw, scene_name
 from etlab.challenge.scoring import Score, score_answer
@@ -135,8 +135,8 @@ def code_hash(method: str) -> str:
         weights = network.weight_file(LEARNED[method]).read_bytes()
     root = files("etlab")
     modules = OWN_CODE if method in AS_RECORDED else (*OWN_CODE, "refocus")
-    own = "".join(results.without_comments(root / f"{name}.py") for name in modules)
-    return results.digest(results.source(packages), own, described(METHODS[method]), weights)
+    own = "".join(fingerprint.code_of(root / f"{name}.py") for name in modules)
+    return fingerprint.digest(fingerprint.source(packages), own, described(METHODS[method]), weights)
 
 
 def load(path: Path = MEASURED) -> tuple[dict, Results]:

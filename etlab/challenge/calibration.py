@@ -18,7 +18,7 @@ import numpy as np
 
 from etlab.calibrate import CalibrationWarning, calibrate
 from etlab.calibrate.calibrate import PARAMETERS
-from etlab.challenge import results
+from etlab.challenge import fingerprint, results
 from etlab.challenge.published import spec_ranges
 from etlab.challenge.simulate import DOSE, PUBLIC_SEEDS, simulate
 from etlab.forward import Mismatch, TiltSeriesModel
@@ -138,7 +138,9 @@ def provenance() -> dict[str, object]:
 
 def code_hash() -> str:
     """Of all code that decides a result: model, scenes, solvers, calibration."""
-    return results.digest(results.source(["phantoms", "solvers", "calibrate"]), described(METHODS[METHOD]))
+    return fingerprint.digest(
+        fingerprint.source(["phantoms", "solvers", "calibrate"]), described(METHODS[METHOD])
+    )
 
 
 def load(path: Path = MEASURED) -> tuple[dict, Results]:

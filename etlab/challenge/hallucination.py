@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from etlab.challenge import results, standard
+from etlab.challenge import fingerprint, results, standard
 from etlab.challenge.simulate import Sample, simulate
 from etlab.challenge.standard import TEST_SEEDS, known_methods
 from etlab.forward import TiltSeriesModel
@@ -184,7 +184,7 @@ def provenance(method: str) -> dict[str, object]:
 
 def code_hash(method: str) -> str:
     """Of all that decides a method's results."""
-    return results.digest(standard.code_hash(method), results.without_comments(Path(__file__)))
+    return fingerprint.digest(standard.code_hash(method), fingerprint.code_of(Path(__file__)))
 
 
 def load(path: Path = MEASURED) -> tuple[dict, Results]:

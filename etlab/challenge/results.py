@@ -7,17 +7,14 @@ measured again, when its code or its weights have changed, without the others.
 
 from __future__ import annotations
 
-import ast
 import csv
 import datetime
-import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +22,6 @@ from tqdm.auto import tqdm
 
 Results = dict[Any, Any]  # from cell to outcome
 PACKAGES = ("numpy", "scipy", "numba", "scikit-image")
-MODEL = ("arrays", "geometry", "kernels", "simd", "projector", "rotation", "blur", "forward", "metrics")
 
 
 def run(
@@ -81,41 +77,6 @@ def provenance(code: str, **settings: object) -> dict[str, object]:
         "machine": f"{platform.machine()}, {os.cpu_count()} processors",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
-
-
-def source(packages: Iterable[str]) -> str:
-    """The code of the forward model, the simulation and ``packages``, folders of `etlab`, without comments.
-
-    Left out are the lists of names that a package offers and `etlab.solvers.methods`, where a row concerns itself only.
-    """
-    root = files("etlab")
-    modules = [root / f"{name}.py" for name in MODEL]
-    for package in packages:
-        inside = (one for one in (root / package).iterdir() if one.name.endswith(".py"))
-        modules += sorted(inside, key=lambda module: module.name)
-    modules.append(root / "challenge" / "simulate.py")
-    left_out = {"__init__.py", "methods.py"}
-    return "".join(without_comments(one) for one in modules if one.name not in left_out)
-
-
-def digest(*parts: str | bytes) -> str:
-    """SHA-256, shortened, of several texts or files."""
-    whole = hashlib.sha256()
-    for part in parts:
-        whole.update(hashlib.sha256(part.encode() if isinstance(part, str) else part).digest())
-    return whole.hexdigest()[:16]
-
-
-def without_comments(module: Path) -> str:
-    """The code of a file without its comments and docstrings."""
-    tree = ast.parse(module.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-            and ast.get_docstring(node) is not None
-        ):
-            node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
 
 
 def save(path: Path, results: Results, origins: dict[str, dict]) -> None:

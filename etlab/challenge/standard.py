@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from etlab.challenge import results
+from etlab.challenge import fingerprint, results
 from etlab.challenge.simulate import DOSE, PUBLIC_SEEDS, Sample, simulate
 from etlab.forward import Mismatch, TiltSeriesModel
 from etlab.metrics import consistency, psnr, ssim, standard_score, wedge_filling
@@ -188,7 +188,7 @@ def code_hash(method: str) -> str:
     if method in LEARNED:
         packages.append("solvers/learned")
         weights = network.weight_file(LEARNED[method]).read_bytes()
-    return results.digest(results.source(packages), described(METHODS[method]), weights)
+    return fingerprint.digest(fingerprint.source(packages), described(METHODS[method]), weights)
 
 
 def load(path: Path) -> tuple[dict, Results]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from etlab.challenge import results
+from etlab.challenge import fingerprint, results
 from etlab.challenge.simulate import simulate
 from etlab.challenge.standard import TEST_SEEDS
 from etlab.forward import TiltSeriesModel
@@ -146,8 +146,8 @@ def provenance(training: Training, folder: Path) -> dict[str, object]:
 
 def code_hash(method: str, sha256: str) -> str:
     """Of all that decides the results of a training; ``sha256`` is that of its weights."""
-    source = results.source(["phantoms", "solvers", "solvers/learned"])
-    return results.digest(source, described(METHODS[method]), sha256)
+    source = fingerprint.source(["phantoms", "solvers", "solvers/learned"])
+    return fingerprint.digest(source, described(METHODS[method]), sha256)
 
 
 def load(path: Path = MEASURED) -> tuple[dict, Results]:
