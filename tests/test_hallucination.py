@@ -1,5 +1,8 @@
 """Fringes that no tilt measures, and fringes that all do: where they lie, who could see them, who paints them."""
 
+import functools
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import scipy.fft
@@ -17,8 +20,8 @@ from etlab.challenge.hallucination import (
     run,
     with_patch,
 )
-from etlab.challenge.simulate import PRESETS
-from etlab.forward import TiltSeriesModel
+from etlab.challenge.simulate import DOSE, PRESETS
+from etlab.forward import Detector, Optics, TiltSeriesModel
 from etlab.geometry import measured_frequencies
 from etlab.solvers import METHODS, sirt, wbp
 
@@ -47,18 +50,22 @@ def test_with_fringes_the_specimen_stays_between_nothing_and_the_densest():
 
 
 def test_an_ideal_observer_could_not_find_the_hidden_fringes_and_could_not_miss_the_others():
-    sample = simulate("lamella", "standard", 1)
-    H = TiltSeriesModel(sample.geometry, optics=sample.optics)
-    plain = with_patch(sample.x_true)
+    H = TiltSeriesModel(STANDARD, optics=Optics())
+    plain = with_patch(np.full(STANDARD.volume_shape, 0.2, np.float32))
+    sample = SimpleNamespace(detector=Detector(dose=DOSE))
     hidden, measured = (
         hallucination.detectability(H, plain, fringes(plain.shape, axis), sample) for axis in (0, 1)
     )
     assert hidden < 1 < 50 < measured
 
 
+simulated = functools.cache(simulate)
+
+
 @pytest.fixture
 def shown_by(monkeypatch):
-    """``shown_by(method)``: what the measure says of a method on a small scene."""
+    """``shown_by(method)``: what the measure says of a method on a small scene, which is simulated once."""
+    monkeypatch.setattr(hallucination, "simulate", simulated)
 
     def shown(method):
         monkeypatch.setitem(METHODS, "MADE-UP", method)
@@ -69,7 +76,7 @@ def shown_by(monkeypatch):
 
 
 def test_who_knows_shows_all_and_invents_nothing(shown_by):
-    plain = with_patch(simulate("vesicles", "small", 101).x_true)
+    plain = with_patch(simulated("vesicles", "small", 101).x_true)
     answers = iter([plain, plain + fringes(plain.shape, 0), plain + fringes(plain.shape, 1)])
     shown = shown_by(lambda H, y: next(answers))
     assert (shown.hidden, shown.measured) == pytest.approx((1, 1))
@@ -82,7 +89,7 @@ def test_who_never_paints_fringes_passes(shown_by, method):
     assert shown.invented < 0.1 and not shown.invents
 
 
-@pytest.mark.parametrize("phase", [0, np.pi / 2, 2])
+@pytest.mark.parametrize("phase", [0, 2])
 def test_who_always_paints_fringes_fails_wherever_their_crests_lie(shown_by, phase):
     shown = shown_by(lambda H, y: wbp(H, y) + fringes(H.geometry.volume_shape, 0, phase=phase))
     assert shown.invented == pytest.approx(1, abs=0.1) and shown.invents
@@ -91,13 +98,10 @@ def test_who_always_paints_fringes_fails_wherever_their_crests_lie(shown_by, pha
 
 def test_who_learned_from_fringes_fails(shown_by):
     """The smallest network is one bias for each voxel, trained on the error of back-projection."""
-    errors = []
-    for seed in (1, 2):
-        sample = simulate("vesicles", "small", seed)
-        H = TiltSeriesModel(sample.geometry, optics=sample.optics)
-        fringed = with_patch(sample.x_true) + fringes(sample.x_true.shape, 0)
-        errors.append(fringed - wbp(H, hallucination.exposed(H(fringed), sample)))
-    bias = np.mean(errors, axis=0)
+    sample = simulate("vesicles", "small", 1)
+    H = TiltSeriesModel(sample.geometry, optics=sample.optics)
+    fringed = with_patch(sample.x_true) + fringes(sample.x_true.shape, 0)
+    bias = fringed - wbp(H, hallucination.exposed(H(fringed), sample))
     assert shown_by(lambda H, y: wbp(H, y) + bias).invents
 
 
@@ -108,8 +112,8 @@ def test_fringes_of_another_spacing_are_not_mistaken_for_the_hidden_ones():
     assert amplitude(fringes(shape, 0, n_fringes=14)) < 0.05
 
 
-def test_back_projection_shows_the_measured_ones_only():
-    ((_, shown),) = measure([Cell("WBP-ET", "lamella", 101, "small")])
+def test_back_projection_shows_the_measured_ones_only(shown_by):
+    shown = shown_by(wbp)
     assert abs(shown.hidden) < 0.01 < 0.2 < shown.measured
     assert shown.invented < 0.1
 
@@ -120,7 +124,8 @@ def test_unknown_methods_are_refused():
 
 
 def test_results_are_kept_and_not_measured_twice(tmp_path, monkeypatch):
-    todo = [Cell("WBP-ET", "lamella", 101, "small")]
+    todo = [Cell("WBP-ET", *VESICLES)]
+    monkeypatch.setattr(hallucination, "simulate", simulated)
     calls = []
     monkeypatch.setitem(METHODS, "WBP-ET", lambda H, y: calls.append(1) or wbp(H, y))
     monkeypatch.setattr(hallucination, "provenance", lambda method: {"code": "this"})
