@@ -25,7 +25,7 @@ def dose_weights(tilts_deg: np.ndarray, *, law: str = "even") -> np.ndarray:
     ``"even"``: all alike. ``"1/cos"``: in proportion to the path through a flat specimen, which at high tilts is long
     and, in bright field, lets few electrons through. Goes to `Detector.expose` of the same name.
 
-    Raises ValueError for another law, or for 1/cos at tilts of 90° or more.
+    Raises ValueError for another law, or for 1/cos at tilts of 89° or more.
     """
     tilts = np.asarray(tilts_deg, np.float64)
     if law == "even":

@@ -29,7 +29,8 @@ except ImportError:  # no numba: see `etlab.projector`
 class DefocusBlur:
     """B for images of shape (…, n_rows, nx), float32, blurred in row u by ``sigma[u]`` pixels; ``T`` its transpose.
 
-    ``variance_rate`` is ∂σ(u)²/∂g, which `rate` needs. With σ = 0 everywhere it is the identity and costs nothing.
+    ``variance_rate`` is ∂σ(u)²/∂g, which `rate` needs. With σ = 0 everywhere it is the identity, and
+    applying it costs nothing.
     """
 
     def __init__(

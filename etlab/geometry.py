@@ -151,13 +151,21 @@ def bidirectional_order(tilts_deg: np.ndarray, start_deg: float = 0.0) -> np.nda
 
 
 def measured_frequencies(shape: tuple[int, int], tilts_deg: np.ndarray) -> np.ndarray:
-    """1 where ``scipy.fft.rfft2`` of a slice (nz, ny) was measured, 0 in the missing wedge, with a soft edge.
+    """Return 1 where ``scipy.fft.rfft2`` of a slice (nz, ny) was measured, 0 in the missing wedge, with a soft edge.
 
-    A tilt θ measures the line (f_z, f_y) = f·(sin θ, cos θ); between the outermost tilts all counts as measured.
+    A tilt θ measures the line (f_z, f_y) = f·(sin θ, cos θ), and θ + 180° the same; between the outermost tilts all
+    counts as measured. A rest of the half-turn that is no wider than the usual step is no wedge.
     """
+    tilts = np.sort(np.asarray(tilts_deg, np.float64))
+    wedge = 180 - np.ptp(tilts)
+    if len(tilts) > 1 and wedge <= np.median(np.diff(tilts)) * (1 + 1e-6):
+        return np.ones((shape[0], shape[1] // 2 + 1), np.float32)
     f_z, f_y = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None, :]
-    angle = np.rad2deg(np.arctan2(f_z, f_y))  # −90° to 90°, as f_y ≥ 0
-    inside = np.minimum(angle - np.min(tilts_deg), np.max(tilts_deg) - angle)
+    beyond_first = (np.rad2deg(np.arctan2(f_z, f_y)) - tilts[0]) % 180
+    before_last = np.ptp(tilts) - beyond_first
+    inside = np.where(
+        before_last >= 0, np.minimum(beyond_first, before_last), np.maximum(before_last, beyond_first - 180)
+    )
     mask = np.clip(0.5 + inside / SOFT_EDGE, 0, 1)
     mask[0, 0] = 1  # the mean is in every image
     return mask.astype(np.float32)

@@ -14,15 +14,19 @@ from etlab.geometry import measured_frequencies
 
 
 def psnr(volume: np.ndarray, truth: np.ndarray) -> float:
-    """Peak signal-to-noise ratio over the whole array in dB, data range 1: −10·log₁₀(mean squared error)."""
+    """Return the peak signal-to-noise ratio over the whole array in dB: −10·log₁₀(mean squared error), data range 1.
+
+    Both arrays are clipped to [0, 1] first; scale data with another range before comparing.
+    """
     volume, truth = _comparable(volume, truth)
     error = np.mean((volume - truth) ** 2)
     return float(-10 * np.log10(error)) if error > 0 else float("inf")
 
 
 def ssim(volume: np.ndarray, truth: np.ndarray) -> float:
-    """Mean structural similarity, data range 1, in as many dimensions as the arrays have, 7-voxel window.
+    """Return the mean structural similarity, data range 1, in as many dimensions as the arrays have, 7-voxel window.
 
+    Both arrays are clipped to [0, 1] first; scale data with another range before comparing.
     Source: Wang et al., IEEE Trans. Image Process. 13 (2004) 600; scikit-image's default window and constants.
     """
     volume, truth = _comparable(volume, truth)
@@ -42,7 +46,7 @@ def consistency(operator, images: np.ndarray, volume: np.ndarray) -> float:
 
 
 def wedge_filling(volume: np.ndarray, truth: np.ndarray, tilts_deg: np.ndarray) -> tuple[float, float]:
-    """What stands in the missing wedge: its energy as a share of the truth's there, and its correlation with it.
+    """Return the energy in the missing wedge, relative to the truth's there, and the correlation of the two.
 
     Both volumes are (nz, ny, nx); compared are their parts with frequencies beyond the outermost tilts. Little energy:
     the wedge was left empty. Much energy and little correlation: it was filled with inventions. As `psnr` and `ssim`,

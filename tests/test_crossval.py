@@ -43,6 +43,13 @@ def test_vertex_of_a_parabola():
     assert value == pytest.approx(2.2) and std == np.inf
 
 
+@pytest.mark.parametrize("losses", [(1.02, 1.0, 0.9801), (0.9, 1.0, 1.2), (1.0, 2.0, 4.0)])
+def test_a_minimum_beyond_the_trials_is_not_guessed(losses):
+    trials = np.array([-0.1, 0.0, 0.1])
+    value, std = vertex(trials, np.array(losses)[:, None, None] * np.ones((3, 4, 5)))
+    assert value == trials[np.argmin(losses)] and std == np.inf
+
+
 def test_without_a_minimum_nothing_is_known():
     trials = np.array([1.0, 2.0, 3.0])
     losses = -((trials[:, None, None] - 2.2) ** 2) * np.ones((3, 4, 5))
@@ -62,7 +69,7 @@ def test_standard_deviation_of_the_vertex_is_that_of_its_estimates():
     assert np.median(stds) == pytest.approx(values.std(), rel=0.15)
 
 
-def test_scores_that_hang_together_count_as_one():
+def test_correlated_scores_count_as_one():
     rng = np.random.default_rng(0)
     one_per_tilt = np.repeat(rng.normal(size=(200, 1)), 8, axis=1)
     assert two_way_spread(one_per_tilt) == pytest.approx(8 * np.sqrt(200), rel=0.15)

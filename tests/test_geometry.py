@@ -6,6 +6,7 @@ from etlab.geometry import (
     bidirectional_order,
     dose_symmetric_order,
     linear_tilts,
+    measured_frequencies,
     saxton_tilts,
 )
 
@@ -81,3 +82,24 @@ def test_geometry_keeps_its_own_copy_of_the_tilts():
 def test_an_impossible_geometry_names_the_argument_and_what_came(arguments, named):
     with pytest.raises(ValueError, match=named):
         TiltGeometry(**arguments)
+
+
+@pytest.mark.parametrize("tilts", [np.arange(-90, 90, 2), np.arange(0, 180, 2), np.arange(-180, 181, 5)])
+def test_half_a_turn_measures_every_direction(tilts):
+    assert measured_frequencies((32, 48), tilts).min() == 1
+
+
+def test_a_direction_counts_the_same_half_a_turn_later():
+    """Seen from the other side an image is its mirror: tilts from 120° to 240° are those from −60° to 60°."""
+    expected = measured_frequencies((32, 48), np.arange(-60, 61, 2.0))
+    assert 0.5 < expected.mean() < 0.8
+    for turn in (-180, 180, 360):
+        np.testing.assert_array_equal(
+            measured_frequencies((32, 48), np.arange(-60, 61, 2.0) + turn), expected
+        )
+
+
+def test_a_range_across_the_vertical_is_the_one_around_it():
+    """Tilts from 30° to 150° miss the directions around 0°, where f_z is zero."""
+    measured = measured_frequencies((64, 64), np.arange(30, 151, 2.0))
+    assert measured[0, 8] == 0 and measured[8, 0] == 1 and measured[-8, 0] == 1

@@ -116,6 +116,50 @@ def test_results_of_other_code_are_not_mixed_in_and_can_be_renewed_row_by_row(tm
     assert [renewed[cell].psnr_db for cell in todo] == [33, 20]
 
 
+@pytest.fixture
+def other_code(tmp_path, monkeypatch):
+    """A file of six results that other code made, and how to say what this code measures."""
+    todo = [Cell(method, "vesicles", seed) for method in ("WBP-ET", "SIRT-ET") for seed in (101, 102, 103)]
+
+    def gives(psnr_db, seconds=9.0):
+        one = Score(psnr_db, 0.5, 0.3, 0.8, 0.1, 0.3, seconds, seconds)
+        monkeypatch.setattr(
+            standard, "measure", lambda missing: asked.extend(missing) or ((c, one) for c in missing)
+        )
+
+    asked = []
+    gives(20.0, seconds=1.0)
+    run(tmp_path / "r.json", todo, progress=False)
+    asked.clear()
+    monkeypatch.setattr(standard, "code_hash", lambda method: "other")
+    return tmp_path / "r.json", todo, gives, asked
+
+
+def test_results_of_other_code_are_confirmed_by_some_that_are_the_same(other_code):
+    path, todo, gives, asked = other_code
+    gives(20.0)
+    before, _ = load(path)
+    results = run(path, todo, confirm=2, progress=False)
+    origins, _ = load(path)
+    assert len(set(asked)) == 4
+    assert [cell.method for cell in asked] == ["WBP-ET", "WBP-ET", "SIRT-ET", "SIRT-ET"]
+    assert {one.seconds for one in results.values()} == {1.0}, "the results themselves stay"
+    assert all(origin["code"] == "other" for origin in origins.values())
+    assert origins["WBP-ET"]["confirmed"]["cells"] == 2
+    assert origins["WBP-ET"]["confirmed"]["code before"] == before["WBP-ET"]["code"]
+    run(path, todo, progress=False)
+    assert len(asked) == 4, "nothing is stale any more"
+
+
+def test_results_that_are_not_the_same_are_not_confirmed(other_code):
+    path, todo, gives, _ = other_code
+    before = path.read_bytes()
+    gives(20.01)
+    with pytest.raises(ValueError, match=r"psnr_db 20 is now 20\.01; use --renew"):
+        run(path, todo, confirm=2, progress=False)
+    assert path.read_bytes() == before
+
+
 def test_new_weights_make_the_results_of_their_row_stale_and_of_no_other(tmp_path, monkeypatch):
     monkeypatch.setattr(standard.network, "WEIGHTS", tmp_path)
     for name in ("dncnn", "swin"):

@@ -22,8 +22,13 @@ ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
 COMPUTED_WITH = ("etlab", "requirements.txt")
 LOOKS_LIKE = ("_config.yml", "_toc.yml", "assets", "extensions")
-# one thread for small matrices: with more, BLAS waits for itself on a busy machine
-ENVIRONMENT = {"ETLAB_STATIC": "1", "OPENBLAS_NUM_THREADS": "1"}
+# one thread a page: as many pages as cores are executed at a time, and threads that wait for a core spin
+ENVIRONMENT = {
+    "ETLAB_STATIC": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
 READER = {"name": "myst_nb_md", "type": "plugin"}
 CELL_SECONDS = 300  # as in _config.yml
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")

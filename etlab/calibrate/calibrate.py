@@ -175,6 +175,10 @@ def _notes(fiducials, found, std):
         )
     if not np.isfinite(std.tilt_angle):
         notes.append("tilt_angle not identifiable without a flat reference: its std is infinite")
+    if not np.isfinite(std.tilt_axis):
+        notes.append(
+            "tilt_axis: the prediction error has no minimum among the values tried: its std is infinite"
+        )
     return tuple(notes)
 
 
@@ -183,7 +187,7 @@ class _Record:
 
     def __init__(self, callback, progress, has_beads):
         self.steps, self._callback, self._start = [], callback, time.perf_counter()
-        self._bar = tqdm(total=6 if has_beads else 4, desc="calibration", unit="step", disable=not progress)
+        self._bar = tqdm(total=5 if has_beads else 4, desc="calibration", unit="step", disable=not progress)
 
     def __call__(self, stage, mismatch):
         step = Step(stage, mismatch, time.perf_counter() - self._start)

@@ -163,15 +163,16 @@ def prediction_losses(images, weights, model, *, lam, n_iter, blurred) -> np.nda
 
 
 def vertex(trials: np.ndarray, losses: np.ndarray) -> tuple[float, float]:
-    """Minimum of the parabola through three ``losses`` at evenly spaced ``trials``, and its standard deviation.
+    """Return the minimum of the parabola through three ``losses`` at evenly spaced ``trials``, and its deviation.
 
-    ``losses`` (3, n_tilts, n_strips), the parts of each loss, or (3,), its sum: then no standard deviation is known
-    and infinity is returned, as for a parabola without minimum, where the best trial is the value.
+    ``losses`` (3, n_tilts, n_strips), the parts of each loss, or (3,), its sum: then the standard deviation is not
+    known, and infinite. It is infinite, too, where the parabola has no minimum among the trials; the best trial is
+    the value then, since a parabola says nothing of what lies beyond them.
     """
     step, parts = trials[1] - trials[0], losses.reshape(3, -1)
     curvature = (parts[0] - 2 * parts[1] + parts[2]) / step**2
     slope = (parts[2] - parts[0]) / (2 * step)
-    if not curvature.sum() > 0:
+    if not (curvature.sum() > 0 and abs(slope.sum()) <= curvature.sum() * step):
         return float(trials[np.argmin(parts.sum(axis=1))]), np.inf
     offset = -slope.sum() / curvature.sum()
     if losses.ndim == 1:
@@ -181,7 +182,7 @@ def vertex(trials: np.ndarray, losses: np.ndarray) -> tuple[float, float]:
 
 
 def two_way_spread(scores: np.ndarray) -> float:
-    """Standard deviation of the sum of ``scores`` (a, b), of which those of one row or of one column hang together."""
+    """Standard deviation of the sum of ``scores`` (a, b), of which those of one row or column are correlated."""
     single = (scores**2).sum()
     return float(
         np.sqrt(max((scores.sum(axis=1) ** 2).sum() + (scores.sum(axis=0) ** 2).sum() - single, single))

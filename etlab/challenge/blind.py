@@ -102,7 +102,9 @@ def measure(todo: list[Cell]) -> Iterator[tuple[Cell, Outcome]]:
             yield cell, Outcome(**asdict(score), calibration_seconds=calibration_seconds, seconds=seconds)
 
 
-def run(path: Path, todo: list[Cell], *, renew: bool = False, progress: bool = True) -> Results:
+def run(
+    path: Path, todo: list[Cell], *, renew: bool = False, confirm: int = 0, progress: bool = True
+) -> Results:
     """Measure what ``path`` (JSON) does not hold yet, saving after every cell; see `etlab.challenge.results.run`."""
     return results.run(
         path,
@@ -112,6 +114,7 @@ def run(path: Path, todo: list[Cell], *, renew: bool = False, progress: bool = T
         lambda cell: cell.method,
         provenance,
         renew=renew,
+        confirm=confirm,
         progress=progress,
         describe=lambda cell, outcome: f"{cell.method} {cell.variant} {cell.tier} {outcome.score:.3f}",
     )

@@ -111,7 +111,9 @@ def _quality(sample, mismatch):
     return psnr(METHODS[METHOD](H, sample.y), sample.x_true)
 
 
-def run(path: Path, todo: list[Draw], *, renew: bool = False, progress: bool = True) -> Results:
+def run(
+    path: Path, todo: list[Draw], *, renew: bool = False, confirm: int = 0, progress: bool = True
+) -> Results:
     """Measure what ``path`` (JSON) does not hold yet, saving after every draw; see `etlab.challenge.results.run`."""
     return results.run(
         path,
@@ -121,6 +123,7 @@ def run(path: Path, todo: list[Draw], *, renew: bool = False, progress: bool = T
         lambda draw: f"{draw.preset}, {'with' if draw.fiducials else 'without'} beads",
         lambda part: provenance(),
         renew=renew,
+        confirm=confirm,
         progress=progress,
         describe=_line,
     )

@@ -160,7 +160,9 @@ def detectability(H: TiltSeriesModel, volume: np.ndarray, added: np.ndarray, sam
     return float(np.sqrt(np.sum(H(added) ** 2 / variance)))
 
 
-def run(path: Path, todo: list[Cell], *, renew: bool = False, progress: bool = True) -> Results:
+def run(
+    path: Path, todo: list[Cell], *, renew: bool = False, confirm: int = 0, progress: bool = True
+) -> Results:
     """Measure what ``path`` (JSON) does not hold yet, saving after every cell; see `etlab.challenge.results.run`."""
     return results.run(
         path,
@@ -170,6 +172,7 @@ def run(path: Path, todo: list[Cell], *, renew: bool = False, progress: bool = T
         lambda cell: cell.method,
         provenance,
         renew=renew,
+        confirm=confirm,
         progress=progress,
         describe=lambda cell, shown: (
             f"{cell.method} invents {shown.invented:.2f}, shows {shown.measured:.2f}"

@@ -12,15 +12,17 @@ import datetime
 import json
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm.auto import tqdm
 
 Results = dict[Any, Any]  # from cell to outcome
+SAME = 1e-4  # relative and absolute; another processor rounds otherwise, and iterations carry it on
 PACKAGES = ("numpy", "scipy", "numba", "scikit-image")
 
 
@@ -33,6 +35,7 @@ def run(
     origin: Callable[[str], dict[str, object]],
     *,
     renew: bool = False,
+    confirm: int = 0,
     progress: bool = True,
     describe: Callable[[Any, Any], str] = lambda cell, outcome: "",
 ) -> Results:
@@ -42,16 +45,25 @@ def run(
 
     ``measure(cells)`` yields cells with their outcomes, ``kinds`` are the two dataclasses; ``part(cell)`` names the
     part that a cell belongs to and ``origin(part)`` is its provenance today. A run that was interrupted goes on where
-    it stopped. Raises ValueError if the file holds results of one of these parts that other code made; ``renew``
-    measures those parts again.
+    it stopped. Raises ValueError if the file holds results of one of these parts that other code made, unless
+    ``renew`` measures those parts again, or ``confirm`` of the cells of each give the same once more.
     """
     origins, results = load(path, kinds) if path.exists() else ({}, {})
     today = {name: origin(name) for name in dict.fromkeys(map(part, todo))}
     stale = [name for name in today if name in origins and origins[name]["code"] != today[name]["code"]]
+    if stale and confirm and not renew:
+        again = [
+            cell for name in stale for cell in _some([one for one in results if part(one) == name], confirm)
+        ]
+        _compare(path, results, tqdm(measure(again), total=len(again), unit="cell", disable=not progress))
+        for name in stale:
+            origins[name] = _confirmed(origins[name], today[name], confirm)
+        save(path, results, origins)
+        stale = []
     if stale and not renew:
         raise ValueError(
             f"{path}: other code made the results of {', '.join(stale)}; use --renew to measure them again, "
-            "or another file"
+            "--confirm 3 if they should be the same, or another file"
         )
     results = {cell: outcome for cell, outcome in results.items() if part(cell) not in stale}
     missing = [cell for cell in todo if cell not in results]
@@ -64,6 +76,35 @@ def run(
     if results:
         write_csv(path.with_suffix(".csv"), results)
     return {cell: results[cell] for cell in todo}
+
+
+def _some(cells: list, n: int) -> list:
+    """Choose ``n`` cells, always the same, in their order: neighbours may share a simulation."""
+    chosen = np.random.default_rng(0).choice(len(cells), min(n, len(cells)), replace=False)
+    return [cells[index] for index in sorted(chosen)]
+
+
+def _compare(path: Path, results: Results, again: Iterable[tuple[Any, Any]]) -> None:
+    """Raise ValueError unless what is measured ``again`` gives the same numbers, times aside."""
+    for cell, outcome in again:
+        before, after = (
+            {name: value for name, value in asdict(one).items() if "seconds" not in name}
+            for one in (results[cell], outcome)
+        )
+        differ = [
+            name
+            for name in before
+            if not np.isclose(before[name], after[name], rtol=SAME, atol=SAME, equal_nan=True)
+        ]
+        if differ:
+            told = ", ".join(f"{name} {before[name]:.6g} is now {after[name]:.6g}" for name in differ)
+            raise ValueError(f"{path}: {cell}: {told}; use --renew to measure again")
+
+
+def _confirmed(origin: dict, today: dict, n: int) -> dict[str, object]:
+    """Return the provenance of results that today's code was seen to give again in ``n`` cells."""
+    seen = {"cells": n, "code before": origin["code"], "date": today["date"], "packages": today["packages"]}
+    return origin | {"code": today["code"], "confirmed": seen}
 
 
 def provenance(code: str, **settings: object) -> dict[str, object]:

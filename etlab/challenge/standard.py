@@ -154,7 +154,9 @@ def measure(todo: list[Cell]) -> Iterator[tuple[Cell, Score]]:
     return ((made.cell, made.score()) for made in reconstructions(todo))
 
 
-def run(path: Path, todo: list[Cell], *, renew: bool = False, progress: bool = True) -> Results:
+def run(
+    path: Path, todo: list[Cell], *, renew: bool = False, confirm: int = 0, progress: bool = True
+) -> Results:
     """Measure what ``path`` (JSON) does not hold yet, saving after every cell; see `etlab.challenge.results.run`."""
     return results.run(
         path,
@@ -164,6 +166,7 @@ def run(path: Path, todo: list[Cell], *, renew: bool = False, progress: bool = T
         lambda cell: cell.method,
         provenance,
         renew=renew,
+        confirm=confirm,
         progress=progress,
         describe=lambda cell, score: f"{cell.method} {cell.scene} {score.psnr_db:.1f} dB",
     )

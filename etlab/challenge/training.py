@@ -111,7 +111,13 @@ def measure(todo: list[Cell], folder: Path) -> Iterator[tuple[Cell, Quality]]:
 
 
 def run(
-    path: Path, folder: Path, of: list[Training], *, renew: bool = False, progress: bool = True
+    path: Path,
+    folder: Path,
+    of: list[Training],
+    *,
+    renew: bool = False,
+    confirm: int = 0,
+    progress: bool = True,
 ) -> Results:
     """Measure what ``path`` (JSON) does not hold yet, saving after every cell; see `etlab.challenge.results.run`.
 
@@ -128,6 +134,7 @@ def run(
         lambda cell: str(cell.training),
         lambda name: provenance(names[name], folder),
         renew=renew,
+        confirm=confirm,
         progress=progress,
         describe=lambda cell, quality: f"{cell.training} {cell.scene} {quality.psnr_db:.1f} dB",
     )

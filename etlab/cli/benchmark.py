@@ -21,6 +21,13 @@ Preset = Annotated[str, typer.Option(help="standard (64×128×128) or small (32�
 Renew = Annotated[
     bool, typer.Option("--renew", help="measure again what the file holds of other code or weights")
 ]
+Confirm = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="accept what the file holds of other code if this many results of each row are the same again",
+    ),
+]
 
 
 @benchmark.command()
@@ -29,13 +36,14 @@ def standard(
     method: Methods = None,
     preset: Preset = "standard",
     renew: Renew = False,
+    confirm: Confirm = 0,
 ) -> None:
     """Measure all methods on four scenes and three seeds, on the operator that is known exactly. Resumable."""
     from etlab.challenge import board
     from etlab.challenge.standard import cells, run
 
     with errors_in_one_line():
-        results = run(out, cells(methods=_or_all(method), preset=preset), renew=renew)
+        results = run(out, cells(methods=_or_all(method), preset=preset), renew=renew, confirm=confirm)
     typer.echo(board.as_text(board.standard_board(results)))
 
 
@@ -45,6 +53,7 @@ def mismatch(
     method: Methods = None,
     preset: Preset = "standard",
     renew: Renew = False,
+    confirm: Confirm = 0,
 ) -> None:
     """Measure the gallery: nominal operator (I), mismatch not known (II), mismatch known (III). Resumable."""
     from etlab.challenge import board
@@ -52,7 +61,7 @@ def mismatch(
 
     with errors_in_one_line():
         todo = cells(methods=_or_all(method), preset=preset, scenarios=SCENARIOS, seeds=TEST_SEEDS[:1])
-        results = run(out, todo, renew=renew)
+        results = run(out, todo, renew=renew, confirm=confirm)
     typer.echo(board.gallery_text(board.gallery(results)))
 
 
@@ -62,12 +71,13 @@ def calibration(
     preset: Preset = "standard",
     fiducials: Annotated[bool, typer.Option(help="with gold beads on the film, or without")] = True,
     renew: Renew = False,
+    confirm: Confirm = 0,
 ) -> None:
     """Measure blind calibration on fresh draws of the mismatch in the public ranges. Resumable."""
     from etlab.challenge.calibration import as_text, draws, run
 
     with errors_in_one_line():
-        results = run(out, draws(preset=preset, fiducials=fiducials), renew=renew)
+        results = run(out, draws(preset=preset, fiducials=fiducials), renew=renew, confirm=confirm)
     typer.echo(as_text(results))
 
 
@@ -77,12 +87,13 @@ def hallucination(
     method: Methods = None,
     preset: Preset = "standard",
     renew: Renew = False,
+    confirm: Confirm = 0,
 ) -> None:
     """Measure how much each method shows of fringes inside the missing wedge, and outside it. Resumable."""
     from etlab.challenge.hallucination import cells, run
 
     with errors_in_one_line():
-        results = run(out, cells(methods=_or_all(method), preset=preset), renew=renew)
+        results = run(out, cells(methods=_or_all(method), preset=preset), renew=renew, confirm=confirm)
     for cell, shown in results.items():
         typer.echo(
             f"{cell.method:12s}{cell.scene:10s} hidden {shown.hidden:+.3f}   measured {shown.measured:+.3f}"
@@ -96,12 +107,13 @@ def training(
     ],
     out: Out = Path("training.json"),
     renew: Renew = False,
+    confirm: Confirm = 0,
 ) -> None:
     """Measure other trainings of the learned rows: other seeds, and scene families left out. Resumable."""
     from etlab.challenge import training
 
     with errors_in_one_line():
-        results = training.run(out, weights, training.study(), renew=renew)
+        results = training.run(out, weights, training.study(), renew=renew, confirm=confirm)
     typer.echo(training.as_text(results))
 
 
@@ -112,6 +124,7 @@ def blind(
     preset: Preset = "standard",
     scenes: Annotated[int, typer.Option(min=1, help="scenes in each tier")] = 4,
     renew: Renew = False,
+    confirm: Confirm = 0,
 ) -> None:
     """Measure the blind board: nine rows on three tiers, calibrated, uncalibrated and with the truth. Resumable."""
     from etlab.challenge import blind, blind_board
@@ -120,7 +133,7 @@ def blind(
     typer.echo(DEMO_NOTICE, err=True)
     with errors_in_one_line():
         todo = blind.cells(methods=tuple(method) if method else None, preset=preset, n_scenes=scenes)
-        results = blind.run(out, todo, renew=renew)
+        results = blind.run(out, todo, renew=renew, confirm=confirm)
     typer.echo(blind_board.as_text(results))
 
 

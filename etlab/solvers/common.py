@@ -1,8 +1,9 @@
 """What every solver shares: checks of its input, the status it reports, a progress bar.
 
-A solver is a plain function ``(operator, images, *, options) -> volume``. It needs ``operator(volume)`` and
-``operator.T(images)`` and never looks inside; where an operator offers ``sums`` or ``step`` (see ``Projector``) they
-save memory and give the same result.
+A solver is a plain function ``(operator, images, *, options) -> volume``. It needs ``operator(volume)``,
+``operator.T(images)`` and the shapes in ``operator.geometry``; where an operator offers ``sums`` or ``step`` (see
+``Projector``) they save memory and give the same result. `wbp` and `genfire` are formulas in the tilt angles, which
+they take from ``operator.geometry``; `sart` needs ``operator.subset``, the operator of one image.
 """
 
 from __future__ import annotations
