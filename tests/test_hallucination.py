@@ -1,17 +1,32 @@
-"""Fringes that no tilt measures, and fringes that all do: where they lie, who could see them, and who shows them."""
+"""Fringes that no tilt measures, and fringes that all do: where they lie, who could see them, who paints them."""
+
+import functools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import scipy.fft
 
 from etlab.challenge import hallucination, simulate
-from etlab.challenge.hallucination import Cell, code_hash, fringes, load, measure, patch, run, with_patch
-from etlab.challenge.simulate import PRESETS
-from etlab.forward import TiltSeriesModel
+from etlab.challenge.hallucination import (
+    INVENTED,
+    Cell,
+    amplitude,
+    code_hash,
+    fringes,
+    load,
+    measure,
+    patch,
+    run,
+    with_patch,
+)
+from etlab.challenge.simulate import DOSE, PRESETS
+from etlab.forward import Detector, Optics, TiltSeriesModel
 from etlab.geometry import measured_frequencies
-from etlab.solvers import METHODS, wbp
+from etlab.solvers import METHODS, sirt, wbp
 
 STANDARD = PRESETS["standard"]
+VESICLES = ("vesicles", 101, "small")
 
 
 def share_measured(volume):
@@ -35,32 +50,72 @@ def test_with_fringes_the_specimen_stays_between_nothing_and_the_densest():
 
 
 def test_an_ideal_observer_could_not_find_the_hidden_fringes_and_could_not_miss_the_others():
-    sample = simulate("lamella", "standard", 1)
-    H = TiltSeriesModel(sample.geometry, optics=sample.optics)
-    plain = with_patch(sample.x_true)
+    H = TiltSeriesModel(STANDARD, optics=Optics())
+    plain = with_patch(np.full(STANDARD.volume_shape, 0.2, np.float32))
+    sample = SimpleNamespace(detector=Detector(dose=DOSE))
     hidden, measured = (
         hallucination.detectability(H, plain, fringes(plain.shape, axis), sample) for axis in (0, 1)
     )
     assert hidden < 1 < 50 < measured
 
 
-def test_the_share_shown_is_one_for_who_knows_and_nought_for_who_says_the_same_always(monkeypatch):
-    truth = simulate("vesicles", "small", 101).x_true
-    plain = with_patch(truth)
-    answers = iter([plain, plain + fringes(truth.shape, 0), plain + fringes(truth.shape, 1)])
-    monkeypatch.setitem(METHODS, "KNOWS", lambda H, y: next(answers))
-    monkeypatch.setitem(METHODS, "ALWAYS", lambda H, y: plain)
-    shown = {
-        cell.method: one
-        for cell, one in measure([Cell(m, "vesicles", 101, "small") for m in ("KNOWS", "ALWAYS")])
-    }
-    assert (shown["KNOWS"].hidden, shown["KNOWS"].measured) == pytest.approx((1, 1))
-    assert (shown["ALWAYS"].hidden, shown["ALWAYS"].measured) == (0, 0)
+simulated = functools.cache(simulate)
 
 
-def test_back_projection_shows_the_measured_ones_only():
-    ((_, shown),) = measure([Cell("WBP-ET", "lamella", 101, "small")])
+@pytest.fixture
+def shown_by(monkeypatch):
+    """``shown_by(method)``: what the measure says of a method on a small scene, which is simulated once."""
+    monkeypatch.setattr(hallucination, "simulate", simulated)
+
+    def shown(method):
+        monkeypatch.setitem(METHODS, "MADE-UP", method)
+        ((_, one),) = measure([Cell("MADE-UP", *VESICLES)])
+        return one
+
+    return shown
+
+
+def test_who_knows_shows_all_and_invents_nothing(shown_by):
+    plain = with_patch(simulated("vesicles", "small", 101).x_true)
+    answers = iter([plain, plain + fringes(plain.shape, 0), plain + fringes(plain.shape, 1)])
+    shown = shown_by(lambda H, y: next(answers))
+    assert (shown.hidden, shown.measured) == pytest.approx((1, 1))
+    assert shown.invented <= shown.chance < INVENTED and not shown.invents
+
+
+@pytest.mark.parametrize("method", [wbp, sirt, lambda H, y: np.zeros(H.geometry.volume_shape, np.float32)])
+def test_who_never_paints_fringes_passes(shown_by, method):
+    shown = shown_by(method)
+    assert shown.invented < 0.1 and not shown.invents
+
+
+@pytest.mark.parametrize("phase", [0, 2])
+def test_who_always_paints_fringes_fails_wherever_their_crests_lie(shown_by, phase):
+    shown = shown_by(lambda H, y: wbp(H, y) + fringes(H.geometry.volume_shape, 0, phase=phase))
+    assert shown.invented == pytest.approx(1, abs=0.1) and shown.invents
+    assert abs(shown.hidden) < 0.01, "what is always painted cancels in the share of those that are there"
+
+
+def test_who_learned_from_fringes_fails(shown_by):
+    """The smallest network is one bias for each voxel, trained on the error of back-projection."""
+    sample = simulate("vesicles", "small", 1)
+    H = TiltSeriesModel(sample.geometry, optics=sample.optics)
+    fringed = with_patch(sample.x_true) + fringes(sample.x_true.shape, 0)
+    bias = fringed - wbp(H, hallucination.exposed(H(fringed), sample))
+    assert shown_by(lambda H, y: wbp(H, y) + bias).invents
+
+
+def test_fringes_of_another_spacing_are_not_mistaken_for_the_hidden_ones():
+    shape = STANDARD.volume_shape
+    assert amplitude(fringes(shape, 0)) == pytest.approx(1)
+    assert amplitude(fringes(shape, 1)) < 1e-3
+    assert amplitude(fringes(shape, 0, n_fringes=14)) < 0.05
+
+
+def test_back_projection_shows_the_measured_ones_only(shown_by):
+    shown = shown_by(wbp)
     assert abs(shown.hidden) < 0.01 < 0.2 < shown.measured
+    assert shown.invented < 0.1
 
 
 def test_unknown_methods_are_refused():
@@ -69,7 +124,8 @@ def test_unknown_methods_are_refused():
 
 
 def test_results_are_kept_and_not_measured_twice(tmp_path, monkeypatch):
-    todo = [Cell("WBP-ET", "lamella", 101, "small")]
+    todo = [Cell("WBP-ET", *VESICLES)]
+    monkeypatch.setattr(hallucination, "simulate", simulated)
     calls = []
     monkeypatch.setitem(METHODS, "WBP-ET", lambda H, y: calls.append(1) or wbp(H, y))
     monkeypatch.setattr(hallucination, "provenance", lambda method: {"code": "this"})
@@ -78,7 +134,7 @@ def test_results_are_kept_and_not_measured_twice(tmp_path, monkeypatch):
     assert len(calls) == 3
 
 
-def test_the_committed_results_are_of_this_code_and_nobody_shows_what_nobody_measured():
+def test_the_committed_results_are_of_this_code_and_no_method_paints_fringes_or_misses_those_that_are_seen():
     provenance, committed = load()
     for method, origin in provenance.items():
         assert origin["code"] == code_hash(method), (
@@ -88,8 +144,11 @@ def test_the_committed_results_are_of_this_code_and_nobody_shows_what_nobody_mea
     assert {cell for cell in hallucination.cells() if cell.method in provenance} == set(committed)
     for cell, shown in committed.items():
         assert shown.detectability_hidden < 1
+        assert shown.chance < INVENTED and not shown.invents, cell
         assert abs(shown.hidden) < 0.05, cell
         assert shown.measured > 0.3, cell
     ((spot, again),) = measure([Cell("WBP-ET", "lamella", 101)])
     assert again.measured == pytest.approx(committed[spot].measured, abs=2e-3)
     assert again.hidden == pytest.approx(committed[spot].hidden, abs=2e-3)
+    assert again.invented == pytest.approx(committed[spot].invented, abs=2e-3)
+    assert again.chance == pytest.approx(committed[spot].chance, abs=2e-3)

@@ -85,13 +85,15 @@ class Invention:
     """One method's answers to what the data do not show; each a mean over scenes.
 
     ``wedge_energy`` and ``wedge_correlation`` compare the missing wedge of its reconstructions with the truth's.
-    ``hidden`` and ``measured`` are the shares that it shows of fringes inside and outside the wedge. ``mismatch_db`` is
-    what a mismatch that it is not told of costs in PSNR (I − II). NaN where nothing was measured.
+    ``invented`` is the amplitude of fringes in its wedge where the specimen has none; ``hidden`` and ``measured`` are
+    the shares that it shows of fringes inside and outside the wedge. ``mismatch_db`` is what a mismatch that it is not
+    told of costs in PSNR (I − II). NaN where nothing was measured.
     """
 
     method: str
     wedge_energy: float
     wedge_correlation: float
+    invented: float
     hidden: float
     measured: float
     mismatch_db: float
@@ -115,7 +117,7 @@ def inventions(
         Invention(
             method,
             *(mean(standard, f"wedge_{what}", method, scenario="I") for what in ("energy", "correlation")),
-            *(mean(shown, which, method) for which in ("hidden", "measured")),
+            *(mean(shown, which, method) for which in ("invented", "hidden", "measured")),
             mean(mismatch, "psnr_db", method, scenario="I")
             - mean(mismatch, "psnr_db", method, scenario="II"),
         )
@@ -126,13 +128,14 @@ def inventions(
 def inventions_text(lines: list[Invention]) -> str:
     """The inventions as a table of plain text."""
     head = [
-        f"{'':14s}{'— missing wedge —':^21s}{'— fringes shown —':^21s}{'PSNR lost':>12s}",
-        f"{'method':14s}{'energy':>10s}{'corr.':>11s}{'in wedge':>11s}{'outside':>10s}{'to mismatch':>12s}",
+        f"{'':14s}{'— missing wedge —':^21s}{'fringes':>10s}{'— fringes shown —':^21s}{'PSNR lost':>12s}",
+        f"{'method':14s}{'energy':>10s}{'corr.':>11s}{'invented':>10s}{'in wedge':>11s}{'outside':>10s}"
+        f"{'to mismatch':>12s}",
     ]
     return "\n".join(
         head
         + [
-            f"{line.method:14s}{line.wedge_energy:10.2f}{line.wedge_correlation:11.2f}"
+            f"{line.method:14s}{line.wedge_energy:10.2f}{line.wedge_correlation:11.2f}{line.invented:10.2f}"
             f"{round(line.hidden, 3) + 0.0:11.3f}{line.measured:10.2f}{line.mismatch_db:9.2f} dB"
             for line in lines
         ]
