@@ -110,7 +110,7 @@ def main(
     results.parent.mkdir(parents=True, exist_ok=True)
     try:
         with (
-            course(with_ours) as api,
+            course(with_ours, [lab]) as api,
             tempfile.TemporaryDirectory(dir=results.parent, prefix="grading-") as scratch,
         ):
             with apart(unsafe=unsafe, cell_s=cell_seconds, notebook_s=notebook_seconds) as place:

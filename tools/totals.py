@@ -41,7 +41,8 @@ def line(name: str, got: dict[str, float | None], labs: list[str]) -> list[objec
     """A student's row; ``got`` is None for what could not be graded."""
     graded = {lab: points for lab, points in got.items() if points is not None}
     missing = " ".join(lab for lab in labs if lab in got and lab not in graded)
-    return [name, *(graded.get(lab, "") for lab in labs), sum(graded.values()), missing]
+    total = sum(graded.values()) if graded else ""
+    return [name, *(graded.get(lab, "") for lab in labs), total, missing]
 
 
 def read(path: Path) -> list[dict[str, str]]:
