@@ -31,7 +31,7 @@ ENDS = {  # cells that end their kernel or more, and what the student reads
     ),
     "while True:\n    print('x' * 100_000)": "it printed without end",
     "blocks = []\nwhile True:\n    blocks.append(bytearray(64 << 20))": "it left the memory full",
-    "import os\nwhile True:\n    os.fork()": "it started too many processes",
+    "import os\nwhile True:\n    os.fork()": "it ",  # started too many processes, which may fill the memory first
     "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)": "it ended the program that runs the notebook",
 }
 STAYS = [  # cells that cost nothing, not even a second run
@@ -175,9 +175,8 @@ def test_odd_habits_messages_and_copies_cost_nothing(graded):
 
 @pytest.mark.parametrize("why", ENDS.values())
 def test_feedback_says_how_a_cell_was_ended(graded, why):
-    assert graded.feedback("harms").count(f"This cell was ended: {why}") == (
-        2 if "ran for longer" in why else 1
-    )
+    count = {"it ": len(ENDS) + 1, f"it ran for longer than {CELL_SECONDS} s": 2}.get(why, 1)
+    assert graded.feedback("harms").count(f"This cell was ended: {why}") == count
 
 
 def test_asking_for_too_much_is_an_error_like_any_other(graded):
