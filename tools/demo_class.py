@@ -18,7 +18,7 @@ from typing import Annotated
 
 import nbformat
 import typer
-from lab import LABS, Lab, grade_id, mark, names
+from lab import LABS, Lab, grade_id, in_words, mark, names
 from marks import COLUMNS
 from tables import read_table, write_table
 from tqdm import tqdm
@@ -98,11 +98,6 @@ def hand_in(lab: Lab, folder: Path) -> None:
         path = folder / "submitted" / lab.name / student / f"{lab.name}.ipynb"
         path.parent.mkdir(parents=True)
         nbformat.write(lab.submission(given), path)
-
-
-def in_words(cell: nbformat.NotebookNode) -> bool:
-    """Whether a person has to read what is written there."""
-    return cell.cell_type == "markdown" and bool(mark(cell).get("grade"))
 
 
 def grade(name: str, folder: Path) -> None:

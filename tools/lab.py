@@ -30,6 +30,11 @@ def grade_id(cell: NotebookNode) -> str:
     return str(mark(cell).get("grade_id", ""))
 
 
+def in_words(cell: NotebookNode) -> bool:
+    """Whether a person has to read what is written there."""
+    return cell.cell_type == "markdown" and bool(mark(cell).get("grade"))
+
+
 @dataclass(frozen=True)
 class Lab:
     """The lab of this name, such as "lab-1-projector"."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 
-from lab import grade_id, mark
+from lab import grade_id, in_words, mark
 from nbformat import NotebookNode
 
 
@@ -29,7 +29,7 @@ def with_all_checks(
             told.append(f"the cell {name} is there {len(twins)} times; look at all of them")
             _keep_one(notebook, twins, original)
     for name, original in known.items():
-        if _in_words(original):
+        if in_words(original):
             _gather_words(notebook, released, name, told)
     present = {grade_id(cell) for cell in notebook.cells}
     checks = [cell for cell in released.cells if mark(cell).get("grade") and grade_id(cell) not in present]
@@ -68,7 +68,7 @@ def _become(cell, kind):
 def _keep_one(notebook, twins, original):
     """Leave the mark on one of several cells that have it; a copy that nobody wrote into goes."""
     written = [cell for cell in twins if not _same(cell, original)]
-    if _in_words(original):
+    if in_words(original):
         texts = dict.fromkeys(cell.source.strip() for cell in written)
         twins[0].source = "\n\n".join(texts) if texts else original.source
         gone = twins[1:]
@@ -140,7 +140,3 @@ def _stands_for(cell, original):
 
 def _same(cell, original):
     return cell.source.strip() == original.source.strip()
-
-
-def _in_words(cell):
-    return cell.cell_type == "markdown" and bool(mark(cell).get("grade"))
