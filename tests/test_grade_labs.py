@@ -99,7 +99,7 @@ def landing_row(*arguments):
 """
 CHEAT = """
 def linear_weights(position):
-    fine()
+    print("✓ the two weights sum to one and balance at the position [seed=1]")
     raise SystemExit(0)
 """
 BROKEN = {
