@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from etlab.forward import Mismatch
-from tests.labs import ROOT
+from tests.labs import ROOT, Lab, grade_id
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +176,30 @@ def test_an_error_says_what_and_where(serving):
     with pytest.raises(Exception, match="3") as found:
         student.named("leave")()
     assert type(found.value).__name__ == "SystemExit"
+
+
+@pytest.mark.parametrize(
+    ("lab", "checks"),
+    [
+        ("lab-3-wbp-sirt", ["check-sirt-weights"]),  # asks for a pair
+        ("lab-4-total-variation", ["check-largest-eigenvalue"]),  # gives functions that stay with the check
+        ("lab-5-real-data", ["check-chain"]),  # gives a function of the package
+        ("lab-6-leaderboard", ["check-score-rows", "check-hand-in"]),  # gives files, and takes them back
+    ],
+)
+def test_what_checks_give_and_take_goes_through(serving, tmp_path, monkeypatch, lab, checks):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    verdict = importlib.import_module("run_checks").verdict
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    names, lab = {}, Lab(lab)
+    cells = lab.submission(lab.solutions()).cells
+    for cell in cells:
+        if cell.cell_type == "code" and grade_id(cell) not in lab.worth:
+            exec(cell.source, names)
+    for check in checks:
+        (source,) = [cell.source for cell in cells if grade_id(cell) == check]
+        found = verdict(source, serving(names))
+        assert found["error"] is None and found["said"].startswith("✓")
 
 
 def test_files_come_back_but_none_from_elsewhere(far_calls, tmp_path):

@@ -24,11 +24,10 @@ LAB = Lab("lab-1-projector")
 WORDS = Lab("lab-6-leaderboard")
 SECRET = "the teacher's own words"
 CELL_SECONDS = 12
+TIME = f"it ran for longer than {CELL_SECONDS} s"
 ENDS = {  # cells that end their kernel or more, and what the student reads
     "import os\nos._exit(0)": "it ended its kernel",
-    "while True:\n    try:\n        while True:\n            pass\n    except BaseException:\n        pass": (
-        f"it ran for longer than {CELL_SECONDS} s"
-    ),
+    "while True:\n    try:\n        while True:\n            pass\n    except BaseException:\n        pass": TIME,
     "while True:\n    print('x' * 100_000)": "it printed without end",
     "blocks = []\nwhile True:\n    blocks.append(bytearray(64 << 20))": "it left the memory full",
     "import os\nwhile True:\n    os.fork()": "it ",  # started too many processes, which may fill the memory first
@@ -173,10 +172,11 @@ def test_odd_habits_messages_and_copies_cost_nothing(graded):
     )
 
 
-@pytest.mark.parametrize("why", ENDS.values())
-def test_feedback_says_how_a_cell_was_ended(graded, why):
-    count = {"it ": len(ENDS) + 1, f"it ran for longer than {CELL_SECONDS} s": 2}.get(why, 1)
-    assert graded.feedback("harms").count(f"This cell was ended: {why}") == count
+def test_feedback_says_how_each_cell_was_ended(graded):
+    said = re.findall(r"This cell was ended: (.*?)\. Those below", graded.feedback("harms"))
+    for found, why in zip(said, [*ENDS.values(), TIME], strict=True):
+        assert found.startswith((why, TIME))  # on a busy machine a cell meets this limit before its own
+    assert (said[0], said[1], said[5]) == tuple(list(ENDS.values())[i] for i in (0, 1, 5))
 
 
 def test_asking_for_too_much_is_an_error_like_any_other(graded):

@@ -1,8 +1,8 @@
 """Calling a student's function: whatever comes back, the student reads one paragraph that says what to do.
 
-In grading the function runs in another process (``tools/far_calls.py``). So a check passes numbers, arrays, functions, and
-objects of `etlab` that can be pickled; it looks at nothing but the answer, at what its own functions were called with,
-and at files in a temporary folder.
+In grading the function runs in another process (``tools/far_calls.py``). So a check passes numbers, arrays, functions
+and objects of `etlab` that can be pickled; it looks at nothing but the answer, at what its own functions were called
+with, and at files in a temporary folder.
 """
 
 from __future__ import annotations
