@@ -4,6 +4,7 @@ import importlib
 import json
 import struct
 import threading
+import types
 from multiprocessing import Pipe
 
 import numpy as np
@@ -106,7 +107,8 @@ def serving(far_calls, tmp_path, monkeypatch):
 
     def start(names, seconds=20.0):
         here, there = Pipe()
-        monkeypatch.setattr(far_calls.socket, "socket", lambda *_: contextlib.nullcontext(Way()))
+        way = types.SimpleNamespace(socket=lambda *_: contextlib.nullcontext(Way()), AF_UNIX=None)
+        monkeypatch.setattr(far_calls, "socket", way)
         monkeypatch.setattr(far_calls, "Connection", lambda _: there)
         threading.Thread(target=far_calls.answer, args=(names, "", "hello"), daemon=True).start()
         students.append(far_calls.Student(here, seconds, tmp_path))
