@@ -22,9 +22,9 @@ HARMLESS = re.compile(r"Identifier 'THEBE_JS_URL' has already been declared")
 
 # Tests that need the built site, a Unix shell, the sandbox of the challenge or nbgrader.
 NOT_CORE = """
-    accessibility binder challenge_cli chapters claims evaluate evaluate_resume fuzz_submission grade_labs handin
-    hostile_files lab1 lab2 lab3 lab4 lab5 lab6 labs leaderboard_page make_class maths_js publishing sandbox setup site
-    slabs starter_kit tree widgets
+    accessibility binder challenge_cli chapters claims evaluate evaluate_resume far_calls feedback_pages
+    fuzz_submission grade_labs handin hostile_files lab1 lab2 lab3 lab4 lab5 lab6 labs leaderboard_page make_class
+    maths_js publishing sandbox settle setup site slabs starter_kit tree widgets
 """
 
 

@@ -8,7 +8,6 @@ way. The grades are compared with ``labs/expected-class.csv``; a difference of a
 
 from __future__ import annotations
 
-import csv
 import shutil
 import subprocess
 import sys
@@ -19,9 +18,12 @@ from typing import Annotated
 
 import nbformat
 import typer
-from lab import LABS, Lab, grade_id, mark, names
+from lab import LABS, Lab, grade_id, in_words, mark, names
 from marks import COLUMNS
+from tables import read_table, write_table
 from tqdm import tqdm
+
+from etlab.challenge import keys, make_tier
 
 TOOLS = Path(__file__).resolve().parent
 EXPECTED = LABS / "expected-class.csv"
@@ -49,6 +51,11 @@ UNFINISHED = """
 def solve(problem):
     raise NotImplementedError("not finished yet")
 """
+PROGRAMS = {
+    "ada": (LABS / "starter-kit" / "solve.py").read_text(encoding="utf-8"),
+    "ernst": WBP,
+    "mary": UNFINISHED,
+}
 
 
 def main(folder: Path, labs: Annotated[list[str] | None, typer.Argument()] = None) -> None:
@@ -93,11 +100,6 @@ def hand_in(lab: Lab, folder: Path) -> None:
         nbformat.write(lab.submission(given), path)
 
 
-def in_words(cell: nbformat.NotebookNode) -> bool:
-    """Whether a person has to read what is written there."""
-    return cell.cell_type == "markdown" and bool(mark(cell).get("grade"))
-
-
 def grade(name: str, folder: Path) -> None:
     """Grade one lab; the answers in words have been read."""
     command = [
@@ -111,8 +113,7 @@ def grade(name: str, folder: Path) -> None:
     if cells:
         marks = folder / f"marks-{name}.csv"
         rows = [[s, grade_id(cell), n, mark(cell)["points"], ""] for cell in cells for s, n in MARKED.items()]
-        with open(marks, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([COLUMNS, *rows])
+        write_table(marks, [COLUMNS, *rows])
         command += ["--marks", marks]
     run(f"grading {name}", command)
 
@@ -121,14 +122,12 @@ def board(folder: Path) -> None:
     """A blind challenge with a scene in each tier, and the three students' programs on it."""
     etlab = [sys.executable, "-c", "from etlab.cli import app; app()", "challenge"]
     key, tiers, handed_in = folder / "key.txt", folder / "challenge", folder / "programs"
-    programs = {"ada": (LABS / "starter-kit" / "solve.py").read_text(), "ernst": WBP, "mary": UNFINISHED}
-    for student, code in programs.items():
+    for student, code in PROGRAMS.items():
         (handed_in / student).mkdir(parents=True)
-        (handed_in / student / "solve.py").write_text(code)
-    run("the key", [*etlab, "key", key])
+        (handed_in / student / "solve.py").write_text(code, encoding="utf-8")
+    keys.new_key(key)
     for tier in ("public", "dev", "hidden"):
-        make = ["make", "--tier", tier, "--preset=small", "--scenes=1", "--key", key, "-o", tiers]
-        run(f"the tier {tier}", [*etlab, *make])
+        make_tier(tiers / f"{tier}.h5", tier, preset="small", n_scenes=1, key=keys.read_key(key))
     run("the board", [*etlab, "evaluate-all", handed_in, "-c", tiers, "-o", folder / "challenge-results"])
 
 
@@ -139,12 +138,6 @@ def compare(totals: Path, labs: list[str]) -> None:
         for lab in labs:
             if float(found[student][lab]) != float(row[lab]):
                 sys.exit(f"{student} has {found[student][lab]} points in {lab}, expected {row[lab]}")
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file."""
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def run(doing: str, command: list) -> None:

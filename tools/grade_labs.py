@@ -3,49 +3,72 @@
     python tools/grade_labs.py lab-1-projector SUBMITTED RESULTS
 
 SUBMITTED holds one folder per student, named after the student, with the lab's notebook somewhere in it.
-RESULTS, which must not exist, gets ``grades.csv`` (the totals), ``points.csv`` (one column per check),
-``feedback/STUDENT.html`` and, where answers are to be read by a person, ``marks.csv``: fill it in and grade again
-with ``--marks``.
+RESULTS, which must not exist, gets ``grades.csv`` (the totals; empty where a notebook could not be graded, and the last
+column says why), ``points.csv`` (one column per check), ``feedback/STUDENT.html`` and, where answers are to be read by
+a person, ``marks.csv``: fill it in and grade again with ``--marks``.
 
-The students' code runs in the sandbox of the blind challenge. See labs/README.md.
+The students' code runs in the sandbox of the blind challenge, the checks outside it. See labs/README.md.
 """
 
 from __future__ import annotations
 
-import csv
+import json
 import os
 import re
-import shutil
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import nbformat
 import nbgrader.preprocessors
 import typer
+from feedback import harmless
 from lab import Lab, grade_id, mark, names
 from marks import Marks, read_marks, set_marks, write_marks
 from nbgrader.converters import Autograde, GenerateFeedback
 from nbgrader.preprocessors import NbGraderPreprocessor
 from release_labs import course, finish
-from run_apart import Apart, apart
+from run_apart import Apart, Outputs, apart
+from settle import with_all_checks
+from tables import write_table
 from tqdm import tqdm
 from traitlets.config import Config
 
 from etlab.challenge.sandbox import SandboxError
 
-LARGEST = 20 << 20  # bytes of a notebook; one with pictures has one or two million
+LARGEST = 256 << 20  # bytes of a notebook with its outputs, which are dropped
+LARGEST_SOURCE = (
+    20 << 20
+)  # bytes of what is left of it; pictures that somebody pasted have one or two million
+LONGEST_NAME = 200  # bytes of a page's name
+UNCHECKED = ("NotRun", "NotChecked")  # errors of a check that nobody made
+
+
+@dataclass
+class Submission:
+    """What a student handed in: the folder's name, nbgrader's name for it, and why it cannot be graded, if so."""
+
+    student: str
+    key: str
+    path: Path | None = None
+    why: str = ""
+    notebook: nbformat.NotebookNode | None = None
+    outputs: Outputs = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)  # what the teacher should know
 
 
 class Execute(NbGraderPreprocessor):
-    """Takes the place of nbgrader's own, which runs students' code as the teacher."""
+    """Takes the place of nbgrader's own, which runs students' code as the teacher: the notebook has run already."""
 
-    apart: Apart
+    outputs: dict[str, Outputs]  # by nbgrader's name for a student
 
     def preprocess(self, notebook, resources):
         """Fill in the outputs of the notebook."""
-        self.apart.run(notebook)
+        for index, outputs in self.outputs[resources["nbgrader"]["student"]].items():
+            notebook.cells[index].outputs = outputs
         return notebook, resources
 
 
@@ -70,6 +93,9 @@ def main(
     notebook_seconds: Annotated[
         int, typer.Option(min=1, help="longest time for one student's notebook")
     ] = 900,
+    at_a_time: Annotated[
+        int, typer.Option(min=1, help="notebooks that run at the same time, 3 GB each")
+    ] = max(1, (os.cpu_count() or 1) // 2),
     unsafe: Annotated[
         bool, typer.Option("--unsafe", help="without a sandbox: students' code runs as you")
     ] = False,
@@ -79,37 +105,44 @@ def main(
         sys.exit(f"lab: got {lab}, expected one of {', '.join(names())}")
     if results.exists():
         sys.exit(f"results: {results} exists; name a new folder")
-    notebooks, failed = find_submissions(lab, submitted)
+    submissions = find_submissions(lab, submitted)
     given = read_marks(marks) if marks else {}
     results.parent.mkdir(parents=True, exist_ok=True)
     try:
-        Execute.apart = apart(unsafe=unsafe, cell_s=cell_seconds, notebook_s=notebook_seconds)
         with (
-            course(with_ours) as api,
+            course(with_ours, [lab]) as api,
             tempfile.TemporaryDirectory(dir=results.parent, prefix="grading-") as scratch,
         ):
+            with apart(unsafe=unsafe, cell_s=cell_seconds, notebook_s=notebook_seconds) as place:
+                grade(api, lab, submissions, place, at_a_time)
             made = Path(scratch) / "results"
-            (made / "feedback").mkdir(parents=True)
-            failed |= grade(api, lab, notebooks, given)
-            write_grades(api, lab, made)
-            to_read = write_marks(api, lab, made / "marks.csv", given)
-            for student in notebooks:
-                page = Path(api.coursedir.root) / "feedback" / student / lab / f"{lab}.html"
-                if page.is_file():
-                    shutil.copyfile(page, made / "feedback" / f"{student}.html")
+            made.mkdir()
+            to_read = write_results(api, lab, submissions, given, made)
             os.replace(made, results)
     except SandboxError as error:
         sys.exit(f"error: {error}")
-    n_graded = len(list((results / "feedback").iterdir()))
-    print(f"{n_graded} of {len(notebooks)} graded: {results}/grades.csv, points.csv, feedback/")
+    say(submissions, results, to_read)
+
+
+def say(submissions: list[Submission], results: Path, to_read: int) -> None:
+    """Say what was done and what is left to do; exit with an error if somebody could not be graded."""
+    failed = [one for one in submissions if one.why]
+    n_graded = len(submissions) - len(failed)
+    print(f"{n_graded} of {len(submissions)} graded: {results}/grades.csv, points.csv, feedback/")
+    for one in submissions:
+        for words in one.told:
+            print(f"look at {shown(one.student)}: {words}")
     if to_read:
         print(
             f"{to_read} answers wait for a person: fill in {results}/marks.csv and grade again with --marks"
         )
     if failed:
-        sys.exit(
-            "\n".join(f"no points for {student}: {why}; look by hand" for student, why in failed.items())
-        )
+        sys.exit("\n".join(f"no points for {shown(one.student)}: {one.why}; look by hand" for one in failed))
+
+
+def shown(name: str) -> str:
+    """A folder's name as it can be read in a line: odd ones in quotes."""
+    return name if name.isprintable() and name == name.strip() else repr(name)
 
 
 def with_ours(config: Config) -> None:
@@ -121,81 +154,135 @@ def with_ours(config: Config) -> None:
     config.GenerateFeedback.preprocessors = [*GenerateFeedback.preprocessors.default_args[0], WithoutTags]
 
 
-def find_submissions(lab: str, submitted: Path) -> tuple[dict[str, Path], dict[str, str]]:
-    """Student -> notebook, and student -> what is wrong instead. Stops if there is no student at all."""
+def find_submissions(lab: str, submitted: Path) -> list[Submission]:
+    """Return what each student's folder holds; name files beside the folders. Stops if no folder has one notebook."""
     if not submitted.is_dir():
         sys.exit(f"submitted: {submitted} is not a folder")
-    notebooks, failed = {}, {}
-    for student in sorted(path for path in submitted.iterdir() if path.is_dir()):
-        found = [path for path in student.rglob(f"{lab}.ipynb") if ".ipynb_checkpoints" not in path.parts]
+    submissions = []
+    for folder in sorted(path for path in submitted.iterdir() if path.is_dir()):
+        one = Submission(
+            folder.name, f"student-{len(submissions):05d}"
+        )  # nbgrader takes some names for patterns
+        found = [path for path in folder.rglob(f"{lab}.ipynb") if ".ipynb_checkpoints" not in path.parts]
         if len(found) == 1:
-            notebooks[student.name] = found[0]
+            one.path = found[0]
         else:
-            failed[student.name] = f"{len(found)} files {lab}.ipynb, expected one"
-    if not notebooks:
+            one.why = f"{len(found)} files {lab}.ipynb, expected one"
+        submissions.append(one)
+    if not any(one.path for one in submissions):
         sys.exit(f"submitted: {submitted} holds no student's folder with one {lab}.ipynb in it")
-    return notebooks, failed
+    for path in sorted(path for path in submitted.iterdir() if not path.is_dir()):
+        print(f"left out: {shown(path.name)} is in no student's folder", file=sys.stderr)
+    return submissions
 
 
-def grade(api, lab: str, notebooks: dict[str, Path], marks: Marks) -> dict[str, str]:
-    """Run every submission and write its feedback; returns student -> why there are no points."""
+def grade(api, lab: str, submissions: list[Submission], place: Apart, at_a_time: int) -> None:
+    """Read every submission, run it and put its points into nbgrader's book; ``why`` says where that failed."""
     finish(api.generate_assignment(lab), f"reading {lab}")
     root = Path(api.coursedir.root)
     released = nbformat.read(root / "release" / lab / f"{lab}.ipynb", as_version=4)
-    failed = {}
-    for student, path in tqdm(notebooks.items(), desc="submissions", unit="student"):
-        try:
-            notebook = with_all_checks(read_submission(path), released)
-        except Exception:  # whatever nbformat stumbles over: anybody may have written it
-            failed[student] = f"{path.name} is not a notebook"
-            continue
-        folder = root / "submitted" / student / lab
+    sources = {grade_id(cell): cell.source for cell in Lab(lab).source().cells}
+    for one in submissions:
+        if one.path:
+            read(one, released)
+    readable = [one for one in submissions if not one.why]
+    with ThreadPoolExecutor(at_a_time) as pool:
+        running = pool.map(lambda one: run(one, place, sources), readable)
+        list(tqdm(running, total=len(readable), desc="submissions", unit="student"))
+    Execute.outputs = {one.key: one.outputs for one in readable}
+    for one in readable:
+        folder = root / "submitted" / one.key / lab
         folder.mkdir(parents=True)
-        nbformat.write(notebook, folder / f"{lab}.ipynb")
-        if not api.autograde(lab, student)["success"]:
-            failed[student] = "nbgrader could not take it"
-    if len(failed) < len(notebooks):
-        set_marks(api, lab, marks)
-        finish(api.generate_feedback(lab), "writing feedback")
-    return failed
+        nbformat.write(one.notebook, folder / f"{lab}.ipynb")
+        if not api.autograde(lab, one.key)["success"]:
+            one.why = "nbgrader could not take it"
+
+
+def read(one: Submission, released: nbformat.NotebookNode) -> None:
+    """Read a student's notebook, or say why that is not possible."""
+    try:
+        one.notebook = with_all_checks(read_submission(one.path), released, one.told)
+    except TooLarge as error:
+        one.why = str(error)
+    except Exception:  # whatever nbformat stumbles over: anybody may have written it
+        one.why = f"{one.path.name} is not a notebook"
+
+
+def run(one: Submission, place: Apart, sources: dict[str, str]) -> None:
+    """Run a student's notebook, its checks as they stand in the lab's source."""
+    checks = {
+        index: sources[grade_id(cell)]
+        for index, cell in enumerate(one.notebook.cells)
+        if cell.cell_type == "code" and mark(cell).get("grade")
+    }
+    one.outputs = place.run(one.notebook, checks)
+    for index in checks:
+        if any(output.get("ename") in UNCHECKED for output in one.outputs[index]):
+            one.told.append(f"{grade_id(one.notebook.cells[index])} was not made; the feedback says why")
+
+
+class TooLarge(ValueError):
+    """A notebook that nobody reads."""
 
 
 def read_submission(path: Path) -> nbformat.NotebookNode:
-    """The cells of a notebook that anybody may have written. Raises whatever nbformat does if it is none."""
-    if path.is_symlink() or path.stat().st_size > LARGEST:
-        raise ValueError(f"{path}: a link, or larger than any notebook")
-    notebook = nbformat.read(path, as_version=4)
+    """Read the cells of a notebook that anybody may have written, without outputs.
+
+    Raises TooLarge, or whatever nbformat does if it is none.
+    """
+    if path.is_symlink():
+        raise ValueError(f"{path}: a link")
+    if path.stat().st_size > LARGEST:
+        raise TooLarge(f"{path.name} has more than {LARGEST >> 20} MB: clear its outputs")
+    tree = json.loads(path.read_bytes())  # as UTF-8, 16 or 32, with a byte-order mark or without
+    sheets = tree.get("worksheets") or [tree]  # before version 4
+    for cell in (cell for sheet in sheets for cell in sheet.get("cells", [])):
+        if isinstance(cell, dict) and cell.get("cell_type") == "code":
+            cell["outputs"] = []
+    text = json.dumps(tree, ensure_ascii=False).encode("utf-8", "replace").decode()
+    if len(text) > LARGEST_SOURCE:
+        raise TooLarge(
+            f"{path.name} has more than {LARGEST_SOURCE >> 20} MB without its outputs: remove pictures"
+        )
+    notebook = nbformat.reads(text, as_version=4)
     nbformat.validate(notebook)
     return notebook
 
 
-def with_all_checks(
-    notebook: nbformat.NotebookNode, released: nbformat.NotebookNode
-) -> nbformat.NotebookNode:
-    """The submission with the checks that its author deleted put back, at the end, where all functions stand.
+def write_results(api, lab: str, submissions: list[Submission], marks: Marks, folder: Path) -> int:
+    """Write tables and feedback; returns how many answers wait for a person."""
+    graded = [one for one in submissions if not one.why]
+    keys = {one.student: one.key for one in graded}
+    set_marks(api, lab, marks, keys)
+    if graded:
+        finish(api.generate_feedback(lab), "writing feedback")
+    write_grades(api, lab, folder, submissions)
+    (folder / "feedback").mkdir()
+    for one in graded:
+        page = Path(api.coursedir.root) / "feedback" / one.key / lab / f"{lab}.html"
+        name = one.student if len(os.fsencode(one.student)) <= LONGEST_NAME else one.key
+        safe = harmless(page.read_text(encoding="utf-8"))
+        (folder / "feedback" / f"{name}.html").write_text(safe, encoding="utf-8")
+    return write_marks(api, lab, folder / "marks.csv", marks, keys)
 
-    nbgrader restores the text of a check that was edited, and gives no points to one that is missing.
-    """
-    present = {grade_id(cell) for cell in notebook.cells}
-    checks = [cell for cell in released.cells if mark(cell).get("grade")]
-    notebook.cells += [check for check in checks if grade_id(check) not in present]
-    return notebook
 
-
-def write_grades(api, lab: str, folder: Path) -> None:
+def write_grades(api, lab: str, folder: Path, submissions: list[Submission]) -> None:
     """Write the table for a learning platform, in nbgrader's words, and a table of the points for each check."""
     checks = [grade_id(cell) for cell in Lab(lab).source().cells if mark(cell).get("grade")]
-    grades = [["assignment", "student_id", "score", "max_score"]]
+    grades = [["assignment", "student_id", "score", "max_score", "not_graded_because"]]
     points = [["student", "score", "max_score", *checks]]
     with api.gradebook as gradebook:
-        for submission in sorted(gradebook.assignment_submissions(lab), key=lambda s: s.student.id):
-            student, total = submission.student.id, [submission.score, submission.max_score]
+        most = gradebook.find_assignment(lab).max_score
+        for one in submissions:
+            if one.why:
+                grades.append([lab, one.student, "", most, one.why])
+                continue
+            submission = gradebook.find_submission(lab, one.key)
             given = {grade.name: grade.score for nb in submission.notebooks for grade in nb.grades}
-            grades.append([lab, student, *total])
-            points.append([student, *total, *(given[check] for check in checks)])
-    for name, rows in (("grades.csv", grades), ("points.csv", points)):
-        with open(folder / name, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(rows)
+            grades.append([lab, one.student, submission.score, most, ""])
+            points.append([one.student, submission.score, most, *(given[check] for check in checks)])
+    write_table(folder / "grades.csv", grades)
+    write_table(folder / "points.csv", points)
 
 
 if __name__ == "__main__":

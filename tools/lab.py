@@ -21,12 +21,18 @@ def names() -> list[str]:
 
 def mark(cell: NotebookNode) -> dict:
     """What nbgrader knows of a cell."""
-    return cell.metadata.get("nbgrader", {})
+    found = cell.metadata.get("nbgrader")
+    return found if isinstance(found, dict) else {}  # anybody may have written it
 
 
 def grade_id(cell: NotebookNode) -> str:
     """nbgrader's name of a cell, empty if it has none."""
-    return mark(cell).get("grade_id", "")
+    return str(mark(cell).get("grade_id", ""))
+
+
+def in_words(cell: NotebookNode) -> bool:
+    """Whether a person has to read what is written there."""
+    return cell.cell_type == "markdown" and bool(mark(cell).get("grade"))
 
 
 @dataclass(frozen=True)

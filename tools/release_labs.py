@@ -15,7 +15,7 @@ import sys
 import sysconfig
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -50,8 +50,8 @@ def main(
 
 
 @contextmanager
-def course(configure: Callable | None = None) -> Iterator:
-    """An `NbGraderAPI` on a temporary course folder that holds the sources of all labs.
+def course(configure: Callable | None = None, labs: Iterable[str] | None = None) -> Iterator:
+    """An `NbGraderAPI` on a temporary course folder that holds the sources of these labs, by default all.
 
     ``configure`` is given nbgrader's configuration to change it.
 
@@ -66,7 +66,7 @@ def course(configure: Callable | None = None) -> Iterator:
         # nbgrader calls `alembic` by name, which is on the PATH only if the environment is activated
         os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]])
         warnings.filterwarnings("ignore", module="nbgrader")  # its own quarrels with SQLAlchemy
-        for lab in names():
+        for lab in names() if labs is None else labs:
             _write_source(lab, root / "source" / lab)
         yield _api(root, configure)
 

@@ -1,4 +1,8 @@
-"""Run students' notebooks in the sandbox of the challenge, and take nothing from there but texts and pictures.
+"""Run students' notebooks in the sandbox of the challenge, and judge them from outside.
+
+Of a notebook nothing is taken but texts and pictures. Its checks do not run in it: a process of ours makes them
+(`run_checks`), which runs no student's code and calls the student's functions from there (`far_calls`). Points hang
+on what that process writes, and on nothing that the sandbox leaves behind.
 
 A cell that ends its kernel, takes too long, fills the memory or starts processes without end is left out and costs its
 points; the others run again without it.
@@ -9,10 +13,13 @@ from __future__ import annotations
 import base64
 import json
 import os
+import secrets
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,86 +35,158 @@ from etlab.challenge.results import digest
 from etlab.challenge.warm import ONE_THREAD, compile_kernels
 from etlab.data import fetch_needle
 
-RUNNER = Path(__file__).resolve().with_name("run_notebook.py")
+TOOLS = Path(__file__).resolve().parent
+RUNNER, CALLS, CHECKS = TOOLS / "run_notebook.py", TOOLS / "far_calls.py", TOOLS / "run_checks.py"
 LIMITS = {"memory_mb": 3072, "processes": 256, "output_mb": 64}
 LONGEST = 20_000  # characters of one text that feedback shows
 PNG = b"\x89PNG\r\n\x1a\n"
 BAD_FILE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
-ENDED = {
+ENDED = {  # by what the sandbox says, or what the program in it left word of
     "done": "it ended the run",
-    "failed": "it ended its kernel, printed without end, left the memory full or ran for longer than {cell_s:g} s",
+    "failed": "it ended the program that runs the notebook",
+    "kernel": "it ended its kernel",
+    "prints": "it printed without end",
+    "full": "it left the memory full",
+    "time": "it ran for longer than {cell_s:g} s",
     "wall time": "the notebook as a whole took longer than {notebook_s:g} s",
     "processor time": "the notebook as a whole took longer than {notebook_s:g} s",
     "memory": "it filled the memory",
     "processes": "it started too many processes",
     "output": "it wrote too much to the disk",
 }
+Outputs = dict[int, list[NotebookNode]]  # number of a cell -> its outputs
 
 
 @dataclass(frozen=True)
 class Apart:
-    """Where notebooks run (sandbox, compiled kernels, real data), and how long a cell and a notebook may take."""
+    """Where notebooks run (sandbox, compiled kernels, real data) and are checked, and how long it may take."""
 
     backend: sandbox.Backend
     kernels: Path
     data: Path
+    checks: Path
     cell_s: int
     notebook_s: int
 
-    def run(self, notebook: NotebookNode) -> None:
-        """Fill in the outputs of all code cells; one that was left out, or not reached, has an error that says why."""
+    def run(self, notebook: NotebookNode, checks: dict[int, str]) -> Outputs:
+        """Return the outputs of all code cells; ``checks`` are those that are judged from outside, with their source.
+
+        A cell that was left out, or not reached, has an error that says why.
+        """
         codes = {index for index, cell in enumerate(notebook.cells) if cell.cell_type == "code"}
-        outputs: dict[int, list[NotebookNode]] = {}
+        outputs: Outputs = {}
         lost: set[int] = set()
-        until = time.monotonic() + self.notebook_s
-        while codes - outputs.keys() and time.monotonic() < until:
-            found, culprit, how = self._run_once(notebook, lost, until - time.monotonic())
+        until, done = time.monotonic() + self.notebook_s, False
+        while not done and time.monotonic() < until:
+            left = {index: checks[index] for index in checks.keys() - outputs.keys()}
+            empty = lost | checks.keys() & outputs.keys()  # no check is made twice
+            found, culprit, how = self._run_once(notebook, empty, left, until - time.monotonic())
+            done = culprit is None
             outputs = found | outputs  # of a cell that has run before, what it said first
-            if culprit is not None:
+            if not done:
                 lost.add(culprit)
-                outputs[culprit] = [
-                    _error("Ended", f"This cell was ended: {how}. Those below were run without it.")
-                ]
-            else:
+                why = f"This cell was ended: {how}. Those below were run without it."
+                outputs.setdefault(culprit, [_error("Ended", why)])
+            elif codes - outputs.keys():
                 never = [_error("NotRun", f"This cell could not be run: {how}.")]
                 outputs |= dict.fromkeys(codes - outputs.keys(), never)
         late = _error(
             "NotRun", f"This cell was not reached: the notebook took longer than {self.notebook_s} s."
         )
-        for index in codes:
-            notebook.cells[index].outputs = outputs.get(index, [late])
+        return {index: outputs.get(index, [late]) for index in codes}
 
-    def _run_once(self, notebook, lost, seconds):
+    def _run_once(self, notebook, empty, checks, seconds):
         """Outputs by cell, the cell that ended the run (None if it came to its end or never began), how it ended."""
-        with tempfile.TemporaryDirectory(prefix="etlab-notebook-") as scratch:
+        with (
+            tempfile.TemporaryDirectory(prefix="etlab-notebook-") as scratch,
+            self._registered(checks) as (token, verdicts),
+        ):
             file, work = Path(scratch, "notebook.ipynb"), Path(scratch, "work")
             os.chmod(scratch, 0o755)  # in the sandbox root is another user
-            nbformat.write(_without(notebook, lost), file)
+            nbformat.write(_without(notebook, empty, checks), file)
             file.chmod(0o644)
-            outcome = sandbox.run(
-                ["python", "/run_notebook.py", "/notebook.ipynb", "/answer", str(self.cell_s), "/numba"],
-                folder=work,
-                visible={
-                    "/run_notebook.py": RUNNER,
-                    "/notebook.ipynb": file,
-                    "/numba": self.kernels,
-                    "/data/" + self.data.name: self.data,
-                },
-                limits=sandbox.Limits(wall_s=seconds, cpu_s=4 * seconds, **LIMITS),
-                backend=self.backend,
-                environment=ONE_THREAD  # a second one gains little in such small volumes
-                | {
-                    "ETLAB_CACHE": "/data",
-                    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-                },
-            )
+            outcome = self._in_sandbox(file, work, token, seconds)
             found = dict(_outputs(work, len(notebook.cells)))
-            running = _running(work)
-        culprit = running if running in range(len(notebook.cells)) and running not in found else None
-        return found, culprit, ENDED[outcome.status].format(cell_s=self.cell_s, notebook_s=self.notebook_s)
+            for index in checks.keys() & (found.keys() | set(verdicts())):
+                found[index] = self._judged(found.get(index, []), verdicts().get(index))
+            running, word = _last_words(work)
+        ended = not outcome.ok and running in range(len(notebook.cells)) and running not in empty
+        how = word if outcome.status == "failed" and word in ENDED else outcome.status
+        return found, running if ended else None, self._in_words(how)
+
+    def _in_sandbox(self, file, work, token, seconds):
+        places = {
+            "/run_notebook.py": RUNNER,
+            "/far_calls.py": CALLS,
+            "/notebook.ipynb": file,
+            "/numba": self.kernels,
+            "/checks": self.checks / "open",
+        }
+        names = [
+            "/notebook.ipynb",
+            "/answer",
+            str(self.cell_s),
+            "/numba",
+            "/far_calls.py",
+            "/checks/socket",
+            token,
+        ]
+        return sandbox.run(
+            ["python", "/run_notebook.py", *names],
+            folder=work,
+            visible=places | {"/data/" + self.data.name: self.data},
+            limits=sandbox.Limits(wall_s=seconds, cpu_s=4 * seconds, **LIMITS),
+            backend=self.backend,
+            environment=ONE_THREAD  # a second one gains little in such small volumes
+            | {"ETLAB_CACHE": "/data", "MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+        )
+
+    @contextmanager
+    def _registered(self, checks):
+        """Tell the process that checks of a run; its token, and a function that reads the verdicts."""
+        token = secrets.token_hex(16)
+        folder = self.checks / token
+        folder.mkdir(mode=0o700)
+        told = {"seconds": self.cell_s, "sources": {str(index): source for index, source in checks.items()}}
+        (folder / "checks.json").write_text(json.dumps(told), encoding="utf-8")
+
+        def verdicts():
+            return {
+                int(path.stem.removeprefix("verdict-")): json.loads(path.read_text(encoding="utf-8"))
+                for path in folder.glob("verdict-*.json")
+            }
+
+        yield token, verdicts
+
+    def _judged(self, outputs, verdict):
+        """What a check's cell shows: all that the notebook printed, as mere text, then the verdict."""
+        texts = "".join(output.text for output in outputs if output.output_type == "stream")
+        shown = [new_output("stream", name="stdout", text=_short(texts))] if texts else []
+        if verdict is None:
+            why = "This check could not be made: the notebook stopped answering it."
+            return [*shown, _error("NotChecked", why)]
+        if verdict["said"]:
+            shown.append(new_output("stream", name="stdout", text=_short(verdict["said"])))
+        error = verdict["error"]
+        if error and error["name"] == "TimeUp":
+            shown.append(
+                _error(
+                    "Ended",
+                    f"This cell was ended: {self._in_words('time')}. Those below were run without it.",
+                )
+            )
+        elif error:
+            shown.append(
+                _error(error["name"], _short(error["words"]), [_short(line) for line in error["shown"]])
+            )
+        return shown
+
+    def _in_words(self, how):
+        return ENDED[how].format(cell_s=self.cell_s, notebook_s=self.notebook_s)
 
 
-def apart(*, unsafe: bool, cell_s: int, notebook_s: int) -> Apart:
+@contextmanager
+def apart(*, unsafe: bool, cell_s: int, notebook_s: int) -> Iterator[Apart]:
     """A place for notebooks to run; the first call compiles the kernels and keeps them in the user's cache folder.
 
     Raises SandboxError if there is no sandbox here and ``unsafe`` is not set.
@@ -117,7 +196,29 @@ def apart(*, unsafe: bool, cell_s: int, notebook_s: int) -> Apart:
     kernels.parent.mkdir(parents=True, exist_ok=True)
     with held(kernels.parent / ".lock"):
         compile_kernels(kernels, backend)
-    return Apart(backend, kernels, fetch_needle(), cell_s, notebook_s)
+    with _checking() as checks:
+        yield Apart(backend, kernels, fetch_needle(), checks, cell_s, notebook_s)
+
+
+@contextmanager
+def _checking() -> Iterator[Path]:
+    """The folder of a process that makes checks as long as the context lasts."""
+    with tempfile.TemporaryDirectory(prefix="etlab-checks-") as scratch:
+        folder = Path(scratch)
+        folder.chmod(0o711)  # in the sandbox root is another user, who must get at the socket
+        (folder / "open").mkdir(mode=0o755)
+        process = subprocess.Popen(
+            [sys.executable, CHECKS, folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | ONE_THREAD,
+            start_new_session=True,
+        )
+        with process:
+            if process.stdout.readline() != b"ready\n":
+                raise sandbox.SandboxError("the process that makes the checks did not start")
+            yield folder
+            process.stdin.close()
 
 
 def _code() -> str:
@@ -126,23 +227,29 @@ def _code() -> str:
     return digest(sys.version, *(code for code in modules if b"numba" in code))
 
 
-def _without(notebook, lost):
-    """A copy in which these cells are empty, and no output is left."""
+def _without(notebook, empty, checks):
+    """A copy in which these cells are empty and checks have no source; no output is left."""
     cells = []
     for index, cell in enumerate(notebook.cells):
-        if cell.cell_type == "code":
-            cells.append(nbformat.v4.new_code_cell("" if index in lost else cell.source))
-        else:
+        if cell.cell_type != "code":
             cells.append(nbformat.v4.new_markdown_cell(""))
+        elif index in checks:
+            cells.append(nbformat.v4.new_code_cell("", metadata={"check": True}))
+        else:
+            cells.append(nbformat.v4.new_code_cell("" if index in empty else cell.source))
     return nbformat.v4.new_notebook(cells=cells)
 
 
-def _running(work):
-    """The cell that was running at the end; None if there was none."""
+def _last_words(work: Path) -> tuple[int | None, str]:
+    """The cell that was running at the end, None if there was none, and a word on how it ended."""
     try:
-        return int((work / "running").read_text(encoding="utf-8"))
+        running = int((work / "running").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
+        running = None
+    try:
+        return running, (work / "ended").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return running, ""
 
 
 def _outputs(work: Path, n_cells: int) -> Iterator[tuple[int, list[NotebookNode]]]:

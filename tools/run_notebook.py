@@ -1,8 +1,13 @@
-"""Run a notebook inside the sandbox, cell by cell; ``python run_notebook.py NOTEBOOK OUT SECONDS NUMBA``.
+"""Run a notebook inside the sandbox, cell by cell.
+
+    python run_notebook.py NOTEBOOK OUT SECONDS NUMBA CALLS SOCKET TOKEN
 
 A cell's outputs are left in ``OUT/outputs-N.json`` as soon as it has run, its number in ``OUT/running`` before. A cell
 that takes longer than SECONDS ends this program, as does one that prints without end, leaves the memory full or takes
-its kernel with it: `run_apart` then goes on without it.
+its kernel with it: it leaves a word on that in ``OUT/ended``, and `run_apart` goes on without it.
+
+In place of a check the kernel runs CALLS (`far_calls.py`): it serves the student's functions to the process that
+listens at SOCKET and makes the check.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ sys.modules["rfc3987_syntax"] = None
 
 import nbformat
 from nbclient import NotebookClient
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from traitlets.config import Config
 
 from etlab.compiled import take_kernels
@@ -27,6 +33,11 @@ KEPT = 1 << 20  # bytes of outputs of one cell: feedback is to be read
 FLOOD = 64 * KEPT  # bytes after which a cell is taken to print without end
 DATA = 2 << 30  # bytes a process may fill; then it gets a MemoryError, before the sandbox ends them all
 FULL = DATA // 2  # bytes that no cell may leave behind in its kernel: the next would not have enough
+SERVE = "__import__('runpy').run_path({calls!r})['answer'](get_ipython().user_ns, {socket!r}, {hello!r})"
+
+
+class Ended(SystemExit):
+    """A cell that this program does not survive, with a word that says how."""
 
 
 class Client(NotebookClient):
@@ -37,41 +48,64 @@ class Client(NotebookClient):
         if msg["msg_type"] in ("stream", "display_data", "execute_result", "update_display_data"):
             self.filled += len(json.dumps(msg["content"]))
             if self.filled > FLOOD:
-                sys.exit("a cell prints without end")
+                raise Ended("prints")
             if self.filled > KEPT:
                 return None
         return super().process_message(msg, cell, cell_index)
 
 
-def main(notebook: str, out: str, seconds: str, numba: str) -> None:
+def main(notebook: str, out: str, seconds: str, numba: str, calls: str, socket: str, token: str) -> None:
     """Run all cells of the notebook."""
     take_kernels(Path(numba))
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (DATA, hard))
     cells = nbformat.read(notebook, as_version=4)
-    sockets = Config(
-        KernelManager={"transport": "ipc"}
-    )  # files in /tmp: the sandbox has no network to speak of
-    options = {
-        "config": sockets,
-        "timeout": int(seconds),
-        "iopub_timeout": int(seconds),
-        "raise_on_iopub_timeout": True,  # what one cell printed is not to keep the next one waiting
-        "allow_errors": True,
-        "on_cell_executed": _with_its_error,
-    }
-    client = Client(cells, kernel_name="python3", **options)
-    os.chdir("/tmp")  # where the sockets are, too
+    for index, cell in enumerate(cells.cells):
+        if cell.metadata.get("check"):
+            cell.source = SERVE.format(calls=calls, socket=socket, hello=f"{token} {index}")
+    os.chdir("/tmp")  # where the sockets of the kernel are, too
+    try:
+        run(client(cells, int(seconds)), Path(out))
+    except (Ended, CellTimeoutError, DeadKernelError, TimeoutError) as error:
+        word = (
+            error.args[0]
+            if isinstance(error, Ended)
+            else "kernel"
+            if isinstance(error, DeadKernelError)
+            else "time"
+        )
+        Path(out, "ended").write_text(word, encoding="utf-8")
+        sys.exit(word)
+
+
+def client(cells: nbformat.NotebookNode, seconds: int) -> Client:
+    """What runs the cells; the time of a check is kept by whoever makes it."""
+    # files in /tmp: the sandbox has no network to speak of
+    sockets = Config(KernelManager={"transport": "ipc"})
+    return Client(
+        cells,
+        kernel_name="python3",
+        config=sockets,
+        timeout_func=lambda cell: None if cell.metadata.get("check") else seconds,
+        iopub_timeout=seconds,
+        raise_on_iopub_timeout=True,  # what one cell printed is not to keep the next one waiting
+        allow_errors=True,
+        on_cell_executed=_with_its_error,
+    )
+
+
+def run(client: Client, out: Path) -> None:
+    """Run one cell after the other. Raises Ended, or what nbclient raises, at one that must not go on."""
     with client.setup_kernel():
-        for index, cell in enumerate(cells.cells):
-            Path(out, "running").write_text(str(index), encoding="utf-8")
+        for index, cell in enumerate(client.nb.cells):
+            (out / "running").write_text(str(index), encoding="utf-8")
             client.filled = 0
             client.execute_cell(cell, index)
             if held_by(client.km.provisioner.pid) > FULL:
-                sys.exit("a cell leaves the memory full")
-            part = Path(out, "part")
+                raise Ended("full")
+            part = out / "part"
             part.write_text(json.dumps(cell.get("outputs", [])), encoding="utf-8")
-            part.rename(Path(out, f"outputs-{index}.json"))
+            part.rename(out / f"outputs-{index}.json")
 
 
 def held_by(pid: int) -> int:

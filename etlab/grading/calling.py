@@ -1,8 +1,14 @@
-"""Calling a student's function: whatever comes back, the student reads one paragraph that says what to do."""
+"""Calling a student's function: whatever comes back, the student reads one paragraph that says what to do.
+
+In grading the function runs in another process (``tools/far_calls.py``). So a check passes numbers, arrays, functions
+and objects of `etlab` that can be pickled; it looks at nothing but the answer, at what its own functions were called
+with, and at files in a temporary folder.
+"""
 
 from __future__ import annotations
 
 import io
+import logging
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -70,9 +76,7 @@ def answered(function: Callable, *arguments) -> object:
     name = getattr(function, "__name__", "the function")
     copies = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
     try:
-        # nbgrader gives no points to a cell that writes to stderr, but a warning is not a wrong answer
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
+        with _unheard():
             answer = function(*copies)
     except NotImplementedError:
         raise NotWritten(
@@ -80,9 +84,27 @@ def answered(function: Callable, *arguments) -> object:
             "code, run that cell, then run this one again."
         ) from None
     except Exception as error:
-        line = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"line {line.lineno} of `{line.name}`" + (f": `{line.line}`" if line.line else "")
+        place = getattr(error, "place", None) or place_of(error)  # known already if it was in another process
         raise CheckFailed(f"`{name}` stopped with {type(error).__name__}: {error} ({place}).") from error
     if answer is None:
         raise CheckFailed(f"`{name}` returned nothing. Does it end with `return …`?")
     return answer
+
+
+def place_of(error: BaseException) -> str:
+    """Say on which line an error was raised."""
+    line = traceback.extract_tb(error.__traceback__)[-1]
+    return f"line {line.lineno} of `{line.name}`" + (f": `{line.line}`" if line.line else "")
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Keep warnings and log messages from stderr: nbgrader gives no points to a cell that writes there."""
+    before = logging.root.manager.disable
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.disable()  # a handler keeps the stderr of when it was made
+        try:
+            yield
+        finally:
+            logging.disable(before)

@@ -1,0 +1,169 @@
+"""Make the checks of students' notebooks, in a process that runs no student's code: ``python run_checks.py FOLDER``.
+
+Listens at ``FOLDER/open/socket``. A kernel that comes to a check connects with its run's token and the cell's number;
+the check's source is in ``FOLDER/TOKEN/checks.json``, the verdict goes to ``FOLDER/TOKEN/verdict-N.json``, and
+the first connection for a cell is the only one that counts. Ends when its stdin is closed.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import contextlib
+import io
+import json
+import os
+import re
+import resource
+import selectors
+import signal
+import socket
+import struct
+import sys
+import tempfile
+import warnings
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from far_calls import HELLO, Gone, Student, TimeUp
+
+from etlab import grading
+
+MEMORY = 3 << 30  # bytes of one check, most of them its own
+AT_THE_DOOR = 64  # connections that have not said yet which cell they are of
+PROOF = re.compile(r"^✓ .* \[seed=\d+\]$", re.MULTILINE)
+TOKEN = re.compile(rb"([0-9a-f]{32}) (\d{1,5}) *")
+OTHERS = 1_800_000_000  # the least uid that a sandbox of root's takes on
+
+
+def main(folder: str) -> None:
+    """Answer until stdin is closed; then end with every check that still runs."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+    with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as waiting:
+        place = Path(folder, "open", "socket")
+        listener.bind(str(place))
+        place.chmod(0o666)  # in the sandbox root is another user
+        listener.listen(AT_THE_DOOR)
+        waiting.register(listener, selectors.EVENT_READ)
+        waiting.register(sys.stdin, selectors.EVENT_READ)
+        print("ready", flush=True)
+        while True:
+            for key, _ in waiting.select():
+                if key.fileobj is sys.stdin:
+                    os.killpg(0, signal.SIGKILL)
+                elif key.fileobj is listener:
+                    _let_in(listener, waiting)
+                else:
+                    waiting.unregister(key.fileobj)
+                    with key.fileobj as way:
+                        _begin(way, Path(folder), (listener, waiting))
+
+
+def _let_in(listener, waiting):
+    """Take a connection if it is of a sandbox of ours; of too many, the oldest that has said nothing goes."""
+    way, _ = listener.accept()
+    if not _ours(way):
+        way.close()
+        return
+    at_the_door = [key.fileobj for key in waiting.get_map().values()][2:]
+    if len(at_the_door) >= AT_THE_DOOR:
+        waiting.unregister(at_the_door[0])
+        at_the_door[0].close()
+    waiting.register(way, selectors.EVENT_READ)
+
+
+def _ours(way: socket.socket) -> bool:
+    """Whether the other end is this user, or, as root, one that only sandboxes take on."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    _, uid, _ = struct.unpack("3i", way.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return uid == os.getuid() or (os.getuid() == 0 and uid >= OTHERS)
+
+
+def _begin(way, folder, doors):
+    """Make the check that this connection is for, in a process of its own."""
+    try:
+        found = TOKEN.fullmatch(way.recv(HELLO, socket.MSG_DONTWAIT))
+        if not found:
+            return
+        run, cell = folder / found[1].decode(), int(found[2])
+        os.close(os.open(run / f"begun-{cell}", os.O_CREAT | os.O_EXCL))
+        checks = json.loads((run / "checks.json").read_text(encoding="utf-8"))
+    except OSError:  # gone again, unknown, or tried before
+        return
+    if str(cell) in checks["sources"] and os.fork() == 0:
+        for door in doors:
+            door.close()
+        _judge(way, checks["sources"][str(cell)], checks["seconds"], run / f"verdict-{cell}.json")
+
+
+def _judge(way, source, seconds, to):
+    """Never returns."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, hard))
+    with contextlib.suppress(Gone, OSError), _scratch() as scratch:
+        tempfile.tempdir = scratch
+        with Connection(way.detach()) as connection:
+            student = Student(connection, seconds, Path(scratch))
+            part = to.with_suffix(".part")
+            part.write_text(json.dumps(verdict(source, student)), encoding="utf-8")
+            part.rename(to)
+            student.end()
+    os._exit(0)
+
+
+def _scratch():
+    """A folder whose path can be written to in a sandbox, too, where the student's process has one of the same name."""
+    return tempfile.TemporaryDirectory(prefix="etlab-check-", dir="/tmp")
+
+
+def verdict(source: str, student: Student) -> dict:
+    """Run a check's cell. Returns what it said and, unless it held, its error; "TimeUp" if there was no time.
+
+    A check that says nothing proves nothing: each must leave its line with a mark and a seed.
+    """
+    said, error = io.StringIO(), None
+    try:
+        with contextlib.redirect_stdout(said), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            n_checks = _run(source, student)
+        if len(PROOF.findall(said.getvalue())) < n_checks:
+            raise grading.CheckFailed("The check came to its end without saying that it holds.")
+    except TimeUp:
+        error = {"name": "TimeUp", "words": "", "shown": []}
+    except grading.CheckFailed as failure:
+        error = _error(failure, failure._render_traceback_())
+    except Exception as mistake:
+        error = _error(mistake, [f"{type(mistake).__name__}: {mistake}"])
+    return {"said": said.getvalue(), "error": error}
+
+
+def _error(error, shown):
+    return {"name": type(error).__name__, "words": str(error), "shown": shown}
+
+
+def _run(source, student):
+    """Run the statements with the student's names; each has the whole time. Returns how many checks there are."""
+    names = _Names(student)
+    for statement in ast.parse(source).body:
+        student.restart()
+        code = compile(ast.Module([statement], type_ignores=[]), "<check>", "exec")
+        exec(code, {"__builtins__": builtins}, names)
+    calls = (node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    return sum(isinstance(call, ast.Attribute) and call.attr.startswith("check_") for call in calls)
+
+
+class _Names(dict):
+    """Names of a check's cell; what it does not define is the student's."""
+
+    def __init__(self, student):
+        self._student = student
+
+    def __missing__(self, name):
+        if hasattr(builtins, name):
+            raise KeyError(name)
+        return self._student.named(name)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
