@@ -40,7 +40,7 @@ from etlab.metrics import psnr
 ROUNDING = 1e-4  # relative; leaves room for a float32 implementation
 EIGENVALUE_TOLERANCE = 0.05  # relative; 20 iterations of the power method reach 0.04 on ∇ᵀ∇
 COST_TOLERANCE = 0.01  # above the floor; 500 iterations reach 0.005
-LAM_TOLERANCE = 0.1  # relative; 500 iterations reach 0.02
+LAM_TOLERANCE = 0.05  # relative; 500 iterations reach 0.01, as FISTA and ADMM do
 CLIPPED_TOLERANCE = 0.02  # above the floor; clipping the last iterate instead of each stays above 0.04
 WEAK_AND_STRONG = (0.1, 1.6)  # noise of images whose λ is chosen; the best λ differ by a factor of 12 to 100
 PSNR_LOSS = 3.2  # dB, at the worse noise; the principles lose up to 2.6, one λ for both at least 3.4
