@@ -89,17 +89,17 @@ class Lab(lab.Lab):
     @cached_property
     def _released(self) -> Answers:
         """The cells to be filled in, as they are handed out."""
-        return {
-            grade_id(cell): cell.source for cell in self.release().cells if grade_id(cell) in self.solutions()
-        }
+        names = self.solutions()
+        return {grade_id(cell): cell.source for cell in self.release().cells if grade_id(cell) in names}
 
     @cached_property
     def _checks(self) -> Answers:
-        """The text of each check, with its hidden tests, and before all the notebook's imports."""
+        """The text of each check, with its hidden tests."""
         return {grade_id(cell): cell.source for cell in self.source().cells if grade_id(cell) in self.worth}
 
     @cached_property
-    def _imports(self) -> str:
+    def imports(self) -> str:
+        """The notebook's first cell of code."""
         return next(cell.source for cell in self.source().cells if cell.cell_type == "code")
 
     @cached_property
@@ -111,7 +111,7 @@ class Lab(lab.Lab):
         code = {name: cells[name] for name in self._released if name in _needed(text, cells)}
         key = (check, *code.items())
         if key not in self._known:
-            self._known[key] = _failure("\n".join([self._imports, *code.values()]), text)
+            self._known[key] = _failure("\n".join([self.imports, *code.values()]), text)
         return self._known[key]
 
     def graded(

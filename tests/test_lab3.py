@@ -97,7 +97,8 @@ def mistaken(*mistakes: str) -> Answers:
 
 def hard_coded() -> Answers:
     """A ramp, a window and a stopping rule that know the data of the visible checks, and nothing else."""
-    scope = {"np": np}
+    scope = {}
+    exec(LAB.imports, scope)
     answers = LAB.solutions()
     for answer in answers.values():
         exec(answer, scope)
