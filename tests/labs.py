@@ -154,9 +154,11 @@ def _needed(check: str, cells: Answers) -> set[str]:
 
 def _defined(tree: ast.Module) -> set[str]:
     """Names that the statements of a cell define."""
-    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    imports = (node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom))
+    names |= {(alias.asname or alias.name).split(".")[0] for node in imports for alias in node.names}
     assigned = (node for top in tree.body for node in ast.walk(top) if isinstance(top, ast.Assign))
-    return functions | {
+    return names | {
         node.id for node in assigned if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
     }
 
