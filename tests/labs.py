@@ -1,6 +1,14 @@
-"""Labs as their tests need them: submissions go through ``tools/grade_labs.py``, as a teacher would send them."""
+"""Labs as their tests need them: answers judged in this process, or submissions that go the whole way.
 
+`Lab.judged` runs the checks of the instructor's notebook, hidden ones included, as a notebook would. What a check says
+depends on the answers that it uses and on no others, so each check meets each set of these once.
+`Lab.graded` takes notebooks through ``tools/grade_labs.py``, as a teacher would: sandbox, nbgrader, feedback.
+"""
+
+import ast
+import contextlib
 import csv
+import io
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,9 +18,9 @@ from pathlib import Path
 import nbformat
 
 from tools import lab
-from tools.lab import grade_id, mark, names
+from tools.lab import Answers, grade_id, mark, names
 
-__all__ = ["ROOT", "Graded", "Lab", "grade_id", "mark", "names"]
+__all__ = ["ROOT", "Graded", "Judged", "Lab", "grade_id", "mark", "names"]
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -44,8 +52,67 @@ class Graded:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What the checks of a lab say of some answers: check -> its message, empty if it holds."""
+
+    messages: dict[str, str]
+
+    @property
+    def lost(self) -> set[str]:
+        """The checks that do not hold."""
+        return {check for check, message in self.messages.items() if message}
+
+    def __str__(self):
+        return "\n".join(self.messages.values())
+
+
+@dataclass(frozen=True)
 class Lab(lab.Lab):
     """A lab whose submissions can be graded."""
+
+    def judged(self, answers: Answers, *, checks: set[str] | None = None) -> Judged:
+        """Return what the checks (all, or these) say of these answers; a cell without an answer is as released."""
+        cells = self._released | answers
+        return Judged(
+            {check: self._said(check, cells) for check in self.worth if not checks or check in checks}
+        )
+
+    def whole_way(self, folder: Path, wrong: Answers, check: str) -> Graded:
+        """Grade one notebook that has everything: demonstrations, a wrong answer whose ``check`` was deleted, and all
+        other checks edited so that they pass.
+        """
+        edited = {name: "pass" for name in self.worth}
+        notebook = self.submission(self.solutions() | wrong | edited, demonstrations=True)
+        notebook.cells = [cell for cell in notebook.cells if grade_id(cell) != check]
+        return self.graded(folder, {"student": notebook})
+
+    @cached_property
+    def _released(self) -> Answers:
+        """The cells to be filled in, as they are handed out."""
+        names = self.solutions()
+        return {grade_id(cell): cell.source for cell in self.release().cells if grade_id(cell) in names}
+
+    @cached_property
+    def _checks(self) -> Answers:
+        """The text of each check, with its hidden tests."""
+        return {grade_id(cell): cell.source for cell in self.source().cells if grade_id(cell) in self.worth}
+
+    @cached_property
+    def imports(self) -> str:
+        """The notebook's first cell of code."""
+        return next(cell.source for cell in self.source().cells if cell.cell_type == "code")
+
+    @cached_property
+    def _known(self) -> dict[tuple, str]:
+        return {}
+
+    def _said(self, check: str, cells: Answers) -> str:
+        text = self._checks[check]
+        code = {name: cells[name] for name in self._released if name in _needed(text, cells)}
+        key = (check, *code.items())
+        if key not in self._known:
+            self._known[key] = _failure("\n".join([self.imports, *code.values()]), text)
+        return self._known[key]
 
     def graded(
         self, folder: Path, submissions: dict[str, nbformat.NotebookNode | str], *options: str
@@ -69,3 +136,40 @@ class Lab(lab.Lab):
         run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
         assert (folder / "results").is_dir(), run.stdout + run.stderr
         return Graded(folder / "results", run)
+
+
+def _needed(check: str, cells: Answers) -> set[str]:
+    """Names of the cells that define what a check uses, directly or through other cells."""
+    trees = {name: ast.parse(text) for name, text in cells.items()}
+    needed: set[str] = set()
+    wanted = [ast.parse(check)]
+    while wanted:
+        used = {node.id for node in ast.walk(wanted.pop()) if isinstance(node, ast.Name)}
+        for name, tree in trees.items():
+            if name not in needed and used & _defined(tree):
+                needed.add(name)
+                wanted.append(tree)
+    return needed
+
+
+def _defined(tree: ast.Module) -> set[str]:
+    """Names that the statements of a cell define."""
+    names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    imports = (node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom))
+    names |= {(alias.asname or alias.name).split(".")[0] for node in imports for alias in node.names}
+    assigned = (node for top in tree.body for node in ast.walk(top) if isinstance(top, ast.Assign))
+    return names | {
+        node.id for node in assigned if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
+
+
+def _failure(cells: str, check: str) -> str:
+    """How a check fails after these cells; nothing if it holds."""
+    scope: dict = {"__name__": "__main__"}
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            exec(cells, scope)
+            exec(check, scope)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+    return ""

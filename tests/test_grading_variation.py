@@ -359,6 +359,16 @@ MISTAKES = {  # what was done wrong: (solver, the checks that it fails, words of
         {"tv_minimum", "tv_nonnegative"},
         "It is the minimum for λ = ",
     ),
+    "λ too large": (
+        lambda A, D, y, lam: pdhg(A, D, y, 1.2 * lam),
+        {"tv_minimum"},
+        "without a factor",
+    ),
+    "λ too small": (
+        lambda A, D, y, lam: pdhg(A, D, y, 0.8 * lam),
+        {"tv_minimum"},
+        "without a factor",
+    ),
     "ball without λ": (
         lambda *problem: pdhg(*problem, ball=lambda p, bound: given.shortened(p, 1.0)),
         {"tv_minimum", "tv_nonnegative"},

@@ -1,36 +1,20 @@
-"""Lab 1 through the whole grading path: what known right and wrong submissions are given, check by check.
-
-All submissions go through nbgrader in one run of ``tools/grade_labs.py``, as a teacher would run it.
-"""
+"""Lab 1: what known right and wrong answers are given, check by check, and one notebook through the whole path."""
 
 import contextlib
 import io
 import zlib
 
-import nbformat
 import numpy as np
 import pytest
 
 from etlab import grading
-from tests.labs import Graded, Lab, grade_id
+from tests.labs import Lab
+from tools.lab import Answers
 
 LAB = Lab("lab-1-projector")
-LOSES = {  # submission -> the checks that it must lose, all others being kept
-    "reference": set(),
-    "untouched": set(LAB.worth),
-    "untouched-tests-edited": set(LAB.worth),
-    "wrong-sign": {"check-landing", "check-sign"},
-    "wrong-sign-tests-deleted": {"check-landing", "check-sign"},
-    "half-pixel": {"check-landing", "check-centre"},
-    "nearest-row": {"check-weights", "check-accuracy"},
-    "unmatched-adjoint": {"check-adjoint"},
-    "hard-coded": {
-        f"check-{name}" for name in ("sign", "centre", "mass", "accuracy", "linearity", "adjoint")
-    },
-}
 
 
-def hard_coded() -> dict[str, str]:
+def hard_coded() -> Answers:
     """A projector that knows the data of the visible checks, and nothing else."""
     scope = {"np": np}
     for answer in LAB.solutions().values():
@@ -50,41 +34,71 @@ def hard_coded() -> dict[str, str]:
     return LAB.changed("project", start, f"{guard}        return np.zeros((len(tilts_deg), n_rows))\n{start}")
 
 
-def submissions() -> dict[str, nbformat.NotebookNode]:
-    sign = LAB.changed("landing-row", "(z - (nz - 1) / 2) * np.sin", "((nz - 1) / 2 - z) * np.sin")
-    made = {
-        "reference": LAB.submission(LAB.solutions(), demonstrations=True),
-        "untouched": LAB.submission({}),
-        "untouched-tests-edited": LAB.submission({name: "pass" for name in LAB.worth}),
-        "wrong-sign": LAB.submission(sign),
-        "wrong-sign-tests-deleted": LAB.submission(sign),
-        "half-pixel": LAB.submission(LAB.changed("landing-row", "s + (n_rows - 1) / 2", "s + n_rows / 2")),
-        "nearest-row": LAB.submission(
-            LAB.changed(
-                "linear-weights",
-                "return lower, lower + 1 - position, position - lower",
-                "upper = (position - lower > 0.5) * 1.0\n    return lower, 1 - upper, upper",
-            )
+def in_both(old: str, new: str) -> Answers:
+    """A mistake in both functions, after which the one still is the adjoint of the other."""
+    return LAB.mistaken(("project", old, new), ("backproject", old, new))
+
+
+ADDED = "np.add.at(image, row[seen], (weight * slice_)[seen])"
+SHARED = "return lower, lower + 1 - position, position - lower"
+NEAREST = "upper = (position - lower > 0.5) * 1.0\n    return lower, 1 - upper, upper"
+PAIRS = "zip(images, tilts_deg, strict=True)"
+ANSWERS = {  # their name -> what makes them, and the checks that they must lose, all others being kept
+    "reference": (LAB.solutions, set()),
+    "untouched": (dict, set(LAB.worth)),
+    "wrong-sign": (
+        lambda: LAB.changed("landing-row", "(z - (nz - 1) / 2) * np.sin", "((nz - 1) / 2 - z) * np.sin"),
+        {"check-landing", "check-sign"},
+    ),
+    "half-pixel": (
+        lambda: LAB.changed("landing-row", "s + (n_rows - 1) / 2", "s + n_rows / 2"),
+        {"check-landing", "check-centre"},
+    ),
+    "nearest-row": (
+        lambda: LAB.changed("linear-weights", SHARED, NEAREST),
+        {"check-weights", "check-accuracy"},
+    ),
+    "duplicates-lost": (
+        lambda: LAB.changed("project", ADDED, "image[row[seen]] += (weight * slice_)[seen]"),
+        {"check-mass"},
+    ),
+    "first-row-lost": (lambda: in_both("(row >= 0)", "(row >= 1)"), {"check-mass"}),
+    "last-row-lost": (lambda: in_both("(row < n_rows)", "(row < n_rows - 1)"), {"check-mass"}),
+    "ten-tilts": (lambda: in_both(PAIRS, f"list({PAIRS})[:10]"), {"check-mass"}),
+    "ten-tilts-back": (lambda: LAB.changed("backproject", PAIRS, f"list({PAIRS})[:10]"), {"check-adjoint"}),
+    "unmatched-adjoint": (
+        lambda: LAB.changed(
+            "backproject", "slice_[seen] += weight[seen] * image", "slice_[seen] += 0.5 * image"
         ),
-        "unmatched-adjoint": LAB.submission(
-            LAB.changed("backproject", "slice_[seen] += weight[seen] * image", "slice_[seen] += 0.5 * image")
-        ),
-        "hard-coded": LAB.submission(hard_coded()),
-    }
-    deleted = made["wrong-sign-tests-deleted"]
-    deleted.cells = [cell for cell in deleted.cells if grade_id(cell) not in LAB.worth]
-    return made
+        {"check-adjoint"},
+    ),
+    "hard-coded": (
+        hard_coded,
+        {f"check-{name}" for name in ("sign", "centre", "mass", "accuracy", "linearity", "adjoint")},
+    ),
+}
 
 
-@pytest.fixture(scope="module")
-def graded(tmp_path_factory) -> Graded:
-    return LAB.graded(tmp_path_factory.mktemp("lab1"), submissions())
+@pytest.mark.parametrize("name", ANSWERS)
+def test_answers_lose_the_points_of_their_mistake_and_no_others(name):
+    make, lost = ANSWERS[name]
+    assert LAB.judged(make()).lost == lost
 
 
-@pytest.mark.parametrize("student", LOSES)
-def test_a_submission_loses_the_points_of_its_mistake_and_no_others(graded, student):
-    assert graded.points[student] == LAB.less(LOSES[student])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("wrong-sign", "the angle has the wrong sign"),
+        ("duplicates-lost", "Use `np.add.at(image, row, value)`"),
+        ("ten-tilts", "every tilt"),
+    ],
+)
+def test_the_message_names_the_mistake(name, words):
+    assert words in str(LAB.judged(ANSWERS[name][0]()))
 
 
-def test_feedback_names_the_mistake(graded):
-    assert "the angle has the wrong sign" in graded.feedback("wrong-sign")
+def test_the_whole_path_gives_the_same_points_whatever_is_done_to_the_checks(tmp_path):
+    wrong, lost = ANSWERS["nearest-row"]
+    graded = LAB.whole_way(tmp_path, wrong(), "check-weights")
+    assert graded.points["student"] == LAB.less(lost)
+    assert "go to the nearest row" in graded.feedback("student").replace("\n", " ")

@@ -1,23 +1,20 @@
-"""Lab 2 through the whole grading path: what known right and wrong submissions are given, check by check.
-
-All submissions go through nbgrader in one run of ``tools/grade_labs.py``, as a teacher would run it.
-"""
+"""Lab 2: what known right and wrong answers are given, check by check, and one notebook through the whole path."""
 
 import contextlib
 import io
+from functools import cache
 
-import nbformat
 import numpy as np
 import pytest
 
 from etlab import grading
-from tests.labs import Graded, Lab, grade_id
+from tests.labs import Lab
+from tools.lab import Answers
 
 LAB = Lab("lab-2-missing-wedge")
-LOSES = {  # submission -> the checks that it must lose, all others being kept
+LOSES = {  # answers -> the checks that it must lose, all others being kept
     "reference": set(),
     "untouched": set(LAB.worth),
-    "untouched-tests-edited": set(LAB.worth),
     "wedge-along-the-wrong-axis": {"check-wedge"},
     "wrong-sign-of-the-tilt": {"check-lopsided"},
     "degrees-for-radians": {"check-wedge", "check-lopsided", "check-law", "check-number"},
@@ -26,7 +23,6 @@ LOSES = {  # submission -> the checks that it must lose, all others being kept
     "background-left-in": {"check-offset"},
     "moments-of-everything": {"check-reconstructed"},
     "budget-exceeded": {"check-budget"},
-    "budget-exceeded-tests-deleted": {"check-budget"},
     "one-sweep": {"check-order"},
     "spends-it-all": {"check-detail"},
     "hard-coded": {
@@ -35,7 +31,7 @@ LOSES = {  # submission -> the checks that it must lose, all others being kept
 }
 
 
-def hard_coded() -> dict[str, str]:
+def hard_coded() -> Answers:
     """Functions of numbers that know the numbers of the visible checks, and nothing else."""
     answers, scope = LAB.solutions(), {"np": np}
     for answer in answers.values():
@@ -63,7 +59,8 @@ def hard_coded() -> dict[str, str]:
     return answers
 
 
-def submissions() -> dict[str, nbformat.NotebookNode]:
+@cache
+def submissions() -> dict[str, Answers]:
     radians = [
         ("measured-mask", "np.rad2deg(np.arctan2(f_z, f_y))", "np.arctan2(f_z, f_y)"),
         ("elongation", "np.deg2rad(max_tilt_deg)", "max_tilt_deg"),
@@ -87,32 +84,20 @@ def submissions() -> dict[str, nbformat.NotebookNode]:
         "background-left-in": [("measure-elongation", "slice_ - np.median(slice_)", "slice_")],
         "moments-of-everything": [("measure-elongation", "standing - standing.max() / 2", "standing")],
         "budget-exceeded": [("design-scheme", "np.full(n, dose / n)", "np.full(n, dose)")],
-        "budget-exceeded-tests-deleted": [("design-scheme", "np.full(n, dose / n)", "np.full(n, dose)")],
         "one-sweep": [("design-scheme", "np.argsort(np.abs(tilts))", "np.arange(n)")],
         "spends-it-all": [("design-scheme", "min(budget, useful_dose(critical_dose))", "budget")],
     }
-    made = {student: LAB.submission(LAB.mistaken(*changes)) for student, changes in mistakes.items()}
-    made["reference"] = LAB.submission(LAB.solutions(), demonstrations=True)
-    made["untouched"] = LAB.submission({})
-    made["untouched-tests-edited"] = LAB.submission({name: "pass" for name in LAB.worth})
-    made["hard-coded"] = LAB.submission(hard_coded())
-    deleted = made["budget-exceeded-tests-deleted"]
-    deleted.cells = [cell for cell in deleted.cells if grade_id(cell) not in LAB.worth]
-    return made
+    made = {name: LAB.mistaken(*changes) for name, changes in mistakes.items()}
+    return made | {"reference": LAB.solutions(), "untouched": {}, "hard-coded": hard_coded()}
 
 
-@pytest.fixture(scope="module")
-def graded(tmp_path_factory) -> Graded:
-    return LAB.graded(tmp_path_factory.mktemp("lab2"), submissions())
-
-
-@pytest.mark.parametrize("student", LOSES)
-def test_a_submission_loses_the_points_of_its_mistake_and_no_others(graded, student):
-    assert graded.points[student] == LAB.less(LOSES[student])
+@pytest.mark.parametrize("name", LOSES)
+def test_answers_lose_the_points_of_their_mistake_and_no_others(name):
+    assert LAB.judged(submissions()[name]).lost == LOSES[name]
 
 
 @pytest.mark.parametrize(
-    ("student", "words"),
+    ("name", "words"),
     [
         ("wedge-along-the-wrong-axis", "y and z are exchanged"),
         ("wrong-sign-of-the-tilt", "the angle has the wrong sign"),
@@ -122,5 +107,11 @@ def test_a_submission_loses_the_points_of_its_mistake_and_no_others(graded, stud
         ("spends-it-all", "A budget is a limit, not a duty"),
     ],
 )
-def test_feedback_names_the_mistake(graded, student, words):
-    assert words in graded.feedback(student)
+def test_the_message_names_the_mistake(name, words):
+    assert words in str(LAB.judged(submissions()[name]))
+
+
+def test_the_whole_path_gives_the_same_points_whatever_is_done_to_the_checks(tmp_path):
+    graded = LAB.whole_way(tmp_path, submissions()["budget-exceeded"], "check-budget")
+    assert graded.points["student"] == LAB.less(LOSES["budget-exceeded"])
+    assert "It is for all images together" in graded.feedback("student")

@@ -1,19 +1,18 @@
-"""Lab 3 through the whole grading path: what known right and wrong submissions are given, check by check.
+"""Lab 3: what known right and wrong answers are given, check by check, and one notebook through the whole path.
 
-All submissions go through nbgrader in one run of ``tools/grade_labs.py``, as a teacher would run it. Most hold one
-mistake in the back-projection and one in SIRT, and lose the checks of both.
+Most hold one mistake in the back-projection and one in SIRT, and lose the checks of both.
 """
 
 import contextlib
 import io
 import zlib
+from functools import cache
 
-import nbformat
 import numpy as np
 import pytest
 
 from etlab import grading
-from tests.labs import Graded, Lab
+from tests.labs import Lab
 from tools.lab import Answers
 
 LAB = Lab("lab-3-wbp-sirt")
@@ -28,7 +27,7 @@ MISTAKES = {  # its name -> cell, what stands there, what is handed in instead, 
         "np.deg2rad(np.mean(np.diff(tilts_deg[order])))",
         {"check-wbp-shares"},
     ),
-    "one window": ("window", "0.37 * dose**0.22", "0.37", {"check-wbp-window"}),
+    "one window": ("window", ".mean() / dose", ".mean() / 1.5", {"check-wbp-window"}),
     "weights exchanged": ("sirt-weights", "return R, C", "return C, R", {"check-sirt-weights"}),
     "no weights": (
         "sirt-step",
@@ -47,6 +46,18 @@ MISTAKES = {  # its name -> cell, what stands there, what is handed in instead, 
         "np.maximum(x + correction, 0)",
         "x + correction",
         {"check-sirt-nonnegative"},
+    ),
+    "clipped at 5": (
+        "sirt-step",
+        "np.maximum(x + correction, 0)",
+        "np.clip(x + correction, 0, 5)",
+        {"check-sirt-step"},
+    ),
+    "clipped at 1": (
+        "sirt-step",
+        "np.maximum(x + correction, 0)",
+        "np.clip(x + correction, 0, 1)",
+        {"check-sirt-step"},
     ),
     "residual of the previous iterate": (
         "sirt",
@@ -70,12 +81,14 @@ PAIRS = [
     ("equal weights", "never clipped"),
     ("one window", "tuned on one truth"),
 ]
-LOSES = {  # submission -> the checks that it must lose, all others being kept
+ALONE = ["clipped at 5", "clipped at 1"]
+LOSES = {  # answers -> the checks that it must lose, all others being kept
     "reference": set(),
     "untouched": set(LAB.worth),
-    "tests-edited": set(LAB.worth),
     "hard-coded": {"check-ramp", "check-ramp-ends", "check-wbp-window", "check-sirt-stop"},
-} | {"-".join(pair).replace(" ", "-"): MISTAKES[pair[0]][3] | MISTAKES[pair[1]][3] for pair in PAIRS}
+}
+LOSES |= {", ".join(pair): MISTAKES[pair[0]][3] | MISTAKES[pair[1]][3] for pair in PAIRS}
+LOSES |= {name: MISTAKES[name][3] for name in ALONE}
 
 
 def mistaken(*mistakes: str) -> Answers:
@@ -84,7 +97,8 @@ def mistaken(*mistakes: str) -> Answers:
 
 def hard_coded() -> Answers:
     """A ramp, a window and a stopping rule that know the data of the visible checks, and nothing else."""
-    scope = {"np": np}
+    scope = {}
+    exec(LAB.imports, scope)
     answers = LAB.solutions()
     for answer in answers.values():
         exec(answer, scope)
@@ -110,27 +124,26 @@ def hard_coded() -> Answers:
     return answers
 
 
-def submissions() -> dict[str, nbformat.NotebookNode]:
-    made = {
-        "reference": LAB.submission(LAB.solutions(), demonstrations=True),
-        "untouched": LAB.submission({}),
-        "tests-edited": LAB.submission({name: "pass" for name in LAB.worth}),
-        "hard-coded": LAB.submission(hard_coded()),
-    }
-    return made | {"-".join(pair).replace(" ", "-"): LAB.submission(mistaken(*pair)) for pair in PAIRS}
+@cache
+def submissions() -> dict[str, Answers]:
+    made = {"reference": LAB.solutions(), "untouched": {}, "hard-coded": hard_coded()}
+    made |= {", ".join(pair): mistaken(*pair) for pair in PAIRS}
+    return made | {name: mistaken(name) for name in ALONE}
 
 
-@pytest.fixture(scope="module")
-def graded(tmp_path_factory) -> Graded:
-    return LAB.graded(tmp_path_factory.mktemp("lab3"), submissions())
+@pytest.mark.parametrize("name", LOSES)
+def test_answers_lose_the_points_of_their_mistakes_and_no_others(name):
+    assert LAB.judged(submissions()[name]).lost == LOSES[name]
 
 
-@pytest.mark.parametrize("student", LOSES)
-def test_a_submission_loses_the_points_of_its_mistakes_and_no_others(graded, student):
-    assert graded.points[student] == LAB.less(LOSES[student])
+def test_the_messages_name_the_mistakes():
+    messages = str(LAB.judged(submissions()["no ramp, no weights"]))
+    assert "the images are not filtered" in messages
+    assert "Both weights are missing" in messages
+    assert "it is cut off at 1." in str(LAB.judged(submissions()["clipped at 1"], checks={"check-sirt-step"}))
 
 
-def test_feedback_names_the_mistakes(graded):
-    feedback = graded.feedback("no-ramp-no-weights")
-    assert "the images are not filtered" in feedback
-    assert "Both weights are missing" in feedback
+def test_the_whole_path_gives_the_same_points_whatever_is_done_to_the_checks(tmp_path):
+    graded = LAB.whole_way(tmp_path, mistaken("not padded"), "check-ramp-ends")
+    assert graded.points["student"] == LAB.less({"check-ramp-ends"})
+    assert "comes in at the other" in graded.feedback("student")

@@ -1,20 +1,19 @@
-"""Lab 4 through the whole grading path: what known right and wrong submissions are given, check by check.
+"""Lab 4: what known right and wrong answers are given, check by check, and one notebook through the whole path.
 
-All submissions go through nbgrader in one run of ``tools/grade_labs.py``, as a teacher would run it. Most hold two
-mistakes in different tasks, and lose the checks of both. They choose λ by a rule of thumb in place of the
+Most hold two mistakes in different tasks, and lose the checks of both. They choose λ by a rule of thumb in place of the
 cross-validation of the solutions, which takes longer.
 """
 
 import contextlib
 import io
 import zlib
+from functools import cache
 
-import nbformat
 import numpy as np
 import pytest
 
 from etlab import grading
-from tests.labs import Graded, Lab, grade_id
+from tests.labs import Lab
 from tools.lab import Answers
 
 LAB = Lab("lab-4-total-variation")
@@ -40,6 +39,7 @@ MISTAKES = {  # its name -> cell, what stands there, what is handed in instead, 
         "D(ahead), 1)",
         {"check-minimum", "check-nonnegative"},
     ),
+    "lambda too large": ("reconstruct", "D(ahead), lam)", "D(ahead), 1.2 * lam)", {"check-minimum"}),
     "no look ahead": ("reconstruct", "x, ahead = new, 2 * new - x", "x, ahead = new, new", {"check-minimum"}),
     "steps too long": (
         "reconstruct",
@@ -66,14 +66,14 @@ PAIRS = [
     ("norm for its square", "steps too long"),
     ("ball without lambda", "witness with its place"),
 ]
-LOSES = {  # submission -> the checks that it must lose, all others being kept
+LOSES = {  # answers -> the checks that it must lose, all others being kept
     "reference": set(),
     "untouched": set(LAB.worth),
-    "tests-edited": set(LAB.worth),
-    "zeros-outside-tests-deleted": {"check-gradient"},
-    "lambda-by-another-truth": {"check-lam"},
+    "zeros-outside": {"check-gradient"},
+    "lambda by another truth": {"check-lam"},
+    "lambda too large": {"check-minimum"},
     "hard-coded": {"check-minimum", "check-nonnegative", "check-lam", "check-witness"},
-} | {"-".join(pair).replace(" ", "-"): MISTAKES[pair[0]][3] | MISTAKES[pair[1]][3] for pair in PAIRS}
+} | {", ".join(pair): MISTAKES[pair[0]][3] | MISTAKES[pair[1]][3] for pair in PAIRS}
 
 
 def quick() -> Answers:
@@ -127,31 +127,33 @@ def hard_coded() -> Answers:
     return answers
 
 
-def submissions() -> dict[str, nbformat.NotebookNode]:
+@cache
+def submissions() -> dict[str, Answers]:
     made = {
-        "reference": LAB.submission(LAB.solutions(), demonstrations=True),
-        "untouched": LAB.submission({}),
-        "tests-edited": LAB.submission({name: "pass" for name in LAB.worth}),
-        "zeros-outside-tests-deleted": LAB.submission(zeros_outside()),
-        "lambda-by-another-truth": LAB.submission(mistaken("lambda by another truth")),
-        "hard-coded": LAB.submission(hard_coded()),
+        "reference": quick(),
+        "untouched": {},
+        "zeros-outside": zeros_outside(),
+        "hard-coded": hard_coded(),
     }
-    deleted = made["zeros-outside-tests-deleted"]
-    deleted.cells = [cell for cell in deleted.cells if grade_id(cell) not in LAB.worth]
-    return made | {"-".join(pair).replace(" ", "-"): LAB.submission(mistaken(*pair)) for pair in PAIRS}
+    made |= {name: mistaken(name) for name in ("lambda by another truth", "lambda too large")}
+    return made | {", ".join(pair): mistaken(*pair) for pair in PAIRS}
 
 
-@pytest.fixture(scope="module")
-def graded(tmp_path_factory) -> Graded:
-    return LAB.graded(tmp_path_factory.mktemp("lab4"), submissions())
+@pytest.mark.parametrize("name", LOSES)
+def test_answers_lose_the_points_of_their_mistakes_and_no_others(name):
+    assert LAB.judged(submissions()[name]).lost == LOSES[name]
 
 
-@pytest.mark.parametrize("student", LOSES)
-def test_a_submission_loses_the_points_of_its_mistakes_and_no_others(graded, student):
-    assert graded.points[student] == LAB.less(LOSES[student])
+def test_the_messages_name_the_mistakes():
+    messages = str(LAB.judged(submissions()["ball without lambda, witness with its place"]))
+    assert "It is the minimum for λ = 1, not" in messages
+    assert "Subtract what stands there without the witness" in messages
+    assert "without a factor" in str(LAB.judged(submissions()["lambda too large"]))
 
 
-def test_feedback_names_the_mistakes(graded):
-    feedback = graded.feedback("ball-without-lambda-witness-with-its-place")
-    assert "It is the minimum for λ = 1, not" in feedback
-    assert "Subtract what stands there without the witness" in feedback
+def test_the_whole_path_gives_the_same_points_whatever_is_done_to_the_checks(tmp_path):
+    """With the cross-validation of the solutions, which nothing else here runs."""
+    wrong = LAB.changed(*MISTAKES["divergence"][:3])
+    graded = LAB.whole_way(tmp_path, wrong, "check-gradient-adjoint")
+    assert graded.points["student"] == LAB.less({"check-gradient-adjoint"})
+    assert "This is the divergence" in graded.feedback("student")

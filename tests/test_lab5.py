@@ -1,31 +1,34 @@
-"""Lab 5 through the whole grading path: what known right and wrong submissions are given, check by check.
+"""Lab 5: what known right and wrong answers are given, check by check, and one notebook through the whole path.
 
-Mistakes of different tasks share a submission where each must cost its own points: grading one takes seconds.
+Mistakes of different tasks share a submission where each must cost its own points.
 """
 
 import contextlib
 import io
 import zlib
+from functools import cache
 
-import nbformat
 import numpy as np
 import pytest
 
 from etlab import grading
-from tests.labs import Graded, Lab, grade_id
+from tests.labs import Lab
+from tools.lab import Answers
 
 pytestmark = pytest.mark.data
 
 LAB = Lab("lab-5-real-data")
-LOSES = {  # submission -> the checks that it must lose, all others being kept
+LOSES = {  # answers -> the checks that it must lose, all others being kept
     "reference": set(),
-    "untouched-tests-edited": set(LAB.worth),
-    "wrong-sign-tests-deleted": {"check-shift-sign"},
+    "untouched": set(LAB.worth),
+    "wrong-sign": {"check-shift-sign"},
     "whole-pixels-moved-backwards": {"check-shift-precision", "check-move"},
     "mean-kept-steps-not-added": {"check-shift-background", "check-chain"},
     "exchanged-vacuum-kept": {"check-shift-sign", "check-vacuum"},
     "axis-sign-halves-shared": {"check-tilt-axis", "check-halves"},
     "key-read": {"check-key", "check-consistency"},
+    "steps-rounded-image-unused": {"check-chain", "check-halves"},
+    "halves-at-random": {"check-halves"},
     "hard-coded": {
         f"check-{name}"
         for name in ("shift-sign", "shift-precision", "shift-background", "key", "consistency")
@@ -33,7 +36,7 @@ LOSES = {  # submission -> the checks that it must lose, all others being kept
 }
 
 
-def hard_coded() -> dict[str, str]:
+def hard_coded() -> Answers:
     """Functions that know the images of the visible checks, and nothing else."""
     scope = {"np": np}
     for answer in LAB.solutions().values():
@@ -64,17 +67,25 @@ def hard_coded() -> dict[str, str]:
     )
 
 
-def submissions() -> dict[str, nbformat.NotebookNode]:
+def halves_of(which: str) -> list[tuple[str, str, str]]:
+    """The changes that make the halves of these images."""
+    return [
+        ("reconstruct-halves", "for half in (0, 1):\n", f"for half in (0, 1):\n        which = {which}\n"),
+        ("reconstruct-halves", "tilts_deg[half::2]", "tilts_deg[which]"),
+        ("reconstruct-halves", "images[half::2]", "images[which]"),
+    ]
+
+
+@cache
+def submissions() -> dict[str, Answers]:
     subtracted = "image, reference = image - image.mean(), reference - reference.mean()"
     back = "signal.correlate(reference, image"
     answer = "return np.array([row, column]) + fractions - (np.array(image.shape) - 1)"
     read = "from etlab.data import needle\n    which = np.searchsorted(needle().tilts_deg, tilts_deg)\n"
     answers = {
         "reference": LAB.solutions(),
-        "untouched-tests-edited": {name: "pass" for name in LAB.worth},
-        "wrong-sign-tests-deleted": LAB.mistaken(
-            ("shift-between", back, "signal.correlate(image, reference")
-        ),
+        "untouched": {},
+        "wrong-sign": LAB.mistaken(("shift-between", back, "signal.correlate(image, reference")),
         "whole-pixels-moved-backwards": LAB.mistaken(
             ("shift-between", "+ fractions -", "-"),
             ("move", "ndimage.shift(image, shift,", "ndimage.shift(image, -shift,"),
@@ -93,39 +104,48 @@ def submissions() -> dict[str, nbformat.NotebookNode]:
         "key-read": LAB.mistaken(
             ("align", "shifts = chain(images)\n", f"{read}    return needle().shifts[which] / 2\n")
         ),
+        "steps-rounded-image-unused": LAB.mistaken(
+            (
+                "chain",
+                "shift_between(images[i], images[i - 1])",
+                "np.rint(shift_between(images[i], images[i - 1]))",
+            ),
+            *halves_of("[i for i in range(half, len(images), 2) if i != 7]"),
+        ),
+        "halves-at-random": LAB.mistaken(
+            *halves_of("np.sort(np.random.default_rng(0).permutation(len(images))[half::2])")
+        ),
         "hard-coded": hard_coded(),
     }
     answers["axis-sign-halves-shared"]["reconstruct-halves"] = answers["axis-sign-halves-shared"][
         "reconstruct-halves"
     ].replace("tilts_deg[half::2]", "tilts_deg")
-    made = {
-        student: LAB.submission(cells, demonstrations=student == "reference")
-        for student, cells in answers.items()
-    }
-    deleted = made["wrong-sign-tests-deleted"]
-    deleted.cells = [cell for cell in deleted.cells if grade_id(cell) not in LAB.worth]
-    return made
+    return answers
 
 
-@pytest.fixture(scope="module")
-def graded(tmp_path_factory) -> Graded:
-    return LAB.graded(tmp_path_factory.mktemp("lab5"), submissions())
-
-
-@pytest.mark.parametrize("student", LOSES)
-def test_a_submission_loses_the_points_of_its_mistakes_and_no_others(graded, student):
-    assert graded.points[student] == LAB.less(LOSES[student])
+@pytest.mark.parametrize("name", LOSES)
+def test_answers_lose_the_points_of_their_mistakes_and_no_others(name):
+    assert LAB.judged(submissions()[name]).lost == LOSES[name]
 
 
 @pytest.mark.parametrize(
-    ("student", "words"),
+    ("name", "words"),
     [
-        ("wrong-sign-tests-deleted", "the sign is reversed"),
+        ("wrong-sign", "the sign is reversed"),
         ("whole-pixels-moved-backwards", "These are whole pixels"),
         ("mean-kept-steps-not-added", "add the steps up"),
         ("key-read", "find the shifts from the images"),
         ("axis-sign-halves-shared", "it was used for both"),
+        ("steps-rounded-image-unused", "Keep the fractions"),
+        ("steps-rounded-image-unused", "it was used for none of them"),
+        ("halves-at-random", "neighbours must be parted"),
     ],
 )
-def test_feedback_names_the_mistake(graded, student, words):
-    assert words in graded.feedback(student)
+def test_the_message_names_the_mistake(name, words):
+    assert words in str(LAB.judged(submissions()[name]))
+
+
+def test_the_whole_path_gives_the_same_points_whatever_is_done_to_the_checks(tmp_path):
+    graded = LAB.whole_way(tmp_path, submissions()["wrong-sign"], "check-shift-sign")
+    assert graded.points["student"] == LAB.less({"check-shift-sign"})
+    assert "the sign is reversed" in graded.feedback("student")

@@ -45,11 +45,13 @@ PRECISION = 0.25  # pixels; parabolas reach 0.15 in this noise, whole pixels mis
 INVARIANCE = 0.1  # pixels
 MOVE_TOLERANCE = 0.08  # relative; linear interpolation reaches 0.03 to 0.06, whole pixels 0.15 to 0.35
 CHAIN_TOLERANCE = 1.0  # pixels; sound chains of a turning particle reach 0.5, and jumps of 3 are put in
+STILL_TOLERANCE = 0.15  # pixels, for a particle that keeps still; whole pixels miss by 0.28 and more
 CENTRE_TOLERANCE = 0.05  # pixels, RMS
 ANGLE_TOLERANCE, HEIGHT_TOLERANCE = 0.4, 0.4  # degrees, pixels, for drawn specimens
 NEEDLE_ANGLE_TOLERANCE = 1.0  # degrees: sound methods differ by half a degree
 KEY_TOLERANCE = 0.5  # binned pixels, RMS
 KEY_HEIGHT_TOLERANCE = 1.5  # binned pixels: moments and the key differ by 0.6
+COUNTED = 0.01  # of what the images that count most leave in a volume; one that was not used leaves nothing
 LIKENESS = 0.8  # correlation of either half with the specimen
 DISAGREEMENT = 0.09  # of the halves of the needle, relative
 GAIN = 4  # times by which the halves of the recorded images disagree more
@@ -170,6 +172,23 @@ def check_chain(chain: Callable, *, seed: int | None = 0) -> None:
                 f"before {rms(right, tilts):.2f}), what a displaced specimen explains being taken out. "
                 + name_chain_mistake(found, right, tilts)
             )
+        _check_fractions_add_up(chain, rng)
+
+
+def _check_fractions_add_up(chain: Callable, rng: np.random.Generator) -> None:
+    """Images of a particle that keeps still, displaced by 0.4 pixels from each to the next, besides whole jumps."""
+    drift = rng.choice([-0.4, 0.4], 2) * np.arange(12)[:, None]
+    right = drift - drift.mean(axis=0) + rng.integers(-3, 4, drift.shape)
+    images = particle(rng).images(_shape(rng), np.zeros(len(right)), right)
+    found = call(chain, images, register, shape=right.shape)
+    away = found - right
+    miss = float(np.sqrt(np.mean((away - away.mean(axis=0)) ** 2)))
+    if miss > STILL_TOLERANCE:
+        raise CheckFailed(
+            f"After your shifts images of a particle that has not turned still lie {miss:.2f} pixels apart (root mean "
+            "square), although each step is measured to a fiftieth of a pixel. Keep the fractions: round neither the "
+            "steps nor their sums, which adds up from image to image."
+        )
 
 
 def check_centre_of_mass(centre_shifts: Callable, *, seed: int | None = 0) -> None:
@@ -310,27 +329,53 @@ def check_halves(reconstruct_halves: Callable, *, seed: int | None = 0) -> None:
 
 
 def _check_who_counts(reconstruct_halves, images, tilts, volumes, rng) -> None:
-    """Change one image after the other: of a right answer, one volume changes and the other stays."""
-    counts = []
-    for tilt in (0, 1, 2, len(tilts) - 2, len(tilts) - 1):
-        changed = images.copy()
-        changed[tilt] += images.max() * rng.random(images.shape[1:])
-        others = call(reconstruct_halves, changed, tilts, shape=volumes.shape)
-        pairs = zip(volumes, others, strict=True)
-        counts.append([np.abs(one - other).max() > 1e-3 * np.abs(one).max() for one, other in pairs])
-    counts = np.array(counts)
+    """Each image counts for one volume, neighbours for different ones.
+
+    One call shows it if slices along x do not know of one another: image number i has a column of its own. A method
+    that mixes columns is asked again, image by image.
+    """
+    alone = np.zeros((*images.shape[:2], len(tilts)))
+    for i, image in enumerate(images):
+        alone[i, :, i] = image.max(axis=1)
+    depth = images.shape[1]
+    of_one = call(reconstruct_halves, alone, tilts, shape=(2, depth, depth, len(tilts)))
+    size = np.abs(of_one).max(axis=(1, 2))
+    counts = (size > COUNTED * size.max(axis=1, keepdims=True)).T
+    if not _parted(counts):
+        counts = _changes(reconstruct_halves, images, tilts, volumes, rng)
     if counts.all(axis=1).any():
         raise CheckFailed(
             "When one image is changed, both volumes change: it was used for both. Then they agree about its noise, "
             "and the agreement proves nothing."
         )
     if not counts.any(axis=1).all():
-        raise CheckFailed("When one image is changed, neither volume changes: it was used for none of them.")
-    if np.unique(counts[:, 0][[0, 2, 4]]).size > 1 or counts[0, 0] == counts[1, 0]:
+        unused = ", ".join(f"{tilt:.0f}°" for tilt in tilts[~counts.any(axis=1)][:5])
+        raise CheckFailed(
+            "When one image is changed, neither volume changes: it was used for none of them. So it is with the image "
+            f"at {unused}."
+        )
+    if not _parted(counts):
         raise CheckFailed(
             "The volumes share no image, but they are not made of every second one: neighbours must be parted. Halves "
             "of negative and of positive tilts see the specimen from different sides."
         )
+
+
+def _parted(counts: np.ndarray) -> bool:
+    """Whether images, (n_tilts, 2), count for one volume and the other by turns."""
+    return bool((counts.sum(axis=1) == 1).all() and (counts[1:, 0] != counts[:-1, 0]).all())
+
+
+def _changes(reconstruct_halves, images, tilts, volumes, rng) -> np.ndarray:
+    """Which volumes change with which image: (n_tilts, 2)."""
+    counts = []
+    for tilt in range(len(tilts)):
+        changed = images.copy()
+        changed[tilt] += images.max() * rng.random(images.shape[1:])
+        others = call(reconstruct_halves, changed, tilts, shape=volumes.shape)
+        pairs = zip(volumes, others, strict=True)
+        counts.append([np.abs(one - other).max() > 1e-3 * np.abs(one).max() for one, other in pairs])
+    return np.array(counts)
 
 
 def check_consistency(align: Callable, *, seed: int | None = 0) -> None:

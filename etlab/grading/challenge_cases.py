@@ -24,6 +24,9 @@ RANGES = spec_ranges("dev")
 WIDTHS = {name: high - low for name, (low, high) in RANGES.items()}
 SMALL = PRESETS["small"]
 COARSE = replace(SMALL, tilts_deg=linear_tilts(70, 4))  # half the tilts: half the time
+SPARSE = replace(
+    SMALL, tilts_deg=linear_tilts(70, 5)
+)  # to calibrate: beads tell enough, in two fifths of the time
 TINY = TiltGeometry(linear_tilts(60, 12), (16, 32, 32), n_rows=40, voxel_nm=8.0)  # for tiers and their files
 
 # where in the range of the dev tier a microscope lies: nowhere near zero, nor near the middle, which one can guess

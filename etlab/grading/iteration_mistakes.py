@@ -108,8 +108,18 @@ def name_weight_mistake(A, name: str, weights: np.ndarray, sums: np.ndarray) -> 
     return "R comes from the sums of A's rows, one for each ray, C from those of its columns, one for each voxel."
 
 
-def name_step_mistake(A, R: np.ndarray, C: np.ndarray, moved: np.ndarray, wanted: float) -> str:
-    """Why a uniform slice is ``moved`` by other than the ``wanted`` amount everywhere."""
+def name_step_mistake(
+    A, R: np.ndarray, C: np.ndarray, moved: np.ndarray, wanted: float, *, cut: float | None = None
+) -> str:
+    """Why a uniform slice is ``moved`` by other than the ``wanted`` amount everywhere.
+
+    ``cut`` is the largest density that came out, if twice the densities led to the same slice.
+    """
+    if cut:
+        return (
+            f"Densities of twice these values lead to the same slice: it is cut off at {cut:.4g}. A density has no "
+            "upper bound, whatever is drawn in a picture: set to zero what would be negative, and nothing else."
+        )
     if not moved.any():
         return "The slice has not changed. Corrections may be negative: it is the slice that is clipped."
     even = np.full(A.shape[1], wanted)

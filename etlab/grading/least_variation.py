@@ -108,6 +108,12 @@ def cost(A: SliceProjector, y: np.ndarray, lam: float, slice_: np.ndarray) -> fl
         return float(np.sum((A(slice_) - y) ** 2) / 2 + lam * variation(slice_))
 
 
+def balanced_lam(A: SliceProjector, y: np.ndarray, slice_: np.ndarray) -> float:
+    """The λ for which no multiple of this slice costs less: ⟨A x, y − A x⟩ = λ·TV(x), which the minimum obeys."""
+    images = A(slice_)
+    return float(np.vdot(images, y - images) / variation(slice_))
+
+
 def iterates(
     A: SliceProjector, y: np.ndarray, lam: float, shorten: Callable = shortened
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

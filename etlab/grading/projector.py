@@ -2,7 +2,8 @@
 
 Any projector that interpolates linearly passes, voxel by voxel or ray by ray. Each mistake is charged once:
 the centre is judged with a blob that no wrong sign can move, the accuracy after every image has been given
-its right place and mass, the adjoint against the student's own projector.
+its right place and mass, the adjoint against the student's own projector. Voxels lost to ``image[row] += value``
+cost the mass: the other checks are given the projector that was meant (`etlab.grading.duplicates`).
 
 A slice is ``slice_[z, y]``, its images are ``images[tilt, row]``; signs and centres as in
 :mod:`etlab.geometry`.
@@ -16,6 +17,7 @@ import numpy as np
 
 from etlab.geometry import TiltGeometry
 from etlab.grading.calling import CheckFailed, call, case
+from etlab.grading.duplicates import loses_duplicates, mended
 from etlab.grading.mistakes import (
     landing,
     mistaken_landings,
@@ -29,6 +31,13 @@ POSITION_TOLERANCE = 0.15  # rows; half a pixel is the mistake to find, sub-pixe
 SIGN_TOLERANCE = 1.5  # rows; wide enough that a wrong centre is not also charged as a wrong sign
 MASS_TOLERANCE = 0.01  # relative; Joseph and ray-driven routes keep the mass of smooth blobs to 0.001
 SHAPE_TOLERANCE = 0.15  # relative, at the worst tilt; linear routes reach 0.02 to 0.09, the nearest row 0.35
+# square rows, of the image of one voxel, in the mean; right routes reach 0.17, a blur of 1-2-1 adds 0.5
+WIDEST_VOXEL = 0.27
+EVENNESS = (
+    0.5  # relative, of a row that looks at a uniform disc; the nearest row, charged elsewhere, reaches 0.41
+)
+BORDER_MASS = 0.3  # of a line of voxels at the border; half of it lies beyond the last samples of a ray
+MANY = (24, 40)  # tilts, so that a series that was cut short shows
 ADJOINT_TOLERANCE = 1e-6  # relative to ‖A x‖·‖y‖
 ROUNDING = 1e-6  # relative; leaves room for a float32 implementation
 
@@ -49,6 +58,23 @@ def check_landing(landing_row: Callable, *, seed: int | None = 0) -> None:
                         f"{expected:.3f} of {n_rows}; yours on {row:.3f}. "
                         f"{name_point_mistake(row - expected, *centred, n_rows)}"
                     )
+            _check_landings_of_arrays(landing_row, float(tilt), (nz, ny), n_rows)
+
+
+def _check_landings_of_arrays(landing_row: Callable, tilt: float, slice_shape: tuple, n_rows: int) -> None:
+    z, y = np.indices(slice_shape)
+    hint = "z and y may be arrays of indices: compute with whole arrays, without int(), float() or the math module."
+    try:
+        rows = call(landing_row, z, y, tilt, slice_shape, n_rows, shape=slice_shape)
+    except CheckFailed as failure:
+        raise CheckFailed(f"One voxel is right, but for all voxels at once: {failure} {hint}") from None
+    for at in ((0, 0), (slice_shape[0] - 1, 1)):
+        alone = call(landing_row, *at, tilt, slice_shape, n_rows, shape=())
+        if abs(rows[at] - alone) > ROUNDING * n_rows:
+            raise CheckFailed(
+                f"At {tilt:.1f}° the voxel (z={at[0]}, y={at[1]}) lands on row {alone:.3f} when it is asked for by "
+                f"itself, and on row {rows[at]:.3f} in an array. {hint}"
+            )
 
 
 def check_weights(linear_weights: Callable, *, seed: int | None = 0) -> None:
@@ -72,6 +98,7 @@ def check_weights(linear_weights: Callable, *, seed: int | None = 0) -> None:
 def check_sign(project: Callable, *, seed: int | None = 0) -> None:
     """A blob off the axis follows s = y·cos θ + z·sin θ: above the axis it moves up with positive tilt."""
     with case(seed, "a blob above the axis moves up with positive tilt") as rng:
+        project = mended(project)
         for geometry in _geometries(rng):
             y, z = rng.choice([-1, 1], 2) * rng.permutation([5, 9])
             rows = _mean_rows(project, _blobs(geometry, [(y, z, 2.0, 1.0)]), geometry)
@@ -97,6 +124,7 @@ def check_sign(project: Callable, *, seed: int | None = 0) -> None:
 def check_centre(project: Callable, *, seed: int | None = 0) -> None:
     """A blob in the middle of the slice stays in the middle of the detector, for odd and even sizes."""
     with case(seed, "the middle of the slice stays in the middle of the detector") as rng:
+        project = mended(project)
         for geometry in _geometries(rng):
             nz, ny, n_rows = _sizes(geometry)
             tilts = rng.choice([-1, 1], 8) * rng.uniform(12, 80, 8)
@@ -114,6 +142,12 @@ def check_centre(project: Callable, *, seed: int | None = 0) -> None:
 def check_mass(project: Callable, *, seed: int | None = 0) -> None:
     """An image holds the mass of the slice while nothing leaves the field, and nothing of what leaves it."""
     with case(seed, "every image holds the mass of the slice, and what leaves the field is gone") as rng:
+        if loses_duplicates(project):
+            raise CheckFailed(
+                "Of all voxels that land on one row only the last counts, and the mass of the others is lost: "
+                "`image[row] += value` writes each row once. Use `np.add.at(image, row, value)` or `np.bincount`. "
+                "(This costs the mass only: the other checks take your projector as it is meant.)"
+            )
         for geometry in _geometries(rng):
             slice_ = _blobs(geometry, _random_blobs(rng))
             share = _images(project, slice_, geometry).sum(axis=1) / slice_.sum()
@@ -133,11 +167,52 @@ def check_mass(project: Callable, *, seed: int | None = 0) -> None:
                 "negative index counts from the other end of the array, and a clipped index heaps everything "
                 "on the edge."
             )
+        _check_every_row_counts(project, rng)
+        _check_borders_count(project, rng)
+
+
+def _check_every_row_counts(project: Callable, rng: np.random.Generator) -> None:
+    """Every row of a short detector looks through the middle of a uniform disc, at every tilt of a long series."""
+    n, n_rows = int(rng.integers(30, 36)), int(rng.integers(7, 12))
+    geometry = TiltGeometry(_many_tilts(rng), (n, n, 1), n_rows)
+    radius = n / 2 - 2
+    disc = (np.hypot(*(np.indices((n, n)) - (n - 1) / 2)) < radius).astype(float)
+    share = _images(project, disc, geometry) / (2 * np.sqrt(radius**2 - _rows(geometry) ** 2))
+    tilt, row = np.unravel_index(np.abs(share - 1).argmax(), share.shape)
+    if abs(share[tilt, row] - 1) > EVENNESS:
+        raise CheckFailed(
+            f"Row {row} of a detector of {n_rows} looks through the middle of a uniform disc; at "
+            f"{geometry.tilts_deg[tilt]:.1f}°, tilt {tilt} of {len(share)}, it holds {share[tilt, row]:.2f} times the "
+            "length of its ray. Rows 0 and n_rows − 1 count like all others, and so does every tilt."
+        )
+
+
+def _check_borders_count(project: Callable, rng: np.random.Generator) -> None:
+    """Each line of voxels at the border of the slice is seen."""
+    nz, ny = (int(n) for n in rng.integers(14, 20, 2))
+    geometry = TiltGeometry(rng.uniform(-80, 80, 3), (nz, ny, 1), nz + ny)
+    borders = {
+        "z = 0": np.s_[0],
+        f"z = {nz - 1}": np.s_[-1],
+        "y = 0": np.s_[:, 0],
+        f"y = {ny - 1}": np.s_[:, -1],
+    }
+    for border, line in borders.items():
+        slice_ = np.zeros((nz, ny))
+        slice_[line] = 1
+        share = _images(project, slice_, geometry).sum(axis=1) / slice_.sum()
+        if np.abs(share).min() < BORDER_MASS:
+            raise CheckFailed(
+                f"The voxels at the border {border} of a {nz}×{ny} slice are as heavy as the others, yet at "
+                f"{geometry.tilts_deg[np.abs(share).argmin()]:.1f}° an image holds {np.abs(share).min():.2f} of their "
+                "mass, on a detector that sees them all."
+            )
 
 
 def check_accuracy(project: Callable, *, seed: int | None = 0) -> None:
     """Images of Gaussian blobs have the shape of the exact line integrals, at every tilt."""
     with case(seed, "images of Gaussian blobs have the shape of their exact line integrals") as rng:
+        project = mended(project)
         for geometry in _geometries(rng):
             blobs = _random_blobs(rng)
             images = _images(project, _blobs(geometry, blobs), geometry)
@@ -154,6 +229,26 @@ def check_accuracy(project: Callable, *, seed: int | None = 0) -> None:
                     "nearest row instead of being shared between the two around them; if it is too wide, "
                     "they are spread over more than two."
                 )
+        _check_voxels_are_sharp(project, rng)
+
+
+def _check_voxels_are_sharp(project: Callable, rng: np.random.Generator) -> None:
+    """The image of one voxel is as wide as sharing it between two rows makes it, which no smooth blob shows."""
+    variances = []
+    for _ in range(4):
+        geometry = TiltGeometry(rng.uniform(-80, 80, 7), (21, 22, 1), 35)
+        slice_ = np.zeros((21, 22))
+        slice_[tuple(rng.integers(5, 15, 2))] = 1
+        images = _images(project, slice_, geometry)
+        weights = images / _masses(images, geometry)[:, None]
+        away = _rows(geometry) - (weights @ _rows(geometry))[:, None]
+        variances.extend(np.sum(weights * away**2, axis=1))
+    if np.mean(variances) > WIDEST_VOXEL:
+        raise CheckFailed(
+            f"One voxel is spread over rows with a variance of {np.mean(variances):.2f} in the mean over "
+            f"{len(variances)} images; shared between the two rows around it, it has 0.17. The images are blurred: "
+            "give each voxel to two rows, and smooth neither slice nor image."
+        )
 
 
 def check_linearity(project: Callable, *, seed: int | None = 0) -> None:
@@ -180,7 +275,7 @@ def check_linearity(project: Callable, *, seed: int | None = 0) -> None:
 def check_adjoint(project: Callable, backproject: Callable, *, seed: int | None = 0) -> None:
     """⟨A x, y⟩ = ⟨x, Aᵀ y⟩ for random signed x, y: ``backproject`` is the transpose of *this* ``project``."""
     with case(seed, "⟨A x, y⟩ = ⟨x, Aᵀ y⟩: the back-projection is the adjoint of your projector") as rng:
-        pairs = []
+        project, pairs = mended(project), []
         for n, geometry in enumerate(_geometries(rng) * 2):
             if n >= 4:  # the second time with a detector too short for the slice, so that its edges matter
                 geometry = TiltGeometry(geometry.tilts_deg, geometry.volume_shape, geometry.n_rows // 3 + n)
@@ -204,6 +299,21 @@ def check_adjoint(project: Callable, backproject: Callable, *, seed: int | None 
                 f"For signed random x and y, ⟨A x, y⟩ = {left[worst]:+.6f} but ⟨x, Aᵀ y⟩ = "
                 f"{right[worst]:+.6f}. " + name_adjoint_mistake(left, right, other, holds_slice, tolerance)
             )
+        _check_adjoint_of_many(project, backproject, rng)
+
+
+def _check_adjoint_of_many(project: Callable, backproject: Callable, rng: np.random.Generator) -> None:
+    """The same for a long series, of which every image counts."""
+    geometry = TiltGeometry(_many_tilts(rng), (12, 13, 1), 15)
+    x, y = rng.standard_normal((12, 13)), rng.standard_normal(geometry.images_shape[:2])
+    forward = _images(project, x, geometry)
+    back = call(backproject, y, geometry.tilts_deg, x.shape, shape=x.shape)
+    left, right = np.vdot(forward, y), np.vdot(x, back)
+    if abs(left - right) > ADJOINT_TOLERANCE * np.linalg.norm(forward) * np.linalg.norm(y):
+        raise CheckFailed(
+            f"For seven tilts ⟨A x, y⟩ = ⟨x, Aᵀ y⟩ holds, but for {len(y)} the two are {left:+.6f} and {right:+.6f}. "
+            "Every image counts, however many there are."
+        )
 
 
 def _geometries(rng: np.random.Generator) -> list[TiltGeometry]:
@@ -219,6 +329,10 @@ def _geometries(rng: np.random.Generator) -> list[TiltGeometry]:
         tilts = rng.permutation([0.0, 45.0, -45.0, *rng.uniform(-80, 80, 4)])
         cases.append(TiltGeometry(tilts, (nz, ny, 1), n_rows))
     return cases
+
+
+def _many_tilts(rng: np.random.Generator) -> np.ndarray:
+    return rng.uniform(-80, 80, int(rng.integers(*MANY)))
 
 
 def _sizes(geometry: TiltGeometry) -> tuple[int, int, int]:

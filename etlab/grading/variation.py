@@ -18,6 +18,7 @@ from etlab.grading.calling import CheckFailed, call, case
 from etlab.grading.least_variation import (
     Gradient,
     SliceProjector,
+    balanced_lam,
     cost,
     least_cost,
     lengths,
@@ -39,6 +40,7 @@ from etlab.metrics import psnr
 ROUNDING = 1e-4  # relative; leaves room for a float32 implementation
 EIGENVALUE_TOLERANCE = 0.05  # relative; 20 iterations of the power method reach 0.04 on ∇ᵀ∇
 COST_TOLERANCE = 0.01  # above the floor; 500 iterations reach 0.005
+LAM_TOLERANCE = 0.05  # relative; 500 iterations reach 0.01, as FISTA and ADMM do
 CLIPPED_TOLERANCE = 0.02  # above the floor; clipping the last iterate instead of each stays above 0.04
 WEAK_AND_STRONG = (0.1, 1.6)  # noise of images whose λ is chosen; the best λ differ by a factor of 12 to 100
 PSNR_LOSS = 3.2  # dB, at the worse noise; the principles lose up to 2.6, one λ for both at least 3.4
@@ -181,6 +183,13 @@ def check_tv_minimum(reconstruct: Callable, *, seed: int | None = 0) -> None:
                 raise CheckFailed(
                     f"For λ = {lam:.3f} and {len(y)} images the cost ½‖A x − y‖² + λ·TV(x) of your slice is "
                     f"{times:.4g} times the floor; 1.01 was allowed. {name_minimum_mistake(A, y, lam, found)}"
+                )
+            balanced = balanced_lam(A, y, found)
+            if abs(balanced / lam - 1) > LAM_TOLERANCE:
+                raise CheckFailed(
+                    f"The cost is low enough, but your slice balances the data against its variation as the minimum "
+                    f"for λ = {balanced:.3f} does, not for the {lam:.3f} that was asked for. Near a minimum the cost "
+                    "says little about λ; use `lam` as it is, without a factor, and iterate until nothing changes."
                 )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from etlab.grading.least_variation import SliceProjector, cost, lengths, solved, variation
+from etlab.grading.least_variation import SliceProjector, balanced_lam, cost, lengths, solved
 
 ALIKE = 1e-3  # relative; an answer this near to that of a mistake is that mistake
 CONVERGED = 800  # iterations until a slice can be told from that of a mistaken problem
@@ -114,7 +114,7 @@ def name_minimum_mistake(A: SliceProjector, y: np.ndarray, lam: float, found: np
             "An empty slice is not much worse, or is better: the iteration runs away, or goes the wrong way. Steps "
             "have to obey τ·(σ_q·‖A‖² + σ_p·‖∇‖²) ≤ 1 with the *squares* of the norms, and Aᵀq + ∇ᵀp is subtracted."
         )
-    other = np.vdot(A(found), y - A(found)) / variation(found)
+    other = balanced_lam(A, y, found)
     problems = {
         f"It is the minimum for λ = {other:.3g}, not for the {lam:.3g} that was asked for: p is to be "
         "shortened to lam.": solved(A, y, abs(other), CONVERGED),
