@@ -30,8 +30,8 @@ from nbformat.v4 import new_output
 
 import etlab
 from etlab.challenge import sandbox
+from etlab.challenge.fingerprint import digest
 from etlab.challenge.records import held
-from etlab.challenge.results import digest
 from etlab.challenge.warm import ONE_THREAD, compile_kernels
 from etlab.data import fetch_needle
 
