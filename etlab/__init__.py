@@ -1,4 +1,4 @@
-"""etlab: electron tomography, small enough to be read in an afternoon."""
+"""etlab: electron tomography, projector, forward model, solvers, calibration, and what a course needs around them."""
 
 from etlab.compiled import find_place
 

@@ -96,7 +96,8 @@ def hallucination(
         results = run(out, cells(methods=_or_all(method), preset=preset), renew=renew, confirm=confirm)
     for cell, shown in results.items():
         typer.echo(
-            f"{cell.method:12s}{cell.scene:10s} hidden {shown.hidden:+.3f}   measured {shown.measured:+.3f}"
+            f"{cell.method:12s}{cell.scene:10s} invented {shown.invented:.3f} (by chance {shown.chance:.3f})   "
+            f"hidden {shown.hidden:+.3f}   measured {shown.measured:+.3f}"
         )
 
 
