@@ -17,22 +17,20 @@ RULES = {"light": {"runOnly": TAGS}, "dark": {"runOnly": ["color-contrast"]}}
 HEAVIEST = 1_500_000  # bytes
 
 pytestmark = pytest.mark.browser
-EVERY_PAGE = pytest.mark.parametrize(
-    ("opened", "page_name"),
-    [(("http", name, {"color_scheme": "light"}), name) for name in pages()],
-    indirect=["opened"],
-    ids=pages(),
-)
 
 
-@EVERY_PAGE
-@pytest.mark.parametrize("theme", RULES)
+def opened(*themes: str):
+    """Parametrise a test with every page in these themes, with its name and the theme."""
+    asked = [(("http", name, {"color_scheme": theme}), name, theme) for theme in themes for name in pages()]
+    ids = [f"{name}-{theme}" for _, name, theme in asked]
+    return pytest.mark.parametrize(("opened", "page_name", "theme"), asked, indirect=["opened"], ids=ids)
+
+
+@opened(*RULES)
 def test_axe_finds_nothing_serious(opened, page_name, theme):
     page = opened.page
-    page.emulate_media(color_scheme=theme)
     assert page.evaluate("() => document.documentElement.dataset.theme") == theme
-    if not page.evaluate("() => 'axe' in window"):
-        page.evaluate(AXE)
+    page.evaluate(AXE)
     found = page.evaluate("([where, rules]) => axe.run(where, rules)", [OURS, RULES[theme]])["violations"]
     grave = [
         f"{fault['id']}: {fault['help']}: {[node['html'][:160] for node in fault['nodes'][:3]]}"
@@ -42,8 +40,8 @@ def test_axe_finds_nothing_serious(opened, page_name, theme):
     assert not grave, f"{page_name}, {theme}: " + "; ".join(grave)
 
 
-@EVERY_PAGE
-def test_page_is_light(opened, page_name):
+@opened("light")
+def test_page_is_light(opened, page_name, theme):
     """The page and what it shows; not the theme's and MathJax's files, which all pages share."""
     page = opened.page
     sizes = page.evaluate(
@@ -57,8 +55,8 @@ def test_page_is_light(opened, page_name):
     assert sum(size for _, size in sizes) <= HEAVIEST, f"{page_name}: heaviest are {heaviest}"
 
 
-@EVERY_PAGE
-def test_page_prints_without_its_frame(opened, page_name):
+@opened("light")
+def test_page_prints_without_its_frame(opened, page_name, theme):
     page = opened.page
     page.emulate_media(media="print")
     shown = page.evaluate(
