@@ -72,7 +72,7 @@ class Lab(lab.Lab):
 
     def judged(self, answers: Answers, *, checks: set[str] | None = None) -> Judged:
         """Return what the checks (all, or these) say of these answers; a cell without an answer is as released."""
-        cells = self._released | answers
+        cells = self._released | {name: text for name, text in answers.items() if name in self._released}
         return Judged(
             {check: self._said(check, cells) for check in self.worth if not checks or check in checks}
         )
@@ -88,9 +88,10 @@ class Lab(lab.Lab):
 
     @cached_property
     def _released(self) -> Answers:
-        """The cells to be filled in, as they are handed out."""
+        """The cells of code to be filled in, as they are handed out; an answer in words is read by a person."""
         names = self.solutions()
-        return {grade_id(cell): cell.source for cell in self.release().cells if grade_id(cell) in names}
+        cells = (cell for cell in self.release().cells if cell.cell_type == "code")
+        return {grade_id(cell): cell.source for cell in cells if grade_id(cell) in names}
 
     @cached_property
     def _checks(self) -> Answers:

@@ -70,25 +70,9 @@ def test_a_python_that_binder_does_not_have_is_noticed(tmp_path):
 
 def test_the_pins_of_binder_resolve_for_its_python(tmp_path):
     python = (ROOT / "binder" / "runtime.txt").read_text().strip().removeprefix("python-")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--dry-run",
-        "--ignore-installed",
-        "--quiet",
-        "--no-input",
-    ]
-    command += [
-        "--disable-pip-version-check",
-        "--only-binary=:all:",
-        f"--python-version={python}.9",
-        f"--target={tmp_path}",
-    ]
-    run = subprocess.run(
-        [*command, "-r", ROOT / "binder" / "requirements.txt"], capture_output=True, text=True, timeout=900
-    )
+    resolve = [sys.executable, "-m", "uv", "pip", "install", "--dry-run", "--only-binary", ":all:"]
+    resolve += ["--python-version", python, "--target", tmp_path, "-r", ROOT / "binder" / "requirements.txt"]
+    run = subprocess.run(resolve, capture_output=True, text=True, timeout=900)
     assert run.returncode == 0, run.stderr[-2000:]
 
 
