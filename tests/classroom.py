@@ -162,7 +162,7 @@ def forked(command, *, folder, visible, **_) -> Outcome:
                 os.dup2(log.fileno(), 1)
                 os.dup2(log.fileno(), 2)
                 sys.stdout, sys.stderr = (
-                    os.fdopen(fd, "w", errors="replace", closefd=False) for fd in (1, 2)
+                    os.fdopen(fd, "w", buffering=1, errors="replace", closefd=False) for fd in (1, 2)
                 )
                 run_scene.main(*arguments)
                 code = 0

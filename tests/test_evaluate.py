@@ -457,7 +457,8 @@ FILES = {
 
 def test_files_that_are_no_program(attacks):
     for kind, record in attacks({kind: files for kind, (files, _) in FILES.items()}, how=forked).items():
-        assert record.status == "failed" and FILES[kind][1] in record.reason, (kind, record.log)
+        # The reason is cut, and paths outside the sandbox are long.
+        assert record.status == "failed" and FILES[kind][1] in record.reason + record.log, (kind, record.log)
 
 
 # Cheating from within.
