@@ -19,7 +19,6 @@ from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import poisson
 
 from etlab.arrays import checked
 from etlab.blur import DefocusBlur
@@ -266,6 +265,8 @@ class Detector:
         Raises ValueError for images that are not a stack of finite numbers, weights that are not positive, or more
         than ``MAX_COUNTS`` in a pixel.
         """
+        from scipy.stats import poisson  # here, since it takes a second to load
+
         rng = np.random.default_rng(rng)
         images = np.asarray(images)
         if images.ndim != 3:

@@ -13,7 +13,6 @@ from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
-from scipy.signal.windows import tukey
 from skimage.registration import phase_cross_correlation
 
 from etlab.align.alignment import alignable_series
@@ -84,6 +83,8 @@ def best_shift(image: np.ndarray, reference: np.ndarray, *, upsampling: int = UP
 
 def faded(image: np.ndarray) -> np.ndarray:
     """The image less its mean, faded to zero towards its edges."""
+    from scipy.signal.windows import tukey  # here, since it takes a second to load
+
     rows, columns = (tukey(n, TAPER) for n in image.shape)
     return (image - image.mean()) * np.outer(rows, columns)
 
