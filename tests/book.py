@@ -14,6 +14,12 @@ def pages() -> list[str]:
     return [contents["root"], *files]
 
 
-def wait_for_maths(page) -> None:
-    """Wait until MathJax, where the page loads it, has set the page."""
-    page.evaluate("() => window.MathJax?.startup?.promise?.then(() => true) ?? true")
+def wait_until_set(page) -> None:
+    """Wait until MathJax, where the page loads it, has set the page, all fonts are there and nothing is left to do."""
+    page.evaluate(
+        """async () => {
+            await window.MathJax?.startup?.promise;
+            await document.fonts.ready;
+            await new Promise((done) => requestIdleCallback(done));
+        }"""
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.book import wait_for_maths
+from tests.book import wait_until_set
 from tools.browser import find_browser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -96,7 +96,7 @@ def visit_with(browser, url: str, **options) -> Visit:
     seen.page.on("pageerror", lambda error: note(str(error)))
     seen.page.on("requestfailed", lambda request: note(f"did not load: {request.url}"))
     seen.page.goto(url)
-    seen.page.wait_for_load_state("networkidle")
+    wait_until_set(seen.page)
     return seen
 
 
@@ -120,7 +120,6 @@ def opened(request, browser, book_html, http_root) -> Iterator[Visit]:
     where, page_name, options = request.param
     root = http_root if where == "http" else book_html.as_uri()
     seen = visit_with(browser, f"{root}/{page_name}.html", **options)
-    wait_for_maths(seen.page)
     yield seen
     seen.page.context.close()
 
@@ -128,7 +127,7 @@ def opened(request, browser, book_html, http_root) -> Iterator[Visit]:
 @pytest.fixture(scope="module")
 def http_root(book_html) -> str:
     handler = functools.partial(QuietHandler, directory=book_html)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with Server(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -156,7 +155,13 @@ def show(visit, static, tmp_path):
     return open_page
 
 
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 64  # a browser opens several connections at once
+
+
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # keeps connections
+
     def log_message(self, *args):
         pass
 

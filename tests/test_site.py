@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.book import pages
+from tests.book import pages, wait_until_set
 
 PHONE = {"width": 390, "height": 844}
 
@@ -74,7 +74,7 @@ def test_contents_name_pages():
 @EVERY_PAGE
 def test_page_asks_no_other_host_and_raises_no_error(opened, page_name):
     opened.page.mouse.wheel(0, 20000)
-    opened.page.wait_for_load_state("networkidle")
+    wait_until_set(opened.page)
     assert opened.refused == [], f"{page_name} asks other hosts"
     assert opened.errors == [], f"{page_name} complains"
 
@@ -122,7 +122,7 @@ def test_page_fits_a_phone(opened, page_name):
     assert overflow <= 0, f"{page_name} is {overflow} px wider than the screen; widest element: {widest}"
 
 
-@EVERY_PAGE
+@opened(pages(), "file")
 def test_every_slider_moves_its_picture(opened, page_name):
     page = opened.page
     sliders = sliders_of(page)
