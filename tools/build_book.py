@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from jupyter_cache import get_cache
@@ -58,17 +59,22 @@ def execute_pages() -> None:
 
     A page that fails is left to Jupyter Book, which executes it again and says what is wrong.
     """
-    pages = [
-        page for page in sorted(ROOT.glob("*/*.md")) if "\nkernelspec:" in page.read_text(encoding="utf-8")
-    ]
-    if pages:
-        logging.basicConfig(format="%(message)s")
-        logger = logging.getLogger("pages")
-        logger.setLevel(logging.INFO)
-        cache = get_cache(BUILD / ".jupyter_cache")
-        for page in pages:
-            cache.add_nb_to_project(str(page), read_data=READER)
-        load_executor("local-parallel", cache, logger).run_and_cache(timeout=CELL_SECONDS)
+    logging.basicConfig(format="%(message)s")
+    texts = {page: page.read_text(encoding="utf-8") for page in ROOT.glob("*/*.md")}
+    pages = [page for page, text in texts.items() if "\nkernelspec:" in text]
+    # longer pages take longer, as a rule, and what runs commands most of all: those first, or a core waits at the end
+    pages.sort(key=lambda page: (page.parent.name != "appendices", -len(texts[page]), page))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(execute, pages))
+
+
+def execute(page: Path) -> None:
+    """Execute a page in a kernel of its own unless the cache has it."""
+    logger = logging.getLogger("pages")
+    logger.setLevel(logging.INFO)
+    cache = get_cache(BUILD / ".jupyter_cache")
+    record = cache.add_nb_to_project(str(page), read_data=READER)
+    load_executor("local-serial", cache, logger).run_and_cache(filter_pks=[record.pk], timeout=CELL_SECONDS)
 
 
 def run(command: list[str], log: Path) -> int:

@@ -9,6 +9,7 @@ height or an axis in another place. Refinement by projection matching takes that
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -83,10 +84,15 @@ def best_shift(image: np.ndarray, reference: np.ndarray, *, upsampling: int = UP
 
 def faded(image: np.ndarray) -> np.ndarray:
     """The image less its mean, faded to zero towards its edges."""
-    from scipy.signal.windows import tukey  # here, since it takes a second to load
-
-    rows, columns = (tukey(n, TAPER) for n in image.shape)
+    rows, columns = (_taper(n) for n in image.shape)
     return (image - image.mean()) * np.outer(rows, columns)
+
+
+@cache
+def _taper(n: int) -> np.ndarray:
+    """Tukey's window: a cosine's rise and fall over ``TAPER`` of the length. SciPy's takes a second to load."""
+    from_the_edge = np.minimum(np.arange(n), np.arange(n)[::-1])
+    return np.sin(np.pi / 2 * np.minimum(2 * from_the_edge / (TAPER * (n - 1)), 1)) ** 2
 
 
 def stretched(image: np.ndarray, ratio: float) -> np.ndarray:
