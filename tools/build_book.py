@@ -64,17 +64,18 @@ def execute_pages() -> None:
     pages = [page for page, text in texts.items() if "\nkernelspec:" in text]
     # longer pages take longer, as a rule, and what runs commands most of all: those first, or a core waits at the end
     pages.sort(key=lambda page: (page.parent.name != "appendices", -len(texts[page]), page))
+    cache = get_cache(BUILD / ".jupyter_cache")
+    keys = [cache.add_nb_to_project(str(page), read_data=READER).pk for page in pages]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(execute, pages))
+        list(pool.map(execute, keys))
 
 
-def execute(page: Path) -> None:
-    """Execute a page in a kernel of its own unless the cache has it."""
+def execute(key: int) -> None:
+    """Execute a page, by its key in the cache, in a kernel of its own unless the cache has its results."""
     logger = logging.getLogger("pages")
     logger.setLevel(logging.INFO)
     cache = get_cache(BUILD / ".jupyter_cache")
-    record = cache.add_nb_to_project(str(page), read_data=READER)
-    load_executor("local-serial", cache, logger).run_and_cache(filter_pks=[record.pk], timeout=CELL_SECONDS)
+    load_executor("local-serial", cache, logger).run_and_cache(filter_pks=[key], timeout=CELL_SECONDS)
 
 
 def run(command: list[str], log: Path) -> int:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
-from scipy.stats import theilslopes
 
 from etlab.calibrate.background import background
 from etlab.calibrate.bundle import Beads, Bundle, BundleFit
@@ -175,6 +174,8 @@ def certainty(signal: np.ndarray) -> np.ndarray:
 
 def alike(beads: Beads) -> np.ndarray:
     """Which beads are about as bright as most and lie on the plane of most, (n,) bool."""
+    from scipy.stats import theilslopes  # here, since it takes a second to load
+
     middle = np.median(beads.amplitudes)
     bright = np.abs(beads.amplitudes - middle) < SAME_AMPLITUDE * middle
     z, y, _ = beads.positions.T
