@@ -1,13 +1,17 @@
 """What a check of the labs says, and the scenes of lab 6 made once."""
 
 import contextlib
+import functools
+import importlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 
 from etlab import grading
 from etlab.challenge import baselines
+from etlab.geometry import TiltGeometry
 from etlab.grading import challenge_cases
 
 
@@ -19,6 +23,49 @@ def check(name, *functions, seed=0) -> str:
     except grading.CheckFailed as failure:
         return str(failure)
     return ""
+
+
+def remembered(function: Callable) -> Callable:
+    """Many routes and mistakes meet the same case: what this function answers to it is worked out once.
+
+    Arrays, numbers and random numbers tell cases apart. Operators and functions do not: a case has but one of each.
+    """
+    known = {}
+
+    @functools.wraps(function)
+    def answer(*arguments, **options):
+        rngs = [one for one in arguments if isinstance(one, np.random.Generator)]
+        key = (*map(_told_apart, arguments), repr(options))
+        if key not in known:
+            known[key] = function(*arguments, **options), [rng.bit_generator.state for rng in rngs]
+        result, states = known[key]
+        for rng, state in zip(rngs, states, strict=True):
+            rng.bit_generator.state = state
+        return result.copy() if isinstance(result, np.ndarray) else result
+
+    return answer
+
+
+def _told_apart(argument):
+    if isinstance(argument, np.ndarray):
+        return argument.dtype.str, argument.shape, argument.tobytes()
+    if isinstance(argument, np.random.Generator):
+        return repr(argument.bit_generator.state)
+    if isinstance(argument, TiltGeometry):
+        return repr(argument)
+    return argument if isinstance(argument, int | float | str) else None
+
+
+@contextlib.contextmanager
+def worked_out_once(*names: str) -> Iterator[None]:
+    """Remember what these functions of ``etlab.grading``, such as "variation.solved", answer."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            module, function = (f"etlab.grading.{name}").rsplit(".", 1)
+            patch.setattr(
+                f"etlab.grading.{name}", remembered(getattr(importlib.import_module(module), function))
+            )
+        yield
 
 
 @contextlib.contextmanager

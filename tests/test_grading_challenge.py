@@ -23,8 +23,8 @@ from etlab.refocus import refocused
 from etlab.solvers import sart, sirt, tv, wbp
 from tests.checks import check, scenes_made_once
 
-SEEDS = range(8)
-FEW = range(3)  # for what reconstructs with many iterations
+SEEDS = range(3)
+FEW = range(2)  # for what reconstructs with many iterations
 NOMINAL = Mismatch()
 
 
@@ -91,20 +91,20 @@ def fista(problem, mismatch):
 
 
 RIGHT_ROWS = [
-    ("wbp_row", mended(wbp)),
-    ("wbp_row", mended(wbp, window="hann")),
-    ("wbp_row", mended(wbp, weighting="exact")),
-    ("wbp_row", wbp_by_hand),
-    ("sirt_row", mended(sart, n_iter=5, relaxation=0.2)),
-    ("sirt_row", landweber),
-    ("cs_row", told(tv, lam=0.08, n_iter=40)),
-    ("cs_row", fista),
+    ("wbp_row", mended(wbp), FEW),
+    ("wbp_row", mended(wbp, window="hann"), FEW),
+    ("wbp_row", mended(wbp, weighting="exact"), FEW),
+    ("wbp_row", wbp_by_hand, FEW),
+    ("sirt_row", mended(sart, n_iter=5, relaxation=0.2), FEW[:1]),
+    ("sirt_row", landweber, FEW[1:]),
+    ("cs_row", told(tv, lam=0.08, n_iter=40), FEW[:1]),
+    ("cs_row", fista, FEW[1:]),
 ]
 
 
-@pytest.mark.parametrize(("name", "row"), RIGHT_ROWS)
-def test_every_reasonable_row_passes_whatever_the_scene(name, row):
-    assert [check(name, row, seed=seed) for seed in FEW] == [""] * len(FEW)
+@pytest.mark.parametrize(("name", "row", "seeds"), RIGHT_ROWS)
+def test_every_reasonable_row_passes_whatever_the_scene(name, row, seeds):
+    assert [check(name, row, seed=seed) for seed in seeds] == [""] * len(seeds)
 
 
 # ------------------------------------------------------------------------------------------------ wrong rows
@@ -159,10 +159,10 @@ WRONG_ROWS = {
     "SIRT, for ever": ("sirt_row", mended(sirt, n_iter=300), "and so their noise"),
     "SIRT, negative": ("sirt_row", mended(sirt, nonnegative=False), "No specimen has"),
     "SIRT, images": ("sirt_row", images_as_volume, "These are the images"),
-    "CS, nominal": ("cs_row", log_file(told(tv)), "that of the log file"),
-    "CS, λ small": ("cs_row", told(tv, lam=0.005), "too little regularisation"),
-    "CS, λ large": ("cs_row", told(tv, lam=0.5), "too much regularisation"),
-    "CS, negative": ("cs_row", told(tv, nonnegative=False), "No specimen has"),
+    "CS, nominal": ("cs_row", log_file(told(tv, n_iter=30)), "that of the log file"),
+    "CS, λ small": ("cs_row", told(tv, lam=0.005, n_iter=30), "too little regularisation"),
+    "CS, λ large": ("cs_row", told(tv, lam=0.5, n_iter=30), "too much regularisation"),
+    "CS, negative": ("cs_row", told(tv, nonnegative=False, n_iter=30), "No specimen has"),
     "transposed": ("cs_row", lambda p, m: np.zeros(p.geometry.volume_shape[::-1]), "looks transposed"),
     "NaN": ("cs_row", lambda p, m: told(tv, n_iter=1)(p, m) * np.nan, "NaN or infinite"),
 }
@@ -171,7 +171,7 @@ WRONG_ROWS = {
 @pytest.mark.parametrize("mistake", WRONG_ROWS)
 def test_a_wrong_row_is_found_on_every_scene_and_named(mistake):
     name, row, words = WRONG_ROWS[mistake]
-    messages = [check(name, row, seed=seed) for seed in range(2)]
+    messages = [check(name, row, seed=seed) for seed in FEW]
     assert all(messages)
     assert words in messages[0]
 
@@ -195,7 +195,7 @@ def in_two_steps(problem):
     return asdict(found) | {"tilt_axis": float(np.clip(axis.value, *ends))}
 
 
-@pytest.mark.parametrize(("route", "seeds"), [(calibrated, (0, 1)), (in_two_steps, (2,))])
+@pytest.mark.parametrize(("route", "seeds"), [(calibrated, (0,)), (in_two_steps, (2,))])
 def test_a_calibration_by_beads_passes(route, seeds):
     assert [check("calibrated", route, seed=seed) for seed in seeds] == [""] * len(seeds)
 
@@ -245,7 +245,7 @@ WRONG_SPECS = {
 @pytest.mark.parametrize("mistake", WRONG_SPECS)
 def test_a_wrong_spec_is_found_on_every_scene_and_named(mistake):
     make, words = WRONG_SPECS[mistake]
-    messages = [check("calibrated", make(truth_of(seed)), seed=seed) for seed in range(4)]
+    messages = [check("calibrated", make(truth_of(seed)), seed=seed) for seed in SEEDS]
     assert all(messages)
     assert any(words in message for message in messages)  # of the other sign, δ may be outside its range
 
@@ -302,7 +302,7 @@ WRONG_MICROSCOPES = {
 @pytest.mark.parametrize("mistake", WRONG_MICROSCOPES)
 def test_a_spec_that_the_volume_was_not_made_with_is_found_on_every_scene(mistake):
     make, words = WRONG_MICROSCOPES[mistake]
-    assert all(words in check("solve_spec", make(seed), seed=seed) for seed in range(2))
+    assert all(words in check("solve_spec", make(seed), seed=seed) for seed in FEW)
 
 
 def of_shape(values):
@@ -311,7 +311,7 @@ def of_shape(values):
 
 WEAK = {  # valid answers, made with the microscope that they state
     "too weak a row": (answer(mended(wbp)), "expected at least"),
-    "noise fitted": (answer(told(tv, lam=0.005)), "has learned their noise"),
+    "noise fitted": (answer(told(tv, lam=0.005, n_iter=50)), "has learned their noise"),
 }
 NOT_MADE = {
     "images": (answer(images_as_volume), "x_hat holds images"),
@@ -336,7 +336,7 @@ REFUSED = {
 @pytest.mark.parametrize("mistake", WEAK)
 def test_a_weak_answer_loses_its_score_only(mistake):
     make, words = WEAK[mistake]
-    for seed in range(2):
+    for seed in FEW:
         assert check("solve_spec", make(seed), seed=seed) == ""
         assert words in check("solve_score", make(seed), seed=seed)
 
@@ -344,7 +344,7 @@ def test_a_weak_answer_loses_its_score_only(mistake):
 @pytest.mark.parametrize("mistake", NOT_MADE)
 def test_a_volume_that_was_not_made_from_the_images_has_no_points(mistake):
     make, words = NOT_MADE[mistake]
-    for seed in range(4):
+    for seed in FEW:
         assert "Was it made from these images?" in check("solve_spec", make(seed), seed=seed)
         assert words in check("solve_score", make(seed), seed=seed)
 
@@ -361,7 +361,7 @@ def test_no_truth_of_another_scene_helps(tmp_path):
     make_tier(tmp_path / "dev.h5", "dev", n_scenes=1, preset="small")
     sealed = load_tier(tmp_path / "dev.h5", tmp_path / "sealed" / "dev.h5").truth("scene_00")
     stolen = lambda problem: (sealed.x_true, sealed.mismatch)  # noqa: E731
-    for seed in range(4):
+    for seed in FEW:
         assert "Was it made from these images?" in check("solve_spec", stolen, seed=seed)
         assert "expected at least" in check("solve_score", stolen, seed=seed)
         assert "would do" in check("calibrated", lambda problem: sealed.mismatch, seed=seed)
@@ -411,9 +411,9 @@ def by_file(tier, rows, specs):
     return {row: board[row] for row in sorted(board, key=lambda row: -board[row].mean())}
 
 
-@pytest.mark.parametrize("route", [score_rows, by_file])
-def test_a_right_board_passes(route):
-    assert [check("score_rows", route, seed=seed) for seed in SEEDS] == [""] * len(SEEDS)
+@pytest.mark.parametrize(("route", "seeds"), [(score_rows, SEEDS), (by_file, FEW[:1])])
+def test_a_right_board_passes(route, seeds):
+    assert [check("score_rows", route, seed=seed) for seed in seeds] == [""] * len(seeds)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Lab 4: what known right and wrong answers are given, check by check, and one notebook through the whole path.
 
-Most hold two mistakes in different tasks, and lose the checks of both. They choose λ by a rule of thumb in place of the
-cross-validation of the solutions, which takes longer.
+Most hold two mistakes in different tasks, and lose the checks of both. All but the reference choose λ by a rule of
+thumb in place of the cross-validation of the solutions, which takes longer.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from etlab import grading
+from tests.checks import worked_out_once
 from tests.labs import Lab
 from tools.lab import Answers
 
@@ -130,13 +131,20 @@ def hard_coded() -> Answers:
 @cache
 def submissions() -> dict[str, Answers]:
     made = {
-        "reference": quick(),
+        "reference": LAB.solutions(),
         "untouched": {},
         "zeros-outside": zeros_outside(),
         "hard-coded": hard_coded(),
     }
     made |= {name: mistaken(name) for name in ("lambda by another truth", "lambda too large")}
     return made | {", ".join(pair): mistaken(*pair) for pair in PAIRS}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cases_worked_out_once():
+    """What the checks compare with is remembered."""
+    with worked_out_once("variation.least_cost", "variation.solved", "variation_mistakes.solved"):
+        yield
 
 
 @pytest.mark.parametrize("name", LOSES)
@@ -152,8 +160,6 @@ def test_the_messages_name_the_mistakes():
 
 
 def test_the_whole_path_gives_the_same_points_whatever_is_done_to_the_checks(tmp_path):
-    """With the cross-validation of the solutions, which nothing else here runs."""
-    wrong = LAB.changed(*MISTAKES["divergence"][:3])
-    graded = LAB.whole_way(tmp_path, wrong, "check-gradient-adjoint")
+    graded = LAB.whole_way(tmp_path, mistaken("divergence"), "check-gradient-adjoint")
     assert graded.points["student"] == LAB.less({"check-gradient-adjoint"})
     assert "This is the divergence" in graded.feedback("student")

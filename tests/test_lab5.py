@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from etlab import grading
+from tests.checks import worked_out_once
 from tests.labs import Lab
 from tools.lab import Answers
 
@@ -121,6 +122,13 @@ def submissions() -> dict[str, Answers]:
         "reconstruct-halves"
     ].replace("tilts_deg[half::2]", "tilts_deg")
     return answers
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cases_worked_out_once():
+    """Many answers meet the same needles."""
+    with worked_out_once("alignment.needle_case"):
+        yield
 
 
 @pytest.mark.parametrize("name", LOSES)

@@ -192,12 +192,18 @@ def apart(*, unsafe: bool, cell_s: int, notebook_s: int) -> Iterator[Apart]:
     Raises SandboxError if there is no sandbox here and ``unsafe`` is not set.
     """
     backend = sandbox.find(unsafe=unsafe)
+    kernels = compiled(backend)
+    with _checking() as checks:
+        yield Apart(backend, kernels, fetch_needle(), checks, cell_s, notebook_s)
+
+
+def compiled(backend: sandbox.Backend) -> Path:
+    """The folder of the user's cache that holds the compiled kernels; they are compiled if it is not there."""
     kernels = platformdirs.user_cache_path("etlab") / "kernels" / f"{backend.name}-{_code()}"
     kernels.parent.mkdir(parents=True, exist_ok=True)
     with held(kernels.parent / ".lock"):
         compile_kernels(kernels, backend)
-    with _checking() as checks:
-        yield Apart(backend, kernels, fetch_needle(), checks, cell_s, notebook_s)
+    return kernels
 
 
 @contextmanager
@@ -222,9 +228,10 @@ def _checking() -> Iterator[Path]:
 
 
 def _code() -> str:
-    """What compiled kernels depend on: the code that numba compiles, and this Python."""
-    modules = [path.read_bytes() for path in sorted(Path(etlab.__file__).parent.rglob("*.py"))]
-    return digest(sys.version, *(code for code in modules if b"numba" in code))
+    """What compiled kernels depend on: this Python, and files with kernels, which numba knows by place and time."""
+    modules = {path: path.read_bytes() for path in sorted(Path(etlab.__file__).parent.rglob("*.py"))}
+    kernels = {path: code for path, code in modules.items() if b"numba" in code}
+    return digest(sys.version, *(f"{path} {path.stat().st_mtime_ns}" for path in kernels), *kernels.values())
 
 
 def _without(notebook, empty, checks):
