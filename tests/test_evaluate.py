@@ -33,6 +33,7 @@ from tests.classroom import (
     forked,
     found_backend,
     lightly,
+    score_each_answer_once,
 )
 
 SECRET = "a secret of the teacher's"
@@ -46,7 +47,8 @@ def backend():
 
 
 @pytest.fixture
-def room(tmp_path, tmp_path_factory):
+def room(tmp_path, tmp_path_factory, monkeypatch):
+    score_each_answer_once(monkeypatch)
     return classroom(tmp_path_factory, tmp_path / "course", 2)
 
 
