@@ -19,10 +19,10 @@ from etlab.challenge import evaluate as evaluation
 from etlab.challenge import keys, make_tier, run_scene, sandbox, score_answer
 from etlab.challenge.draw import TIERS
 from etlab.challenge.evaluate import Evaluator
+from etlab.challenge.problem import Problem, Truth
 from etlab.challenge.sandbox import Limits, Outcome, find
 from etlab.challenge.sandbox.bubblewrap import find_bubblewrap
 from etlab.challenge.sandbox.watch import family, processes
-from etlab.challenge.problem import Problem, Truth
 from etlab.challenge.tiers import Tier, found_tiers
 from etlab.challenge.warm import cache_folder
 from tools.sandbox import MISSING
