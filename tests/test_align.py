@@ -208,16 +208,21 @@ def test_the_search_finds_the_height_of_the_axis():
     assert found.tilt_axis_deg == pytest.approx(0, abs=0.5)
 
 
+def small(images):
+    """Every second pixel of the square in the middle that holds a particle however it is turned."""
+    return images[:, 12:68:2, 20:76:2]
+
+
 @pytest.mark.parametrize("turn", [20.3, -40.3])
 def test_the_search_goes_beyond_where_it_began(turn):
     """The same answer, roughly, wherever the axis lies; before, it stopped at 10° and said nothing."""
-    raw = particle(0, tilt_axis_deg=turn)[::2]
+    raw = small(particle(0, tilt_axis_deg=turn)[::2])
     blank = Alignment(TILTS[::2], np.zeros((len(raw), 2)), 0.0, 0.0, np.zeros(len(raw)))
     assert find_tilt_axis(raw, blank).tilt_axis_deg == pytest.approx(turn, abs=1)
 
 
 def test_an_axis_that_is_nearer_to_vertical_is_said():
-    raw = particle(0)[::3].swapaxes(1, 2)
+    raw = small(particle(0)[::3]).swapaxes(1, 2)
     blank = Alignment(TILTS[::3], np.zeros((len(raw), 2)), 0.0, 0.0, np.zeros(len(raw)))
     with pytest.warns(UserWarning, match="nearer to the vertical"):
         find_tilt_axis(raw, blank)

@@ -1,9 +1,11 @@
 """Boards keep measured and published apart, and rank by what was measured."""
 
+import functools
+
 import pytest
 from typer.testing import CliRunner
 
-from etlab.challenge import board
+from etlab.challenge import board, standard
 from etlab.challenge.standard import Cell, Score
 from etlab.cli import app
 
@@ -66,15 +68,25 @@ def test_commands_say_what_is_wrong_in_one_line(tmp_path):
     assert unknown.exit_code == 1 and "MAGIC" in unknown.output
 
 
-def test_the_benchmark_command_measures_saves_and_prints(tmp_path):
+@pytest.fixture
+def two_scenes(monkeypatch):
+    """The commands go on to two of the scenes, and to one seed."""
+    fewer = functools.partial(standard.cells, scenes=standard.SCENES[:2], seeds=standard.TEST_SEEDS[:1])
+    monkeypatch.setattr(standard, "cells", fewer)
+
+
+def test_the_benchmark_command_measures_saves_and_prints(tmp_path, two_scenes):
     arguments = ["benchmark", "standard", "-m", "WBP-ET", "--preset", "small", "-o", str(tmp_path / "r.json")]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert (tmp_path / "r.json").exists() and (tmp_path / "r.csv").exists()
     assert "WBP-ET" in done.output
+    assert set(standard.load(tmp_path / "r.json")[1]) == set(
+        standard.cells(methods=("WBP-ET",), preset="small")
+    )
 
 
-def test_the_gallery_command_draws_a_picture_and_does_not_overwrite_one(tmp_path):
+def test_the_gallery_command_draws_a_picture_and_does_not_overwrite_one(tmp_path, two_scenes):
     arguments = ["benchmark", "gallery", "-m", "WBP-ET", "--preset", "small", "-o", str(tmp_path / "g.png")]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output

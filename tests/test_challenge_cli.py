@@ -1,6 +1,7 @@
 """The command line of the challenge: what it says, what it writes, and how it fails."""
 
 import builtins
+import functools
 import json
 import os
 import re
@@ -8,14 +9,14 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from etlab.challenge import load_tier, sandbox, workers, write_submission
+from etlab.challenge import load_tier, sandbox, tiers, workers, write_submission
 from etlab.challenge.evaluate import Evaluator
 from etlab.challenge.warm import cache_folder
 from etlab.cli import app
 from etlab.cli.challenge import DEMO_NOTICE
 from etlab.forward import Mismatch
 from etlab.solvers import wbp
-from tests.classroom import ZEROS, classroom, forked, found_backend
+from tests.classroom import ZEROS, classroom, forked, found_backend, score_each_answer_once
 
 
 def command(*arguments):
@@ -31,6 +32,15 @@ def fails(*arguments, says):
     assert done.exit_code == 1, done.output
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert re.search(says, line), line
+
+
+@pytest.fixture(scope="module", autouse=True)
+def once():
+    """Draw a scene once, and score equal answers once: here it is said and written, not computed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiers, "draw", functools.cache(tiers.draw))
+        score_each_answer_once(patch)
+        yield
 
 
 @pytest.fixture(scope="module")

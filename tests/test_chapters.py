@@ -7,11 +7,10 @@ import re
 import tokenize
 from pathlib import Path
 
-import jupytext
-import nbformat
 import pytest
 
 from etlab import widgets
+from tests.notebooks import executed, source
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted((ROOT / "chapters").glob("*.md"))
@@ -32,7 +31,7 @@ def chapter(test):
 
 
 def cells_of(page: Path, kind: str) -> list:
-    return [cell for cell in jupytext.read(page).cells if cell.cell_type == kind]
+    return [cell for cell in source(page).cells if cell.cell_type == kind]
 
 
 def prose_of(page: Path) -> str:
@@ -44,8 +43,7 @@ def code_of(page: Path) -> str:
 
 
 def executed_cells(book_html: Path, page: Path) -> list:
-    notebook = book_html.parent / "jupyter_execute" / page.relative_to(ROOT).with_suffix(".ipynb")
-    return [cell for cell in nbformat.read(notebook, 4).cells if cell.cell_type == "code"]
+    return [cell for cell in executed(book_html, page).cells if cell.cell_type == "code"]
 
 
 def unglued_quantities(prose: str, code: str) -> list[str]:
@@ -87,9 +85,7 @@ def minutes_of(page: Path) -> int:
 @chapter
 def test_the_time_stated_is_enough_to_read_the_page(page):
     """At 200 words and 12 lines of code a minute, which is quick. Above 90 minutes a chapter should be split."""
-    before_exercises = itertools.takewhile(
-        lambda cell: "## Exercises" not in cell.source, jupytext.read(page).cells
-    )
+    before_exercises = itertools.takewhile(lambda cell: "## Exercises" not in cell.source, source(page).cells)
     shown = [cell for cell in before_exercises if not HIDDEN & set(cell.metadata.get("tags", []))]
     words = sum(len(cell.source.split()) for cell in shown if cell.cell_type == "markdown")
     lines = sum(len(cell.source.splitlines()) for cell in shown if cell.cell_type == "code")
@@ -168,8 +164,8 @@ def test_code_uses_the_public_interface_of_etlab_only(page):
 
 @chapter
 def test_every_picture_says_what_is_seen(page, book_html):
-    executed = executed_cells(book_html, page)
-    with_picture = [cell for cell in executed if any("image/png" in o.get("data", {}) for o in cell.outputs)]
+    cells = executed_cells(book_html, page)
+    with_picture = [cell for cell in cells if any("image/png" in o.get("data", {}) for o in cell.outputs)]
     assert with_picture
     for cell in with_picture:
         options = cell.metadata.get("mystnb", {})

@@ -25,9 +25,9 @@ import math
 import re
 from pathlib import Path
 
-import jupytext
-import nbformat
 import pytest
+
+from tests.notebooks import executed, source
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -62,12 +62,12 @@ def holds(claim: str, value: float, values: dict[str, float]) -> bool:
 
 
 def claims_of(page: Path) -> dict[str, str]:
-    listed = [cell.metadata.get("claims", {}) for cell in jupytext.read(page).cells]
+    listed = [cell.metadata.get("claims", {}) for cell in source(page).cells]
     return {name: str(claim) for claims in listed for name, claim in claims.items()}
 
 
 def controls_of(page: Path) -> dict[str, list[str]]:
-    listed = [cell.metadata.get("controls", {}) for cell in jupytext.read(page).cells]
+    listed = [cell.metadata.get("controls", {}) for cell in source(page).cells]
     return {
         name: controls if isinstance(controls, list) else [controls]
         for one in listed
@@ -95,7 +95,7 @@ def passes(control: str, claim: str, values: dict[str, float]) -> bool:
 
 
 def prose_of(page: Path) -> str:
-    return "\n".join(cell.source for cell in jupytext.read(page).cells if cell.cell_type == "markdown")
+    return "\n".join(cell.source for cell in source(page).cells if cell.cell_type == "markdown")
 
 
 @pytest.fixture
@@ -103,10 +103,10 @@ def glued(book_html):
     """``glued(page)``: the numbers that the page computed when the site was built."""
 
     def read(page: Path) -> dict[str, float]:
-        executed = book_html.parent / "jupyter_execute" / page.relative_to(ROOT).with_suffix(".ipynb")
-        if not executed.is_file():
+        notebook = executed(book_html, page)
+        if notebook is None:
             return {}
-        outputs = [output for cell in nbformat.read(executed, 4).cells for output in cell.get("outputs", [])]
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
         return {
             o.metadata.scrapbook.name: float(o.data[GLUED]) for o in outputs if GLUED in o.get("data", {})
         }

@@ -13,6 +13,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -33,6 +34,7 @@ from tests.classroom import (
     forked,
     found_backend,
     lightly,
+    score_each_answer_once,
 )
 
 SECRET = "a secret of the teacher's"
@@ -46,7 +48,8 @@ def backend():
 
 
 @pytest.fixture
-def room(tmp_path, tmp_path_factory):
+def room(tmp_path, tmp_path_factory, monkeypatch):
+    score_each_answer_once(monkeypatch)
     return classroom(tmp_path_factory, tmp_path / "course", 2)
 
 
@@ -166,6 +169,9 @@ write_submission(sys.argv[2], {name: (volume, dict.fromkeys(problem.spec_ranges,
 """
 
 
+COPIED = '#!/bin/sh\ncp "$(dirname "$0")/made.h5" "$2"\n'
+
+
 def test_a_program_that_reads_and_writes_hdf5(attack, room):
     record = attack({"solve": PROGRAM}, how=forked)
     assert record.status == "scored", record.log
@@ -175,8 +181,7 @@ def test_a_program_that_reads_and_writes_hdf5(attack, room):
 def test_a_program_that_is_no_python_and_a_umask_that_hides_everything(attack, room, tmp_path, request):
     request.addfinalizer(functools.partial(os.umask, os.umask(0o077)))
     write_submission(tmp_path / "answer.h5", answers(room, "dev", 0.1))
-    script = '#!/bin/sh\ncp "$(dirname "$0")/made.h5" "$2"\n'
-    record = attack({"solve": script, "made.h5": (tmp_path / "answer.h5").read_bytes()})
+    record = attack({"solve": COPIED, "made.h5": (tmp_path / "answer.h5").read_bytes()})
     assert record.status == "scored", record.log
     assert record.score == worth(room, "dev", value=0.1)
 
@@ -264,51 +269,62 @@ def test_nothing_of_the_teacher_s_can_be_read_or_written_or_reached(attack, room
     assert all(line.endswith("[]") for line in listed), listed
 
 
-WRITTEN = {
-    "external": "file['scene_00'] = h5py.ExternalLink(TRUTH, '/scene_00')",
-    "soft": "file['other'] = 1; file['scene_00'] = h5py.SoftLink('/other')",
-    "virtual": """
-        layout = h5py.VirtualLayout((32, 64, 64), 'f4')
-        layout[:] = h5py.VirtualSource(TRUTH, '/scene_00/truth/x_true', (32, 64, 64))
-        scene = file.create_group('scene_00')
-        scene.create_virtual_dataset('x_hat', layout)
-        for name in ('tilt_angle', 'tilt_axis', 'defocus_gradient'):
-            scene['corrected_spec/' + name] = 0.0
-    """,
-    "raw": """
-        scene = file.create_group('scene_00')
-        scene.create_dataset('x_hat', (32, 64, 64), 'f4', external=[(TRUTH, 0, 4 * 32 * 64 * 64)])
-        for name in ('tilt_angle', 'tilt_axis', 'defocus_gradient'):
-            scene['corrected_spec/' + name] = 0.0
-    """,
+def external(file, truth):
+    file["scene_00"] = h5py.ExternalLink(truth, "/scene_00")
+
+
+def soft(file, truth):
+    file["other"] = 1
+    file["scene_00"] = h5py.SoftLink("/other")
+
+
+def virtual(file, truth):
+    layout = h5py.VirtualLayout((32, 64, 64), "f4")
+    layout[:] = h5py.VirtualSource(truth, "/scene_00/truth/x_true", (32, 64, 64))
+    file.create_group("scene_00").create_virtual_dataset("x_hat", layout)
+    with_spec(file)
+
+
+def raw(file, truth):
+    elsewhere = [(truth, 0, 4 * 32 * 64 * 64)]
+    file.create_group("scene_00").create_dataset("x_hat", (32, 64, 64), "f4", external=elsewhere)
+    with_spec(file)
+
+
+def with_spec(file):
+    for name in ("tilt_angle", "tilt_axis", "defocus_gradient"):
+        file[f"scene_00/corrected_spec/{name}"] = 0.0
+
+
+WRITTEN = {  # a way to point to the truth in a file, and what is said of it
+    external: "got a link to it",
+    soft: "got a link to it",
+    virtual: "data that lie in another",
+    raw: "data that lie in another",
 }
 PUT = {
-    "symlink": "os.symlink(TRUTH, sys.argv[2])",
-    "symlink to the problem": "os.symlink(sys.argv[1], sys.argv[2])",
-    "pipe": "os.mkfifo(sys.argv[2])",
-    "folder": "os.mkdir(sys.argv[2])",
+    "symlink": 'ln -s "$TRUTH" "$2"',
+    "symlink to the problem": 'ln -s "$1" "$2"',
+    "pipe": 'mkfifo "$2"',
+    "folder": 'mkdir "$2"',
 }
 
 
-def test_answers_that_point_elsewhere(attacks, room):
-    begin = "#!/usr/bin/env python\nimport os, sys, h5py\nimport numpy as np\n"
-    begin += f"TRUTH = {str(room.challenge / 'sealed' / 'dev.h5')!r}\n"
-    opened = "with h5py.File(sys.argv[2], 'w') as file:\n"
-    opened += "    file.attrs.update(format=np.bytes_('etlab submission'), version=np.bytes_('1'))\n"
-    programs = PUT | {
-        way: opened + textwrap.indent(textwrap.dedent(code).strip(), "    ") for way, code in WRITTEN.items()
-    }
-    submissions = {way: {"solve": begin + code} for way, code in programs.items()}
+def test_answers_that_point_elsewhere(attacks, room, tmp_path):
+    """The program is a script of the shell: files are made here, and copied there."""
+    truth = str(room.challenge / "sealed" / "dev.h5")
+    submissions = {way: {"solve": f"#!/bin/sh\nTRUTH='{truth}'\n{code}\n"} for way, code in PUT.items()}
+    for way in WRITTEN:
+        with h5py.File(tmp_path / "made.h5", "w") as file:
+            file.attrs.update(format=np.bytes_("etlab submission"), version=np.bytes_("1"))
+            way(file, truth)
+        made = (tmp_path / "made.h5").read_bytes()
+        submissions[way.__name__] = {"solve": COPIED, "made.h5": made}
     for way, record in attacks(submissions, how=forked).items():
         assert record.status == "failed" and record.score.score == 0, way
         assert "Error" in record.reason, (way, record.log)
-    for way, reason in (
-        ("external", "got a link to it"),
-        ("soft", "got a link to it"),
-        ("virtual", "data that lie in another"),
-        ("raw", "data that lie in another"),
-    ):
-        assert reason in Records(room.results).read(way, "dev", "scene_00").reason, way
+    for way, reason in WRITTEN.items():
+        assert reason in Records(room.results).read(way.__name__, "dev", "scene_00").reason, way
 
 
 # What is left behind in place of an answer.

@@ -27,7 +27,7 @@ from etlab.challenge.hdf5 import LARGEST
 from etlab.challenge.submission import read_answer
 
 COUNT, SEED = (
-    int(os.environ.get(name, default)) for name, default in (("ETLAB_FUZZ", 2_500), ("ETLAB_FUZZ_SEED", 0))
+    int(os.environ.get(name, default)) for name, default in (("ETLAB_FUZZ", 1_000), ("ETLAB_FUZZ_SEED", 0))
 )
 MEMORY = 1 << 30  # bytes that reading may add to the process
 SECONDS = 20  # for a single file, on a machine that has much else to do
