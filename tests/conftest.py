@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ELSEWHERE = re.compile(r"^(https?|wss?|ftp)://(?!(127\.0\.0\.1|localhost)[:/])")
 # sphinx-thebe's script, on every page of a Jupyter Book 1 site, declares its constant twice; it does no harm.
 HARMLESS = re.compile(r"Identifier 'THEBE_JS_URL' has already been declared")
-
+DEVICES = {"desktop": {}, "phone": {"viewport": {"width": 390, "height": 844}}}
 
 # Tests that need the built site, a Unix shell, the sandbox of the challenge or nbgrader.
 NOT_CORE = """
@@ -116,10 +116,10 @@ def visit(browser) -> Iterator:
 
 @pytest.fixture(scope="module")
 def opened(request, browser, book_html, http_root) -> Iterator[Visit]:
-    """A page of the site, (address, page name, context options), opened once for all tests of a file."""
-    where, page_name, options = request.param
+    """A page of the site, (address, page name, device), opened once for all tests of a file."""
+    where, page_name, device = request.param
     root = http_root if where == "http" else book_html.as_uri()
-    seen = visit_with(browser, f"{root}/{page_name}.html", **options)
+    seen = visit_with(browser, f"{root}/{page_name}.html", **DEVICES[device])
     yield seen
     seen.page.context.close()
 

@@ -33,8 +33,11 @@ ONE_OF_EACH_STYLE = """() => {
 }"""
 
 pytestmark = pytest.mark.browser
-EVERY_PAGE = [(("http", name, {}), name) for name in pages()]
-every_page = pytest.mark.parametrize(("opened", "page_name"), EVERY_PAGE, indirect=["opened"], ids=pages())
+EVERY_PAGE = [(("http", name, "desktop"), name) for name in pages()]
+# in the module's scope, so that all tests of a page come together and share its visit
+every_page = pytest.mark.parametrize(
+    ("opened", "page_name"), EVERY_PAGE, indirect=["opened"], ids=pages(), scope="module"
+)
 
 
 def complaints(page, where: str, rules: dict) -> list[str]:

@@ -13,19 +13,20 @@ import pytest
 
 from tests.book import pages, wait_until_set
 
-PHONE = {"width": 390, "height": 844}
-
 pytestmark = pytest.mark.browser
 
 
 CHAPTERS = [page for page in pages() if page.startswith("chapters/")]
 
 
-def opened(names: list[str], *addresses: str, **options):
+def opened(names: list[str], *addresses: str, device: str = "desktop"):
     """Parametrise a test with pages at these addresses, and with their names."""
-    asked = [((address, name, options), name) for name in names for address in addresses]
+    asked = [((address, name, device), name) for name in names for address in addresses]
     ids = [f"{name}-{address}" for name in names for address in addresses]
-    return pytest.mark.parametrize(("opened", "page_name"), asked, indirect=["opened"], ids=ids)
+    # in the module's scope, so that all tests of a visit come together
+    return pytest.mark.parametrize(
+        ("opened", "page_name"), asked, indirect=["opened"], ids=ids, scope="module"
+    )
 
 
 EVERY_PAGE = opened(pages(), "http", "file")
@@ -110,7 +111,7 @@ def test_pictures_load_and_say_what_is_seen(opened, page_name):
         assert pictures, f"{page_name} has no pictures"
 
 
-@opened(pages(), "file", viewport=PHONE)
+@opened(pages(), "file", device="phone")
 def test_page_fits_a_phone(opened, page_name):
     page = opened.page
     overflow = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
