@@ -19,9 +19,6 @@ import resource
 import sys
 from pathlib import Path
 
-# jsonschema does without: it takes a second to load, and checks addresses
-sys.modules["rfc3987_syntax"] = None
-
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
