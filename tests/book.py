@@ -20,6 +20,6 @@ def wait_until_set(page) -> None:
         """async () => {
             await window.MathJax?.startup?.promise;
             await document.fonts.ready;
-            await new Promise((done) => requestIdleCallback(done));
+            await new Promise((done) => requestIdleCallback(done, {timeout: 2000}));
         }"""
     )

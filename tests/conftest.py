@@ -96,7 +96,6 @@ def visit_with(browser, url: str, **options) -> Visit:
     seen.page.on("pageerror", lambda error: note(str(error)))
     seen.page.on("requestfailed", lambda request: note(f"did not load: {request.url}"))
     seen.page.goto(url)
-    wait_until_set(seen.page)
     return seen
 
 
@@ -120,6 +119,7 @@ def opened(request, browser, book_html, http_root) -> Iterator[Visit]:
     where, page_name, device = request.param
     root = http_root if where == "http" else book_html.as_uri()
     seen = visit_with(browser, f"{root}/{page_name}.html", **DEVICES[device])
+    wait_until_set(seen.page)
     yield seen
     seen.page.context.close()
 
