@@ -67,6 +67,12 @@ def test_text_stands_out_from_its_ground(opened, page_name, theme):
     assert complaints(page, "{include: one_of_each}", CONTRAST) == []
 
 
+def test_text_that_hardly_stands_out_is_found(visit, http_root):
+    page = visit(f"{http_root}/intro.html", color_scheme="light").page
+    page.evaluate("document.querySelector('article p').style.color = '#aaa'")
+    assert "color-contrast" in "".join(complaints(page, "{include: one_of_each}", CONTRAST))
+
+
 @every_page
 def test_page_is_light(opened, page_name):
     """The page and what it shows; not the theme's and MathJax's files, which all pages share."""
