@@ -18,11 +18,16 @@ ROOT = Path(__file__).resolve().parent.parent
 ELSEWHERE = re.compile(r"^(https?|wss?|ftp)://(?!(127\.0\.0\.1|localhost)[:/])")
 # sphinx-thebe's script, on every page of a Jupyter Book 1 site, declares its constant twice; it does no harm.
 HARMLESS = re.compile(r"Identifier 'THEBE_JS_URL' has already been declared")
-DEVICES = {"desktop": {}, "phone": {"viewport": {"width": 390, "height": 844}}}
+DEVICES = {
+    "desktop": {"viewport": {"width": 1280, "height": 900}},
+    "phone": {"viewport": {"width": 390, "height": 844}},
+}
+# Refused by the browser itself: what playwright intercepts is never cached, and pages share large scripts.
+NO_OTHER_HOST = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 
 # Tests that need the built site, a Unix shell, the sandbox of the challenge or nbgrader.
 NOT_CORE = """
-    accessibility binder challenge_cli chapters claims evaluate evaluate_resume far_calls feedback_pages
+    binder challenge_cli chapters claims evaluate evaluate_resume far_calls feedback_pages
     fuzz_submission grade_labs handin hostile_files lab1 lab2 lab3 lab4 lab5 lab6 labs leaderboard_page make_class
     maths_js publishing sandbox settle setup site slabs starter_kit tree widgets
 """
@@ -64,34 +69,36 @@ def browser():
         say = pytest.fail if os.environ.get("CI") else pytest.skip
         say("no Chromium or Chrome: run `python tools/browser.py --install`")
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        chromium = playwright.chromium.launch(
+            executable_path=executable, args=["--no-sandbox", NO_OTHER_HOST]
+        )
         yield chromium
         chromium.close()
 
 
 @dataclass
 class Visit:
-    """A page and what went wrong on it: requests it made to other machines (all refused), and its errors."""
+    """A page and what went wrong on it: requests it made to other machines (none is reached), and its errors."""
 
     page: object
-    refused: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
 
-def visit_with(browser, url: str, **options) -> Visit:
-    """Open a page in a context of its own, with every other host out of reach."""
-    context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+def visit_in(context, url: str) -> Visit:
+    """Open a page in a browser's context."""
     seen = Visit(page=context.new_page())
 
-    def refuse(route) -> None:
-        seen.refused.append(route.request.url)
-        route.abort()
+    def note_request(asked) -> None:
+        if ELSEWHERE.match(asked.url):
+            seen.elsewhere.append(asked.url)
 
     def note(message: str) -> None:
         if not HARMLESS.search(message):
             seen.errors.append(message)
 
-    context.route(ELSEWHERE, refuse)
+    seen.page.on("request", note_request)
+    seen.page.on("websocket", note_request)
     seen.page.on("console", lambda said: note(said.text) if said.type == "error" else None)
     seen.page.on("pageerror", lambda error: note(str(error)))
     seen.page.on("requestfailed", lambda request: note(f"did not load: {request.url}"))
@@ -102,26 +109,35 @@ def visit_with(browser, url: str, **options) -> Visit:
 @pytest.fixture
 def visit(browser) -> Iterator:
     """``visit(url, **context_options) -> Visit``: open a page that this test has for itself."""
-    seen = []
+    contexts = []
 
     def open_page(url: str, **options) -> Visit:
-        seen.append(visit_with(browser, url, **options))
-        return seen[-1]
+        contexts.append(browser.new_context(**{**DEVICES["desktop"], **options}))
+        return visit_in(contexts[-1], url)
 
     yield open_page
-    for one in seen:
-        one.page.context.close()
+    for context in contexts:
+        context.close()
 
 
 @pytest.fixture(scope="module")
-def opened(request, browser, book_html, http_root) -> Iterator[Visit]:
+def contexts(browser) -> dict:
+    """One context for each device: pages opened in it share what the browser has loaded and compiled."""
+    made = {device: browser.new_context(**options) for device, options in DEVICES.items()}
+    yield made
+    for context in made.values():
+        context.close()
+
+
+@pytest.fixture(scope="module")
+def opened(request, contexts, book_html, http_root) -> Iterator[Visit]:
     """A page of the site, (address, page name, device), opened once for all tests of a file."""
     where, page_name, device = request.param
     root = http_root if where == "http" else book_html.as_uri()
-    seen = visit_with(browser, f"{root}/{page_name}.html", **DEVICES[device])
+    seen = visit_in(contexts[device], f"{root}/{page_name}.html")
     wait_until_set(seen.page)
     yield seen
-    seen.page.context.close()
+    seen.page.close()
 
 
 @pytest.fixture(scope="module")

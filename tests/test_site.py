@@ -1,7 +1,8 @@
 """The built site, opened in a browser that can reach no other machine.
 
-Every page is opened over http, as published, from the file, as `make book` leaves it, and on a phone; once each, so a
-test leaves the page as the next one needs it.
+Every page is opened twice, on a desktop over http, as published, and on a phone from the file that `make book` leaves:
+it works, fits, prints, and axe-core finds nothing serious. Tests share the visit, so each leaves the page as the next
+one needs it.
 """
 
 import hashlib
@@ -11,25 +12,26 @@ from pathlib import Path
 
 import pytest
 
+from tests.axe import faults_of_contrast, faults_of_structure, make_plain
 from tests.book import pages, wait_until_set
 
 pytestmark = pytest.mark.browser
 
-
 CHAPTERS = [page for page in pages() if page.startswith("chapters/")]
+HEAVIEST = 1_500_000  # bytes
 
 
-def opened(names: list[str], *addresses: str, device: str = "desktop"):
-    """Parametrise a test with pages at these addresses, and with their names."""
-    asked = [((address, name, device), name) for name in names for address in addresses]
-    ids = [f"{name}-{address}" for name in names for address in addresses]
+def every_page(*visits: tuple[str, str]):
+    """Parametrise a test with all pages, opened from (address, device), and with their names."""
+    asked = [((address, name, device), name) for name in pages() for address, device in visits]
+    ids = [f"{name}-{device}" for name in pages() for _, device in visits]
     # in the module's scope, so that all tests of a visit come together
     return pytest.mark.parametrize(
         ("opened", "page_name"), asked, indirect=["opened"], ids=ids, scope="module"
     )
 
 
-EVERY_PAGE = opened(pages(), "http", "file")
+DESKTOP, PHONE = ("http", "desktop"), ("file", "phone")
 
 
 def sliders_of(page) -> list:
@@ -72,15 +74,15 @@ def test_contents_name_pages():
     assert len(CHAPTERS) >= 2, f"_toc.yml names too few chapters: {pages()}"
 
 
-@EVERY_PAGE
+@every_page(DESKTOP, PHONE)
 def test_page_asks_no_other_host_and_raises_no_error(opened, page_name):
     opened.page.mouse.wheel(0, 20000)
     wait_until_set(opened.page)
-    assert opened.refused == [], f"{page_name} asks other hosts"
+    assert opened.elsewhere == [], f"{page_name} asks other hosts"
     assert opened.errors == [], f"{page_name} complains"
 
 
-@EVERY_PAGE
+@every_page(DESKTOP, PHONE)
 def test_mathematics_is_set(opened, page_name):
     page = opened.page
     written = page.locator(".math").count()
@@ -90,7 +92,7 @@ def test_mathematics_is_set(opened, page_name):
         assert written > 0, f"{page_name} has no mathematics"
 
 
-@EVERY_PAGE
+@every_page(DESKTOP, PHONE)
 def test_pictures_load_and_say_what_is_seen(opened, page_name):
     page = opened.page
     pictures = page.locator("article img").evaluate_all(
@@ -111,7 +113,7 @@ def test_pictures_load_and_say_what_is_seen(opened, page_name):
         assert pictures, f"{page_name} has no pictures"
 
 
-@opened(pages(), "file", device="phone")
+@every_page(PHONE)
 def test_page_fits_a_phone(opened, page_name):
     page = opened.page
     overflow = page.evaluate("() => document.documentElement.scrollWidth - window.innerWidth")
@@ -123,7 +125,7 @@ def test_page_fits_a_phone(opened, page_name):
     assert overflow <= 0, f"{page_name} is {overflow} px wider than the screen; widest element: {widest}"
 
 
-@opened(pages(), "file")
+@every_page(PHONE)
 def test_every_slider_moves_its_picture(opened, page_name):
     page = opened.page
     sliders = sliders_of(page)
@@ -162,6 +164,77 @@ def test_every_slider_moves_its_picture(opened, page_name):
         )
         assert announced_by(slider) not in ("", said), f"{page_name}: '{name}' does not announce its value"
     assert opened.errors == [], f"{page_name} complains when its sliders move"
+
+
+@every_page(DESKTOP)
+def test_page_is_light(opened, page_name):
+    """The page and what it shows; not the theme's and MathJax's files, which all pages share."""
+    sizes = opened.page.evaluate(
+        """async () => {
+            const pictures = [...document.querySelectorAll('article img')].map((img) => img.src);
+            const own = [location.href, ...new Set(pictures.filter((src) => src.startsWith('http')))];
+            return Promise.all(own.map(async (src) => [src, (await (await fetch(src)).blob()).size]));
+        }"""
+    )
+    heaviest = sorted(sizes, key=lambda one: -one[1])[:3]
+    assert sum(size for _, size in sizes) <= HEAVIEST, f"{page_name}: heaviest are {heaviest}"
+
+
+# From here on little more is left of the page than axe has to see.
+
+
+@every_page(DESKTOP)
+def test_axe_finds_nothing_serious(opened, page_name):
+    make_plain(opened.page)
+    assert faults_of_structure(opened.page) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@every_page(DESKTOP)
+def test_text_stands_out_from_its_ground(opened, page_name, theme):
+    page = opened.page
+    page.emulate_media(color_scheme=theme)
+    page.wait_for_function("(theme) => document.documentElement.dataset.theme === theme", arg=theme)
+    assert faults_of_contrast(page) == []
+
+
+@every_page(DESKTOP)
+def test_page_prints_without_its_frame(opened, page_name):
+    opened.page.emulate_media(media="print")
+    shown = opened.page.evaluate(
+        """() => ['.bd-sidebar-primary', '.bd-header-article', '.prev-next-footer']
+            .filter((name) => document.querySelector(name)?.checkVisibility())"""
+    )
+    assert shown == [], f"{page_name} prints {shown}"
+
+
+def test_a_chapter_prints_whole(visit, http_root):
+    page = visit(f"{http_root}/{CHAPTERS[0]}.html").page
+    wait_until_set(page)
+    assert len(page.pdf(format="A4")) > 100_000
+
+
+# Tests that these tests can fail.
+
+
+def test_a_page_that_asks_another_host_is_noticed(show):
+    asked = show("<img src='http://elsewhere.example/a.png' alt='a picture from elsewhere'>")
+    assert asked.elsewhere == ["http://elsewhere.example/a.png"]
+    assert any("elsewhere.example" in error for error in asked.errors)
+
+
+def test_what_axe_must_find_is_found(visit, http_root):
+    page = visit(f"{http_root}/intro.html", color_scheme="light").page
+    page.evaluate(
+        """() => {
+            const paragraphs = document.querySelectorAll('article p');
+            paragraphs[1].style.color = '#aaa';
+            paragraphs[0].append(document.createElement('button'));
+        }"""
+    )
+    make_plain(page)
+    assert "button-name" in "".join(faults_of_structure(page))
+    assert "color-contrast" in "".join(faults_of_contrast(page))
 
 
 def test_executed_notebooks_are_kept_beside_the_site(book_html: Path):
