@@ -19,6 +19,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import ndtri, pdtr, pdtrik
 
 from etlab.arrays import checked
 from etlab.blur import DefocusBlur
@@ -265,8 +266,6 @@ class Detector:
         Raises ValueError for images that are not a stack of finite numbers, weights that are not positive, or more
         than ``MAX_COUNTS`` in a pixel.
         """
-        from scipy.stats import poisson  # here, since it takes a second to load
-
         rng = np.random.default_rng(rng)
         images = np.asarray(images)
         if images.ndim != 3:
@@ -289,9 +288,27 @@ class Detector:
                         f"dose: got {self.dose:g}, which makes {expected.max():.1e} counts a pixel of these images, "
                         f"expected at most {MAX_COUNTS:.0e}; without counting noise it is None"
                     )
-                counts = poisson.ppf(rng.random(image.shape), expected)
+                counts = poisson_quantile(rng.random(image.shape), expected)
                 signal = counts / (self.dose * weight)
             if self.read_noise:
                 signal += rng.normal(0, self.read_noise / self.gain, image.shape)
             out[:] = signal - self.background
         return recorded
+
+
+def poisson_quantile(probability: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Return the least count whose cumulative Poisson probability reaches ``probability``, for each pixel.
+
+    The same counts as ``scipy.stats.poisson.ppf`` gives, several times as quickly: the expansion of Cornish and
+    Fisher (Revue de l'Institut international de statistique 5, 307, 1938) is right for most pixels, which is checked,
+    and only the others are searched for.
+    """
+    normal = ndtri(probability)
+    counts = np.ceil(mean + np.sqrt(mean) * normal + (normal**2 - 1) / 6 - 0.5)
+    counts = np.where(mean > 0, np.maximum(counts, 0), 0)
+    missed = (pdtr(counts, mean) < probability) | ((counts > 0) & (pdtr(counts - 1, mean) >= probability))
+    wanted, of = probability[missed], mean[missed]
+    above = np.ceil(pdtrik(wanted, of))  # or one too many, by rounding
+    below = np.maximum(above - 1, 0)
+    counts[missed] = np.where(pdtr(below, of) >= wanted, below, above)
+    return counts

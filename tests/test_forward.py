@@ -5,9 +5,10 @@ import pytest
 import scipy.ndimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import poisson
 
 from etlab.blur import DefocusBlur, gaussian_blur
-from etlab.forward import Detector, Mismatch, Optics, TiltSeriesModel
+from etlab.forward import Detector, Mismatch, Optics, TiltSeriesModel, poisson_quantile
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.projector import Projector
 from etlab.rotation import InPlaneRotation, odd_length
@@ -432,6 +433,16 @@ def test_exposures_are_unbiased_in_calibrated_units_and_vary_as_the_law_says(det
 def test_weak_signals_are_counted_in_whole_electrons():
     counts = Detector(dose=5, gain=7, background=0.4).expose(FLAT[:1] / 30, 2).astype(np.float64)
     np.testing.assert_allclose((counts + 0.4) * 5, np.round((counts + 0.4) * 5), atol=1e-5)
+
+
+@pytest.mark.parametrize("mean", [1e-6, 0.1, 1, 5, 50, 500, 5000, 1e6])
+def test_counts_are_quantiles_of_the_poisson_law(mean):
+    rng = np.random.default_rng(0)
+    means = mean * rng.uniform(0.1, 1.1, 20_000)
+    means[:10] = 0
+    draws = rng.random(means.size)
+    draws[100:200], draws[200:300] = 1 - np.geomspace(1e-15, 0.1, 100), np.geomspace(1e-300, 0.1, 100)
+    np.testing.assert_array_equal(poisson_quantile(draws, means), poisson.ppf(draws, means))
 
 
 def test_a_seed_is_the_same_noise_where_images_differ_by_rounding():
