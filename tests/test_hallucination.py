@@ -87,7 +87,10 @@ def test_who_knows_shows_all_and_invents_nothing(shown_by):
     assert shown.invented <= shown.chance < INVENTED and not shown.invents
 
 
-@pytest.mark.parametrize("method", [wbp, functools.partial(sirt, n_iter=10), lambda H, y: np.zeros(H.geometry.volume_shape, np.float32)])
+@pytest.mark.parametrize(
+    "method",
+    [wbp, functools.partial(sirt, n_iter=10), lambda H, y: np.zeros(H.geometry.volume_shape, np.float32)],
+)
 def test_who_never_paints_fringes_passes(shown_by, method):
     shown = shown_by(method)
     assert shown.invented < 0.1 and not shown.invents

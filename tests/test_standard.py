@@ -17,6 +17,7 @@ from etlab.challenge.training import SUPERVISED
 from etlab.cli import app
 from etlab.solvers import tv
 
+
 def score(psnr_db=20.0):
     return Score(psnr_db, 0.5, 0.3, 0.8, 0.1, 0.3, 1.0, 2.0)
 
