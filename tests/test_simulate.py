@@ -13,7 +13,9 @@ from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.phantoms import SCENES
 
 NOISE_FREE = Detector(dose=None)
-FEW = replace(PRESETS["standard"], tilts_deg=linear_tilts(70, 10))  # as fine as the standard, in a fifth of the time
+FEW = replace(
+    PRESETS["standard"], tilts_deg=linear_tilts(70, 10)
+)  # as fine as the standard, in a fifth of the time
 FEW_SMALL = replace(PRESETS["small"], tilts_deg=linear_tilts(70, 10))
 OFF = Mismatch(tilt_angle=1.0, tilt_axis=0.6, defocus_gradient=20.0)
 every_scene = pytest.mark.parametrize("name", SCENES)
