@@ -9,24 +9,23 @@ import sys
 import tempfile
 import textwrap
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from etlab.challenge import evaluate as evaluation
-from etlab.challenge import keys, make_tier, run_scene, sandbox, score_answer, tiers
-from etlab.challenge.draw import TIERS, draw
+from etlab.challenge import keys, make_tier, run_scene, sandbox, score_answer
+from etlab.challenge.draw import TIERS
 from etlab.challenge.evaluate import Evaluator
 from etlab.challenge.problem import Problem, Truth
 from etlab.challenge.sandbox import Limits, Outcome, find
 from etlab.challenge.sandbox.bubblewrap import find_bubblewrap
 from etlab.challenge.sandbox.watch import family, processes
-from etlab.challenge.simulate import PRESETS
 from etlab.challenge.tiers import Tier, found_tiers
 from etlab.challenge.warm import cache_folder
-from etlab.geometry import linear_tilts
+from tests.checks import few_tilts
 from tools.sandbox import MISSING
 
 ZEROS = """
@@ -130,9 +129,7 @@ def made_once(base: Path, n_public: int) -> Path:
     folder = base / f"course-{n_public}"
     folder.mkdir(mode=0o700)
     keys.new_key(folder / "key.txt")
-    few = replace(PRESETS["small"], tilts_deg=linear_tilts(70, 10))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiers, "draw", lambda tier, i, preset, key: draw(tier, i, few, key))
+    with few_tilts():
         for tier, n in zip(TIERS, (n_public, 1, 1), strict=True):
             path, key = folder / "challenge" / f"{tier}.h5", keys.read_key(folder / "key.txt")
             make_tier(path, tier, n_scenes=n, preset="small", key=key)
