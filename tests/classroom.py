@@ -25,6 +25,7 @@ from etlab.challenge.sandbox.bubblewrap import find_bubblewrap
 from etlab.challenge.sandbox.watch import family, processes
 from etlab.challenge.tiers import Tier, found_tiers
 from etlab.challenge.warm import cache_folder
+from tests.checks import few_tilts
 from tools.sandbox import MISSING
 
 ZEROS = """
@@ -124,13 +125,14 @@ class Classroom:
 
 @functools.cache
 def made_once(base: Path, n_public: int) -> Path:
-    """A folder with tiers of the small preset and their key; ``n_public`` scenes in the public one."""
+    """A folder with tiers of small scenes at few tilts, and their key; ``n_public`` scenes in the public one."""
     folder = base / f"course-{n_public}"
     folder.mkdir(mode=0o700)
     keys.new_key(folder / "key.txt")
-    for tier, n in zip(TIERS, (n_public, 1, 1), strict=True):
-        path, key = folder / "challenge" / f"{tier}.h5", keys.read_key(folder / "key.txt")
-        make_tier(path, tier, n_scenes=n, preset="small", key=key)
+    with few_tilts():
+        for tier, n in zip(TIERS, (n_public, 1, 1), strict=True):
+            path, key = folder / "challenge" / f"{tier}.h5", keys.read_key(folder / "key.txt")
+            make_tier(path, tier, n_scenes=n, preset="small", key=key)
     return folder
 
 

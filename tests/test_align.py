@@ -61,6 +61,16 @@ def film(seed, **misalignment):
     return blob_images(positions, sigma=1.8, amplitudes=rng.uniform(0.3, 1, 400), **misalignment)
 
 
+def middle(images):
+    """Return the square about the centre that holds a particle however it is turned."""
+    return images[:, 12:68, 20:76]
+
+
+def small(images):
+    """Return every second pixel of the middle."""
+    return middle(images)[:, ::2, ::2]
+
+
 def beads(seed, n=20, **misalignment):
     """Gold beads in two layers."""
     rng = np.random.default_rng(seed)
@@ -195,22 +205,18 @@ def test_correlation_of_stretched_neighbours_recovers_the_shifts_of_a_film(seed)
 
 def test_correlation_then_search_find_shifts_and_roughly_the_tilt_axis_of_a_film():
     raw = film(1, shifts=jitter(1), tilt_axis_deg=AXIS)
-    found = align(raw, TILTS, method="correlation", thickness=16)
+    found = align(raw, TILTS, method="correlation", thickness=16, n_rounds=1)
     assert found.tilt_axis_deg == pytest.approx(AXIS, abs=0.8)
     assert np.sqrt(np.mean(shift_errors(found.shifts, jitter(1), offset=True) ** 2)) < 0.1
 
 
 def test_the_search_finds_the_height_of_the_axis():
     shifts = jitter(0)
-    off = Alignment(TILTS, shifts + np.array([2.5, 0]), 0.0, 0.0, np.zeros(len(TILTS)))
-    found = find_tilt_axis(particle(0, shifts=shifts), off)
+    few = slice(None, None, 2)
+    off = Alignment(TILTS[few], shifts[few] + np.array([2.5, 0]), 0.0, 0.0, np.zeros(len(TILTS[few])))
+    found = find_tilt_axis(particle(0, shifts=shifts)[few], off)
     assert found.tilt_axis_offset == pytest.approx(2.5, abs=0.3)
     assert found.tilt_axis_deg == pytest.approx(0, abs=0.5)
-
-
-def small(images):
-    """Every second pixel of the square in the middle that holds a particle however it is turned."""
-    return images[:, 12:68:2, 20:76:2]
 
 
 @pytest.mark.parametrize("turn", [20.3, -40.3])
@@ -248,7 +254,7 @@ def test_a_flat_specimen_is_better_explained_as_a_slab_that_leaves_the_field():
 
 
 def test_projection_matching_takes_out_jitter():
-    raw = particle(0, shifts=jitter(0))
+    raw = middle(particle(0, shifts=jitter(0)))
     rough = Alignment(TILTS, jitter(0) + 0.3 * jitter(1), 0.0, 0.0, np.zeros(len(TILTS)))
     found = refine_by_projection_matching(raw, rough)
     before, after = (
@@ -260,7 +266,7 @@ def test_projection_matching_takes_out_jitter():
 
 
 def test_projection_matching_leaves_a_good_alignment_alone():
-    raw = particle(0, shifts=jitter(0))
+    raw = middle(particle(0, shifts=jitter(0)))
     good = Alignment(TILTS, jitter(0), 0.0, 0.0, np.zeros(len(TILTS)))
     np.testing.assert_array_equal(refine_by_projection_matching(raw, good).shifts, good.shifts)
 
@@ -394,7 +400,7 @@ def test_stretching_an_image_seen_edge_on_is_refused():
 
 def test_callback_is_told_after_each_step():
     seen = []
-    align(particle(0, shifts=jitter(0)), TILTS, callback=seen.append)
+    align(middle(particle(0, shifts=jitter(0))), TILTS, callback=seen.append)
     assert len(seen) >= 2
     assert seen[0].misfits == () and len(seen[-1].misfits) >= 1
 
@@ -471,9 +477,10 @@ def test_needle_tilt_axis_follows_from_half_of_the_images_too(needle):
 
 @pytest.mark.data
 def test_needle_by_correlation_agrees_with_the_needle_by_moments(needle, aligned):
-    found = align(needle.images, needle.tilts_deg, method="correlation")
+    tilts = needle.tilts_deg[::2]  # half of them cost half the time
+    found = align(needle.images[::2], tilts, method="correlation")
     difference = without_gauge(
-        found.shifts - aligned[0].shifts, needle.tilts_deg, tilt_axis_deg=found.tilt_axis_deg, offset=True
+        found.shifts - aligned[0].shifts[::2], tilts, tilt_axis_deg=found.tilt_axis_deg, offset=True
     )
     assert np.median(np.linalg.norm(difference, axis=1)) < 0.3
     assert found.tilt_axis_deg == pytest.approx(aligned[0].tilt_axis_deg, abs=0.5)

@@ -282,14 +282,14 @@ def test_weights_run_at_any_size_and_give_the_same_twice(path, series):
 
 @pytest.fixture(scope="module")
 def unseen():
-    """A specimen that no network has seen, its operator and its back-projection: 32 slices across the tilt axis."""
-    sample, middle = simulate("vesicles", "standard", seed=300), slice(48, 80)
+    """A specimen that no network has seen, its operator and its back-projection: 16 slices across the tilt axis."""
+    sample, middle = simulate("vesicles", "standard", seed=300), slice(56, 72)
     nz, ny, _ = sample.geometry.volume_shape
     sample = replace(
         sample,
         y=np.ascontiguousarray(sample.y[:, :, middle]),
         x_true=np.ascontiguousarray(sample.x_true[:, :, middle]),
-        geometry=replace(sample.geometry, volume_shape=(nz, ny, 32)),
+        geometry=replace(sample.geometry, volume_shape=(nz, ny, 16)),
     )
     H = TiltSeriesModel(sample.geometry, optics=sample.optics)
     return sample, H, wbp(H, sample.y)

@@ -5,8 +5,8 @@ import pytest
 
 from etlab.challenge import simulate
 from etlab.challenge.published import published
+from etlab.challenge.standard import MEASURED_MISMATCH, load
 from etlab.forward import TiltSeriesModel
-from etlab.metrics import psnr, ssim
 from etlab.phantoms import SCENES
 from etlab.solvers import LEARNED, METHODS
 from etlab.solvers.methods import described
@@ -16,16 +16,15 @@ CLASSICAL = [name for name in METHODS if name not in LEARNED]
 
 @pytest.fixture(scope="module")
 def scores():
-    """Mean PSNR and SSIM of every classical method over the four scenes at the small preset."""
+    """Mean PSNR and SSIM of every classical method over the four scenes at the small preset.
+
+    They are those of the committed gallery, which `test_standard` holds to be of this code.
+    """
     each = {name: [] for name in CLASSICAL}
-    for scene in SCENES:
-        sample = simulate(scene, "small", 1)
-        H = TiltSeriesModel(sample.geometry, optics=sample.optics)
-        for name in CLASSICAL:
-            volume = METHODS[name](H, sample.y)
-            assert volume.shape == sample.x_true.shape
-            assert volume.dtype == np.float32
-            each[name].append((psnr(volume, sample.x_true), ssim(volume, sample.x_true)))
+    for cell, one in load(MEASURED_MISMATCH)[1].items():
+        if cell.method in each and (cell.preset, cell.scenario) == ("small", "I"):
+            each[cell.method].append((one.psnr_db, one.ssim))
+    assert all(len(values) == len(SCENES) for values in each.values())
     return {name: np.mean(values, axis=0) for name, values in each.items()}
 
 
@@ -60,5 +59,6 @@ def test_methods_take_a_progress_bar_and_a_callback():
     H = TiltSeriesModel(sample.geometry, optics=None)
     for name in set(CLASSICAL) - {"WBP-ET"}:
         seen = []
-        METHODS[name](H, sample.y, callback=lambda s, seen=seen: seen.append(s.residual) or True)
+        volume = METHODS[name](H, sample.y, callback=lambda s, seen=seen: seen.append(s.residual) or True)
         assert len(seen) == 1
+        assert volume.shape == sample.x_true.shape and volume.dtype == np.float32

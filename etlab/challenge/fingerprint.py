@@ -6,6 +6,7 @@ every version of Python prints it differently, so results measured under one wou
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import tokenize
@@ -48,6 +49,7 @@ def code_of(module: Path) -> str:
     return essence(module.read_text(encoding="utf-8"))
 
 
+@functools.cache
 def essence(text: str) -> str:
     """Return Python code as its logical lines, tokens one space apart, without comments and docstrings."""
     return "\n".join(" ".join(line) for line in _logical_lines(text))

@@ -12,6 +12,7 @@ knowing it would give back. The truth is used for scores only, and for the misma
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -95,7 +96,8 @@ def cells(
 def known_methods(methods: tuple[str, ...] | None) -> tuple[str, ...]:
     """``methods``, or all that can be run here. Raises ValueError for one that is no row of the board."""
     if methods is None:
-        return tuple(method for method in METHODS if method not in not_runnable())
+        missing = not_runnable()
+        return tuple(method for method in METHODS if method not in missing)
     if unknown := [one for one in methods if one not in METHODS]:
         raise ValueError(f"methods: got {', '.join(unknown)}, expected some of {', '.join(METHODS)}")
     return methods
@@ -103,13 +105,23 @@ def known_methods(methods: tuple[str, ...] | None) -> tuple[str, ...]:
 
 def not_runnable() -> dict[str, str]:
     """The learned rows that cannot be run here, each with what to do about it in a line."""
-    reasons = {}
-    for method, name in LEARNED.items():
-        try:
-            network.load(name)
-        except network.WeightsError as error:
-            reasons[method] = str(error)
-    return reasons
+    obstacles = {method: _obstacle(network.weight_file(name), name) for method, name in LEARNED.items()}
+    return {method: obstacle for method, obstacle in obstacles.items() if obstacle}
+
+
+def _obstacle(weights: Path, name: str) -> str:
+    """Say why a network cannot be run; empty if it can."""
+    return _why_not(name, weights, weights.stat().st_mtime_ns if weights.is_file() else None)
+
+
+@functools.cache
+def _why_not(name: str, weights: Path, modified: int | None) -> str:
+    """Try a network once for each state of its file: to load all of them takes a second."""
+    try:
+        network.load(name)
+    except network.WeightsError as error:
+        return str(error)
+    return ""
 
 
 @dataclass(frozen=True, eq=False)
