@@ -30,7 +30,7 @@ KEEPS = {  # answers -> the checks that they must keep, all others being lost
 
 MIDDLE = "Mismatch(**{name: (low + high) / 2 for name, (low, high) in problem.spec_ranges.items()})"
 TURNED = "Mismatch(-m.tilt_angle, m.tilt_axis, m.defocus_gradient)"
-IMAGES = "np.array(problem.y[:32, 8:72])"
+IMAGES = "np.array(problem.y[:32, 6:54])"
 
 
 def function(cell: str, body: str) -> Answers:
@@ -84,7 +84,7 @@ def answers() -> dict[str, Answers]:
         | function("solve", "return wbp_row(problem, Mismatch()), Mismatch()"),
         "truth-from-disk": right("difference")
         | function("calibrated", sealed + "return truth.mismatch")
-        | function("solve", sealed + "return truth.x_true, truth.mismatch"),
+        | function("solve", sealed + "return truth.x_true[:, 8:56, 8:56], truth.mismatch"),
         "hard-coded-board-wrong": right("wbp-row")
         | function("calibrated", hard_coded())
         | wrong("score-rows", "volume, specs[name], tier", "volume, Mismatch(), tier")
