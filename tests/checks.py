@@ -16,7 +16,6 @@ from etlab.geometry import TiltGeometry
 from etlab.grading import challenge_cases
 from etlab.grading.alignment_cases import NeedleCase
 
-
 # what many answers to the tasks of lab 5 are given or compared with
 ALIGNMENT = [f"alignment.{name}" for name in ("needle_case", "register", "_tilt_axis", "_disagreement")]
 
