@@ -3,22 +3,23 @@
 `Lab.judged` runs the checks of the instructor's notebook, hidden ones included, as a notebook would. What a check says
 depends on the answers that it uses and on no others, so each check meets each set of these once. Hidden tests draw
 the same case for all of them; only on the whole way is it a fresh one.
-`Lab.graded` takes notebooks through ``tools/grade_labs.py``, as a teacher would: sandbox, nbgrader, feedback.
+`Lab.graded` takes notebooks through ``tools/grade_labs.py``, as a teacher would: sandbox, nbgrader, feedback. The
+command itself is run by `test_make_class`.
 """
 
 import ast
 import contextlib
 import csv
+import importlib
 import io
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 
 import nbformat
+import pytest
 
 from tools import lab
 from tools.lab import Answers, grade_id, mark, names
@@ -29,10 +30,11 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Graded:
-    """The folder that ``tools/grade_labs.py`` filled, and what it said."""
+    """The folder that ``tools/grade_labs.py`` filled, what it said, and with which words it stopped, if so."""
 
     folder: Path
-    run: subprocess.CompletedProcess
+    said: str
+    stopped: str
 
     @cached_property
     def rows(self) -> dict[str, dict[str, float]]:
@@ -127,7 +129,7 @@ class Lab(lab.Lab):
         return self._known[key]
 
     def graded(
-        self, folder: Path, submissions: dict[str, nbformat.NotebookNode | str], *options: str
+        self, folder: Path, submissions: dict[str, nbformat.NotebookNode | str], **options: int
     ) -> Graded:
         """Grade what these students handed in (a notebook, or the text of a file that should be one) in ``folder``."""
         for student, notebook in submissions.items():
@@ -137,17 +139,26 @@ class Lab(lab.Lab):
                 path.write_text(notebook, encoding="utf-8")
             else:
                 nbformat.write(notebook, path)
-        command = [
-            sys.executable,
-            ROOT / "tools" / "grade_labs.py",
-            self.name,
-            "submitted",
-            "results",
-            *options,
-        ]
-        run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
-        assert (folder / "results").is_dir(), run.stdout + run.stderr
-        return Graded(folder / "results", run)
+        return graded_here(self.name, folder, **options)
+
+
+def graded_here(lab: str, folder: Path, **options) -> Graded:
+    """Do what ``tools/grade_labs.py LAB submitted results`` does in ``folder``, without starting Python for it."""
+    said, stopped = io.StringIO(), ""
+    with contextlib.redirect_stdout(said):
+        try:
+            tool("grade_labs").main(lab, folder / "submitted", folder / "results", **options)
+        except SystemExit as end:
+            stopped = str(end)
+    assert (folder / "results").is_dir(), said.getvalue() + stopped
+    return Graded(folder / "results", said.getvalue(), stopped)
+
+
+def tool(name: str) -> ModuleType:
+    """Import a module of ``tools``; these import each other by their names alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "tools")
+        return importlib.import_module(name)
 
 
 def _needed(check: str, cells: Answers) -> set[str]:

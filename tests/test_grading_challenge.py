@@ -23,7 +23,7 @@ from etlab.refocus import refocused
 from etlab.solvers import sart, sirt, tv, wbp
 from tests.checks import check, scenes_made_once
 
-SEEDS = range(3)
+SEEDS = range(2)
 FEW = range(2)  # for what reconstructs with many iterations
 NOMINAL = Mismatch()
 
@@ -360,7 +360,7 @@ def test_no_truth_of_another_scene_helps(tmp_path):
     """Whoever finds the sealed file of a tier has the truth of that tier's scenes, which no check uses."""
     make_tier(tmp_path / "dev.h5", "dev", n_scenes=1, preset="small")
     sealed = load_tier(tmp_path / "dev.h5", tmp_path / "sealed" / "dev.h5").truth("scene_00")
-    stolen = lambda problem: (sealed.x_true, sealed.mismatch)  # noqa: E731
+    stolen = lambda problem: (sealed.x_true[:, 8:56, 8:56], sealed.mismatch)  # noqa: E731
     for seed in FEW:
         assert "Was it made from these images?" in check("solve_spec", stolen, seed=seed)
         assert "expected at least" in check("solve_score", stolen, seed=seed)

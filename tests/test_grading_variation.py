@@ -11,7 +11,7 @@ from scipy.interpolate import CubicSpline
 from etlab.grading import least_variation as given
 from tests.checks import check, worked_out_once
 
-SEEDS = range(3)
+SEEDS = range(2)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -234,7 +234,7 @@ def squared_norm(K):
 
 
 def pdhg(
-    A, D, y, lam, n_iter=500, *, sigma=0.05, ball=given.shortened, look=2.0, lowest=0.0, factor=1.0, sign=1
+    A, D, y, lam, n_iter=300, *, sigma=0.05, ball=given.shortened, look=2.0, lowest=0.0, factor=1.0, sign=1
 ):
     """Chambolle & Pock with separate steps; the options put mistakes in."""
     norm = squared_norm(A)
@@ -249,7 +249,7 @@ def pdhg(
     return x
 
 
-def one_float32_step_for_both(A, D, y, lam, n_iter=1000):
+def one_float32_step_for_both(A, D, y, lam, n_iter=600):
     """With the norms of A and ∇ made equal, so that one step does for both."""
     norm, y = squared_norm(A), y.astype(np.float32)
     scale = np.sqrt(norm / 8)
@@ -378,7 +378,7 @@ MISTAKES = {  # what was done wrong: (solver, the checks that it fails, words of
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_wrong_algorithm_is_found_and_named(mistake):
     reconstruct, charged, words = MISTAKES[mistake]
-    for seed in SEEDS[:2]:
+    for seed in SEEDS:
         failing = {name for name in ("tv_minimum", "tv_nonnegative") if check(name, reconstruct, seed=seed)}
         assert failing == charged
     assert words in check(sorted(charged)[0], reconstruct)

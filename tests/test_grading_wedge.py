@@ -15,7 +15,7 @@ from etlab.geometry import (
 )
 from tests.checks import check
 
-SEEDS = range(10)
+SEEDS = range(4)
 MASK, MEASURE = ["wedge", "lopsided"], ["widths", "offset", "reconstructed"]
 SCHEME = [f"scheme_{name}" for name in ("budget", "tilts", "order", "detail")]
 

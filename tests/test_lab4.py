@@ -19,6 +19,8 @@ from tools.lab import Answers
 
 LAB = Lab("lab-4-total-variation")
 RULE_OF_THUMB = "return 0.1 * noise * len(y)"
+# checks of tasks whose solution does not take the whole path, where all others are met
+RESTING_ON_WRONG = {"check-gradient-adjoint", "check-lam"}
 MISTAKES = {  # its name -> cell, what stands there, what is handed in instead, the checks it loses
     "divergence": ("gradient-adjoint", "return slice_", "return -slice_", {"check-gradient-adjoint"}),
     "clipped components": (
@@ -149,7 +151,8 @@ def cases_worked_out_once():
 
 @pytest.mark.parametrize("name", LOSES)
 def test_answers_lose_the_points_of_their_mistakes_and_no_others(name):
-    assert LAB.judged(submissions()[name]).lost == LOSES[name]
+    checks = RESTING_ON_WRONG if name == "reference" else None
+    assert LAB.judged(submissions()[name], checks=checks).lost == LOSES[name]
 
 
 def test_the_messages_name_the_mistakes():

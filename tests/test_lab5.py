@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 
 from etlab import grading
-from tests.checks import worked_out_once
+from tests.checks import ALIGNMENT, worked_out_once
 from tests.labs import Lab
 from tools.lab import Answers
 
 pytestmark = pytest.mark.data
 
 LAB = Lab("lab-5-real-data")
+# of the task that is wrong on the whole path, where all other checks meet the solutions
+RESTING_ON_WRONG = {"check-tilt-axis"}
 LOSES = {  # answers -> the checks that it must lose, all others being kept
     "reference": set(),
     "untouched": set(LAB.worth),
@@ -126,14 +128,15 @@ def submissions() -> dict[str, Answers]:
 
 @pytest.fixture(scope="module", autouse=True)
 def cases_worked_out_once():
-    """Many answers meet the same needles."""
-    with worked_out_once("alignment.needle_case"):
+    """Many answers meet the same images, and are given the same answers to other tasks."""
+    with worked_out_once(*ALIGNMENT):
         yield
 
 
 @pytest.mark.parametrize("name", LOSES)
 def test_answers_lose_the_points_of_their_mistakes_and_no_others(name):
-    assert LAB.judged(submissions()[name]).lost == LOSES[name]
+    checks = RESTING_ON_WRONG if name == "reference" else None
+    assert LAB.judged(submissions()[name], checks=checks).lost == LOSES[name]
 
 
 @pytest.mark.parametrize(
@@ -154,6 +157,7 @@ def test_the_message_names_the_mistake(name, words):
 
 
 def test_the_whole_path_gives_the_same_points_whatever_is_done_to_the_checks(tmp_path):
-    graded = LAB.whole_way(tmp_path, submissions()["wrong-sign"], "check-shift-sign")
-    assert graded.points["student"] == LAB.less({"check-shift-sign"})
-    assert "the sign is reversed" in graded.feedback("student")
+    wrong = LAB.changed("tilt-axis", "return angle, height", "return -angle, height")
+    graded = LAB.whole_way(tmp_path, wrong, "check-tilt-axis")
+    assert graded.points["student"] == LAB.less({"check-tilt-axis"})
+    assert "The direction has the wrong sign" in graded.feedback("student").replace("\n", " ")

@@ -244,20 +244,25 @@ def size(request):
     return {"viewport": {"width": width, "height": height}}
 
 
+def visible(found):
+    """Texts of those of these elements that can be seen, asked for in one go: a board may have hundreds."""
+    return found.evaluate_all(
+        """(all) => all.filter((one) => one.checkVisibility({ visibilityProperty: true }) &&
+            one.getBoundingClientRect().width && one.getBoundingClientRect().height).map((one) => one.textContent)"""
+    )
+
+
 def order(seen):
-    return [name.text_content() for name in seen.page.locator(".etlab-name > bdi").all() if name.is_visible()]
+    return visible(seen.page.locator(".etlab-name > bdi"))
 
 
 def shown(seen, i=0):
     """What is seen of the numbers of a row."""
-    line = seen.page.locator(".etlab-entry").nth(i).locator("tr").first
-    return [cell.text_content() for cell in line.locator("[class^=in-]").all() if cell.is_visible()]
+    return visible(seen.page.locator(".etlab-entry").nth(i).locator("tr").first.locator("[class^=in-]"))
 
 
 def places(seen):
-    return [
-        cell.text_content() for cell in seen.page.locator("tbody .etlab-place").all() if cell.is_visible()
-    ]
+    return visible(seen.page.locator("tbody .etlab-place"))
 
 
 def press(seen, heading, nth=0):

@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from tests.classroom import found_backend
+from etlab.challenge import evaluate_all, sandbox
+from etlab.cli import app
+from tests.classroom import forked, found_backend
 from tests.labs import ROOT, names
 
 LABS = ["lab-1-projector"]
@@ -31,7 +33,22 @@ def table(path) -> list[dict[str, str]]:
 
 
 def test_a_class_from_handing_out_to_the_board(demo_class, tmp_path, monkeypatch):
+    """The board is made in this process, and its programs run in forks of it: other tests are about their sandbox."""
     found_backend()
+    commands = demo_class.run
+
+    def run(doing, command):
+        if doing != "the board":
+            commands(doing, command)
+            return
+        at_once = lambda work, items, _: ((one, work(one)) for one in items)  # noqa: E731
+        monkeypatch.setattr(evaluate_all.local, "side_by_side", at_once)
+        monkeypatch.setattr(sandbox, "find", lambda **_: sandbox.Unsafe())
+        monkeypatch.setattr(sandbox, "run", forked)
+        assert not app([str(part) for part in command[3:]], standalone_mode=False)
+
+    monkeypatch.setattr(demo_class, "run", run)
+    monkeypatch.setattr(demo_class, "AT_A_TIME", 1)  # so that no thread forks while another works
     monkeypatch.setitem(demo_class.PROGRAMS, "ada", QUICK)  # the starter kit takes minutes
     demo_class.main(tmp_path / "class", LABS)
     folder = tmp_path / "class"

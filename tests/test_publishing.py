@@ -88,6 +88,7 @@ def test_binder_opens_pages_as_notebooks_and_has_data_and_kernels_ready(tmp_path
         "PATH": path,
         "JUPYTER_CONFIG_DIR": str(tmp_path / "jupyter"),
         "NUMBA_CACHE_DIR": str(tmp_path / "numba"),
+        "NUMBA_OPT": "0",  # what is compiled here is not used
     }
     settings["ETLAB_CACHE"] = str(fetch_needle().parent)
     run = subprocess.run(

@@ -23,7 +23,8 @@ from etlab.phantoms import SCENES, Fiducials
 RANGES = spec_ranges("dev")
 WIDTHS = {name: high - low for name, (low, high) in RANGES.items()}
 SMALL = PRESETS["small"]
-COARSE = replace(SMALL, tilts_deg=linear_tilts(70, 4))  # half the tilts: half the time
+# half the tilts of a field as narrow as beads allow: a quarter of the time
+COARSE = TiltGeometry(linear_tilts(70, 4), (32, 48, 48), n_rows=60, voxel_nm=SMALL.voxel_nm)
 SPARSE = replace(
     SMALL, tilts_deg=linear_tilts(70, 5)
 )  # to calibrate: beads tell enough, in two fifths of the time

@@ -69,9 +69,12 @@ class Gradient:
 
     def T(self, field: np.ndarray) -> np.ndarray:
         """The adjoint, minus the divergence."""
-        along_z = np.pad(field[0, :-1], ((1, 1), (0, 0)))
-        along_y = np.pad(field[1, :, :-1], ((0, 0), (1, 1)))
-        return -np.diff(along_z, axis=0) - np.diff(along_y, axis=1)
+        slice_ = np.zeros(field.shape[1:])
+        slice_[:-1] -= field[0, :-1]
+        slice_[1:] += field[0, :-1]
+        slice_[:, :-1] -= field[1, :, :-1]
+        slice_[:, 1:] += field[1, :, :-1]
+        return slice_
 
 
 def lengths(field: np.ndarray) -> np.ndarray:
