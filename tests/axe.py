@@ -21,20 +21,21 @@ STRUCTURE = {
 }
 CONTRAST = {"runOnly": ["color-contrast"], "resultTypes": ["violations"], "preload": False}
 
-# Of the elements with text of their own that have the same style and stand in the same elements, the first is kept.
-ONE_TEXT_OF_EACH_STYLE = """() => {
+# Of the elements with text of their own that have the same style and stand in the same elements, the first is kept,
+# unless their style is a known one. Returns the styles that are kept.
+ONE_TEXT_OF_EACH_STYLE = """(known) => {
     const style = (element) => ['class', 'style', 'fill'].map((name) => element.getAttribute(name)).join();
     const kind = (element) => element.matches('article') ? '' :
-        kind(element.parentElement) + element.tagName + style(element);
+        `${kind(element.parentElement)} ${element.tagName} ${style(element)}`;
     const says = (element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-    const first = new Map(), others = [];
+    const first = new Map(known.map((one) => [one, null])), others = [];
     for (const element of document.querySelectorAll('article *:not(mjx-container *, script, style)'))
         if (says(element))
             first.has(kind(element)) ? others.push(element) : first.set(kind(element), element);
-    const kept = [...first.values()];
+    window.oneOfEachStyle = [...first.values()].filter((element) => element);
     for (const element of others)
-        if (!kept.some((one) => element.contains(one))) element.remove();
-    window.oneOfEachStyle = kept;
+        if (!window.oneOfEachStyle.some((one) => element.contains(one))) element.remove();
+    return [...first.keys()];
 }"""
 PLAIN = """() => {
     for (const formula of document.querySelectorAll('mjx-container'))
@@ -56,10 +57,20 @@ def faults_of_structure(page) -> list[str]:
     return _grave(page.evaluate("([where, rules]) => axe.run(where, rules)", [OURS, STRUCTURE]))
 
 
-def faults_of_contrast(page) -> list[str]:
-    """Return the styles whose text hardly stands out; of each style one text is left in the page."""
-    page.evaluate(f"window.oneOfEachStyle || ({ONE_TEXT_OF_EACH_STYLE})()")
-    return _grave(page.evaluate("(rules) => axe.run(window.oneOfEachStyle, rules)", CONTRAST))
+def faults_of_contrast(page, known: list[str]) -> list[str]:
+    """Return the texts that hardly stand out, in the light theme and in the dark one, and add their styles to known.
+
+    Texts of ``known`` styles were judged on another page. Of the others, one of each style is left in the page.
+    """
+    known[:] = page.evaluate(ONE_TEXT_OF_EACH_STYLE, known)
+    faults = []
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        page.wait_for_function("(theme) => document.documentElement.dataset.theme === theme", arg=theme)
+        if page.evaluate("window.oneOfEachStyle.length"):
+            found = page.evaluate("(rules) => axe.run(window.oneOfEachStyle, rules)", CONTRAST)
+            faults += [f"{theme}: {fault}" for fault in _grave(found)]
+    return faults
 
 
 def _grave(found: dict) -> list[str]:
