@@ -249,7 +249,7 @@ def test_keys_change_the_frame_its_text_and_its_announcement(show):
     assert picture.get_attribute("src") != before
     assert picture.get_attribute("alt") == "2 low"
     assert value_text(slider) == "2" and seen.page.locator("output").first.text_content() == "2"
-    assert seen.errors == [] and seen.refused == []
+    assert seen.errors == [] and seen.elsewhere == []
 
 
 @pytest.mark.browser
@@ -307,7 +307,7 @@ def test_film_shows_rows_upwards_and_the_image_of_the_tilt(show):
     seen.page.keyboard.press("End")
     assert value_text(slider) == "40°"
     assert seen.page.evaluate(grey)[0] > upper + 40
-    assert seen.errors == [] and seen.refused == []
+    assert seen.errors == [] and seen.elsewhere == []
 
 
 @pytest.mark.browser
@@ -349,7 +349,7 @@ def test_radon_explorer_turns_beam_sinogram_and_fourier_line_together(show):
     assert value_text(slider) == "1°"
     after = seen.page.evaluate(drawn)
     assert all(one != other for one, other in zip(before, after, strict=True)) and len(after) == 4
-    assert seen.errors == [] and seen.refused == []
+    assert seen.errors == [] and seen.elsewhere == []
 
 
 @pytest.mark.browser

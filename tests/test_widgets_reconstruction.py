@@ -77,7 +77,7 @@ def test_the_error_of_back_projection_is_that_of_etlab(show, static, series, win
     # the browser gives every tilt one step of the half circle, wbp gives the outermost no more either
     expected = np.sqrt(np.mean((found - truth) ** 2))
     assert float(re.search(r"error ([\d.]+)", told(seen))[1]) == pytest.approx(expected, abs=0.0011)
-    assert seen.errors == [] and seen.refused == []
+    assert seen.errors == [] and seen.elsewhere == []
 
 
 @pytest.mark.browser
@@ -102,7 +102,7 @@ def test_a_wider_range_of_tilts_leaves_less_out(show, static):
     seen.page.keyboard.press("End")
     assert value_text(slider) == "±90°" and "90 images; 0 % of the directions" in told(seen)
     assert answer(seen) != before
-    assert seen.errors == [] and seen.refused == []
+    assert seen.errors == [] and seen.elsewhere == []
 
 
 @pytest.mark.browser

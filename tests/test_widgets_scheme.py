@@ -136,7 +136,7 @@ def test_the_error_told_is_that_of_etlab(show, static):
         expected, abs=0.011
     )
     assert "82 % of its mass is left" in told(seen) and "spread by 1.2 px" in told(seen)
-    assert seen.errors == [] and seen.refused == []
+    assert seen.errors == [] and seen.elsewhere == []
 
 
 @pytest.mark.browser
@@ -167,7 +167,7 @@ def test_order_dose_and_number_change_the_picture(show, static):
         assert value_text(slider) != said
         shown.append(answer(seen))
     assert len(set(shown)) == 5
-    assert seen.errors == [] and seen.refused == []
+    assert seen.errors == [] and seen.elsewhere == []
 
 
 @pytest.mark.browser
