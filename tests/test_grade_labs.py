@@ -109,7 +109,7 @@ BROKEN = {
     "odd-cells": '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code"}, 7]}',
     "too-large": '{"cells": "' + " " * (21 << 20) + '"}',
 }
-NOT_GRADED = {*BROKEN, "forgot-it", "sent-two", "sent-a-link"}
+NOT_GRADED = {*BROKEN, "forgot-it", "sent-two", "sent-a-link", "is-a-link"}
 
 
 def with_first(*codes: str, answers=None) -> nbformat.NotebookNode:
@@ -155,6 +155,7 @@ def graded(tmp_path_factory) -> Graded:
         path.parent.mkdir(parents=True)
         path.touch()
     (folder / "submitted" / "sent-a-link").mkdir()
+    os.symlink(folder / "submitted" / next(iter(submissions)), folder / "submitted" / "is-a-link")
     os.symlink(folder / "private" / "notes.txt", folder / "submitted" / "sent-a-link" / f"{LAB.name}.ipynb")
     return LAB.graded(folder, submissions | BROKEN, cell_seconds=CELL_SECONDS, at_a_time=2)
 

@@ -367,8 +367,20 @@ def raises(error):
         (lambda x, t, n: bilinear_splat(x, t, n).T, "It looks transposed"),
         (lambda x, t, n: bilinear_splat(x, t, n + 1), "expected (3, "),
         (lambda x, t, n: bilinear_splat(x, t, n) / 0, "NaN or infinite"),
+        (lambda x, t, n: np.full((len(t), n), -1e154), "expected numbers below 1e+100"),
     ],
-    ids=["stub", "raises", "None", "text", "ragged", "complex", "transposed", "too wide", "not finite"],
+    ids=[
+        "stub",
+        "raises",
+        "None",
+        "text",
+        "ragged",
+        "complex",
+        "transposed",
+        "too wide",
+        "not finite",
+        "huge",
+    ],
 )
 def test_an_answer_that_is_no_array_of_images_is_described(project, words):
     assert words in check("sign", project)

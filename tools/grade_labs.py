@@ -164,7 +164,9 @@ def find_submissions(lab: str, submitted: Path) -> list[Submission]:
             folder.name, f"student-{len(submissions):05d}"
         )  # nbgrader takes some names for patterns
         found = [path for path in folder.rglob(f"{lab}.ipynb") if ".ipynb_checkpoints" not in path.parts]
-        if len(found) == 1:
+        if folder.is_symlink():
+            one.why = "a link, which may lead to another student's folder"
+        elif len(found) == 1:
             one.path = found[0]
         else:
             one.why = f"{len(found)} files {lab}.ipynb, expected one"

@@ -16,6 +16,8 @@ from contextlib import contextmanager, redirect_stderr
 
 import numpy as np
 
+LARGEST = 1e100  # the squares of larger ones overflow, and an error that is no number exceeds no tolerance
+
 
 class CheckFailed(AssertionError):
     """A check that did not hold. In a notebook it shows its message only, without a traceback."""
@@ -68,6 +70,10 @@ def call(function: Callable, *arguments, shape: tuple[int | None, ...]) -> np.nd
         raise CheckFailed(f"`{name}` returned shape {array.shape}, expected {expected}.{hint}")
     if not np.isfinite(array).all():
         raise CheckFailed(f"`{name}` returned {np.sum(~np.isfinite(array))} NaN or infinite values.")
+    if np.abs(array).max(initial=0) > LARGEST:
+        raise CheckFailed(
+            f"`{name}` returned {np.abs(array).max():.0e}, expected numbers below {LARGEST:.0e}."
+        )
     return array
 
 
