@@ -299,9 +299,26 @@ class Detector:
 def poisson_quantile(probability: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Return the least count whose cumulative Poisson probability reaches ``probability``, for each pixel.
 
-    The same counts as ``scipy.stats.poisson.ppf`` gives, several times as quickly: the expansion of Cornish and
-    Fisher (Revue de l'Institut international de statistique 5, 307, 1938) is right for most pixels, which is checked,
-    and only the others are searched for.
+    The counts are those of ``scipy.stats.poisson.ppf``, found several times as quickly: the expansion of Cornish and
+    Fisher (Revue de l'Institut international de statistique 5, 307, 1938) is right for most pixels, and only those
+    where a check shows that it is not are searched for.
+
+    Parameters
+    ----------
+    probability
+        Between 0 and 1, of any shape.
+    mean
+        Expected counts, at least 0, of the same shape.
+
+    Returns
+    -------
+    np.ndarray
+        Whole numbers as float64, of that shape.
+
+    Examples
+    --------
+    >>> poisson_quantile(np.array([0.5, 0.99]), np.array([3.0, 3.0]))
+    array([3., 8.])
     """
     normal = ndtri(probability)
     counts = np.ceil(mean + np.sqrt(mean) * normal + (normal**2 - 1) / 6 - 0.5)

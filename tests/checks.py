@@ -18,6 +18,10 @@ from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.grading import challenge_cases
 from etlab.grading.alignment_cases import NeedleCase
 
+# recording, calibrating and scoring take half or a fifth of the time
+HALF_THE_TILTS = replace(PRESETS["small"], tilts_deg=linear_tilts(70, 4))
+A_FIFTH_OF_THE_TILTS = replace(PRESETS["small"], tilts_deg=linear_tilts(70, 10))
+
 # what many answers to the tasks of lab 5 are given or compared with
 ALIGNMENT = [f"alignment.{name}" for name in ("needle_case", "register", "_tilt_axis", "_disagreement")]
 
@@ -80,10 +84,9 @@ def worked_out_once(*names: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def few_tilts() -> Iterator[None]:
-    """Draw the scenes of tiers at a fifth of the tilts: recording, reading and scoring them cost less."""
-    few = replace(PRESETS["small"], tilts_deg=linear_tilts(70, 10))
+    """Draw the scenes of tiers at a fifth of the tilts."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiers, "draw", lambda tier, i, preset, key: draw(tier, i, few, key))
+        patch.setattr(tiers, "draw", lambda tier, i, preset, key: draw(tier, i, A_FIFTH_OF_THE_TILTS, key))
         yield
 
 

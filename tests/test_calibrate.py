@@ -9,15 +9,15 @@ import pytest
 from etlab import plot
 from etlab.calibrate import CalibrationWarning, calibrate
 from etlab.calibrate.fiducials import calibrate_with_beads
-from etlab.challenge import PRESETS, simulate
+from etlab.challenge import simulate
 from etlab.challenge.calibration import PARAMETERS
 from etlab.challenge.published import spec_ranges
 from etlab.forward import Mismatch, Optics
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.phantoms import Fiducials
+from tests.checks import HALF_THE_TILTS
 
 RANGES = {"tilt_angle": (-0.5, 1.0), "tilt_axis": (-0.3, 0.6), "defocus_gradient": (-10.0, 20.0)}
-FEW = replace(PRESETS["small"], tilts_deg=linear_tilts(70, 4))  # half of the tilts cost half the time
 TRUTH = Mismatch(0.6, 0.35, 12.0)
 LARGEST_ERROR = {
     "tilt_angle": 0.3,
@@ -28,7 +28,7 @@ LARGEST_ERROR = {
 
 @pytest.fixture(scope="module")
 def sample():
-    return simulate("catalyst", FEW, 1, TRUTH)
+    return simulate("catalyst", HALF_THE_TILTS, 1, TRUTH)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def calibration(sample, steps):
 
 @pytest.fixture(scope="module")
 def beadless():
-    return simulate("nanorods", FEW, 0, TRUTH, fiducials=False)
+    return simulate("nanorods", HALF_THE_TILTS, 0, TRUTH, fiducials=False)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_printed_with_units(calibration):
 
 
 def test_without_a_flat_reference_the_tilt_angle_is_not_known_and_the_rest_is():
-    bare = simulate("catalyst", FEW, 1, TRUTH, film=False, fiducials=False)
+    bare = simulate("catalyst", HALF_THE_TILTS, 1, TRUTH, film=False, fiducials=False)
     with pytest.warns(CalibrationWarning, match="tilt_angle not identifiable without a flat reference"):
         found = calibrate(bare.y, bare.geometry, RANGES, bare.optics)
     assert found.std.tilt_angle == np.inf and found.mismatch.tilt_angle == 0.25  # the middle of its range
@@ -139,7 +139,7 @@ def test_beads_that_are_not_there(beadless, beadless_calibration):
 @pytest.mark.parametrize("name", ["vesicles", "catalyst"])
 def test_parts_of_a_specimen_do_not_pass_for_beads(name):
     """Half as many as declared lie on a plane in these; they are not equally bright."""
-    sample = simulate(name, FEW, 0, TRUTH, fiducials=False)
+    sample = simulate(name, HALF_THE_TILTS, 0, TRUTH, fiducials=False)
     found = calibrate_with_beads(
         sample.y,
         sample.geometry,

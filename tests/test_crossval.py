@@ -6,18 +6,17 @@ import numpy as np
 import pytest
 
 from etlab.calibrate.crossval import binning, coarse, cross_validate, noise, two_way_spread, vertex
-from etlab.challenge import PRESETS, simulate
+from etlab.challenge import simulate
 from etlab.forward import Mismatch
 from etlab.geometry import TiltGeometry, linear_tilts
-
-FEW = replace(PRESETS["small"], tilts_deg=linear_tilts(70, 4))
+from tests.checks import HALF_THE_TILTS
 
 
 @pytest.mark.parametrize("tilt_axis", [0.0, 0.4])
 def test_axis_is_found_whatever_it_is(tilt_axis):
     """And although δ and g are wrong: δ turns the object, and the blur is left in it."""
     truth = Mismatch(0.3, tilt_axis, 3.0)
-    sample = simulate("vesicles", FEW, 0, truth, fiducials=False)
+    sample = simulate("vesicles", HALF_THE_TILTS, 0, truth, fiducials=False)
     seen = []
     estimate = cross_validate(
         sample.y,

@@ -442,7 +442,7 @@ def test_three_hundred_rows_stay_quick(show):
             return performance.now() - started;
         })"""
     )
-    assert min(took) < 2000, took  # a few dozen ms each on an idle machine
+    assert min(took) < 500 and max(took) < 5000, took  # a few dozen ms each on an idle machine
     choose(seen, "dev")
     press(seen, "score")
     assert order(seen)[0] == "row 109" and len(order(seen)) == 300

@@ -1,16 +1,14 @@
 """Moments of a tilt series: what no object can explain, and the gradient of the focus found from it."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from etlab.calibrate.moments import complement, moment_gradient, outside_moments
-from etlab.challenge import PRESETS, simulate
+from etlab.challenge import simulate
 from etlab.forward import Mismatch, Optics, TiltSeriesModel
 from etlab.geometry import TiltGeometry, linear_tilts
+from tests.checks import HALF_THE_TILTS
 
-FEW = replace(PRESETS["small"], tilts_deg=linear_tilts(70, 4))
 GEOMETRY = TiltGeometry(linear_tilts(70, 2), (24, 48, 16), 60)
 
 
@@ -52,7 +50,7 @@ def test_complement_is_orthogonal_to_moments_of_a_point():
 
 @pytest.mark.parametrize("gradient", [-5.0, 12.0])
 def test_gradient_is_found_without_beads_with_its_sign(gradient):
-    sample = simulate("vesicles", FEW, 2, Mismatch(0.3, 0.2, gradient), fiducials=False)
+    sample = simulate("vesicles", HALF_THE_TILTS, 2, Mismatch(0.3, 0.2, gradient), fiducials=False)
     estimate = moment_gradient(
         sample.y, sample.geometry, sample.optics, Mismatch(0, 0.2, 0), (-10.0, 20.0), max_steps=4
     )

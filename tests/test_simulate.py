@@ -11,12 +11,12 @@ from etlab.challenge.standard import MEASURED, load
 from etlab.forward import Detector, Mismatch, Optics, TiltSeriesModel
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.phantoms import SCENES
+from tests.checks import A_FIFTH_OF_THE_TILTS
 
 NOISE_FREE = Detector(dose=None)
 FEW = replace(
     PRESETS["standard"], tilts_deg=linear_tilts(70, 10)
 )  # as fine as the standard, in a fifth of the time
-FEW_SMALL = replace(PRESETS["small"], tilts_deg=linear_tilts(70, 10))
 OFF = Mismatch(tilt_angle=1.0, tilt_axis=0.6, defocus_gradient=20.0)
 every_scene = pytest.mark.parametrize("name", SCENES)
 
@@ -51,8 +51,8 @@ def test_noise_has_the_declared_dose():
 
 
 def test_same_seed_same_bits_and_another_noise_seed_only_other_noise():
-    first, again = (simulate("catalyst", FEW_SMALL, 3) for _ in range(2))
-    other = simulate("catalyst", FEW_SMALL, 3, noise_seed=99)
+    first, again = (simulate("catalyst", A_FIFTH_OF_THE_TILTS, 3) for _ in range(2))
+    other = simulate("catalyst", A_FIFTH_OF_THE_TILTS, 3, noise_seed=99)
     np.testing.assert_array_equal(first.y, again.y)
     np.testing.assert_array_equal(first.x_true, other.x_true)
     assert not np.array_equal(first.y, other.y)
@@ -64,13 +64,13 @@ def test_threads_do_not_change_the_data():
 
 
 def test_a_sample_tells_nothing_about_its_seed_or_where_the_beads_are():
-    names = {field.name for field in fields(simulate("nanorods", FEW_SMALL, 3))}
+    names = {field.name for field in fields(simulate("nanorods", A_FIFTH_OF_THE_TILTS, 3))}
     assert names == {"y", "geometry", "optics", "detector", "fiducials", "x_true", "mismatch"}
 
 
 def test_fiducials_are_declared_unless_left_out():
-    assert simulate("nanorods", FEW_SMALL, 3).fiducials.count == 12
-    without = simulate("nanorods", FEW_SMALL, 3, fiducials=False)
+    assert simulate("nanorods", A_FIFTH_OF_THE_TILTS, 3).fiducials.count == 12
+    without = simulate("nanorods", A_FIFTH_OF_THE_TILTS, 3, fiducials=False)
     assert without.fiducials is None
     assert without.x_true.max() <= 0.6 + 1e-6
 

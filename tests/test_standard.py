@@ -83,6 +83,12 @@ def test_knowing_the_mismatch_gives_back_what_not_knowing_it_cost_as_the_committ
     assert abs(by_scenario["III"].psnr_db - by_scenario["I"].psnr_db) < 1
 
 
+def test_measuring_again_gives_the_same_numbers():
+    todo = cells(scenes=("vesicles",), seeds=(101,), methods=("WBP-ET",), preset="small")
+    first, second = (dict(measure(todo)) for _ in range(2))
+    assert [s.psnr_db for s in first.values()] == [s.psnr_db for s in second.values()]
+
+
 def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
     todo = [Cell("WBP-ET", "vesicles", seed) for seed in (101, 102, 103)]
     asked = []

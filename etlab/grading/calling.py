@@ -16,7 +16,7 @@ from contextlib import contextmanager, redirect_stderr
 
 import numpy as np
 
-LARGEST = 1e100  # the squares of larger ones overflow, and an error that is no number exceeds no tolerance
+LARGEST = 1e100  # the squares of larger numbers overflow, the error becomes NaN, and NaN exceeds no tolerance
 
 
 class CheckFailed(AssertionError):

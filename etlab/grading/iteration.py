@@ -12,7 +12,7 @@ against the best that somebody who knows the truth could have chosen.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache, wraps
+from functools import wraps
 
 import numpy as np
 import scipy.fft
@@ -63,20 +63,7 @@ def random_slice(geometry: TiltGeometry, seed: int | np.random.Generator) -> tup
     Their semi-axes lie between 0.8 and 11 voxels, their densities between 0.2 and 0.5. The images are line
     integrals of ellipses in closed form, so that no matrix explains them exactly.
     """
-    if isinstance(seed, np.random.Generator):
-        return _ten_particles(geometry, seed)
-    tilts, shape = tuple(map(float, geometry.tilts_deg)), tuple(geometry.volume_shape)
-    slice_, images = _slice_of_seed(tilts, shape, geometry.n_rows, seed)
-    return slice_.copy(), images.copy()
-
-
-@lru_cache(maxsize=64)
-def _slice_of_seed(tilts: tuple, shape: tuple, n_rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Remember slices by their seed: a window that takes its signal from ten asks for the same at every dose."""
-    return _ten_particles(TiltGeometry(np.array(tilts), shape, n_rows), np.random.default_rng(seed))
-
-
-def _ten_particles(geometry: TiltGeometry, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
     nz, ny, _ = geometry.volume_shape
     radius = np.exp(rng.uniform(np.log(1.2), np.log(7), 10))
     stretch = np.exp(rng.uniform(-0.4, 0.4, 10))
