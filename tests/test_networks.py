@@ -1,5 +1,7 @@
 """The networks: small, at first without effect, and the same in their files as in PyTorch."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from etlab.challenge.training import study  # noqa: E402
 from etlab.solvers import LEARNED  # noqa: E402
 from etlab.solvers.learned.deeprecon import NEIGHBOURS, band_reconstructions  # noqa: E402
 from training import data, export  # noqa: E402
-from training.networks import halve, n_parameters  # noqa: E402
+from training.networks import dncnn, halve, n_parameters  # noqa: E402
 from training.networks.deeprecon import DeepRecon  # noqa: E402
 from training.networks.diffusion import Diffusion  # noqa: E402
 from training.recipes import RECIPES  # noqa: E402
@@ -18,6 +20,8 @@ from training.study import everything  # noqa: E402
 
 # each once: cryoCARE's is also IsoNet's and TomoGAN's
 NETWORKS = {recipe.network: name for name, recipe in RECIPES.items()}
+# PyTorch takes longer to trace a layer than to train it, and a second one of the same kind shows nothing new
+ONE_LAYER = {"swin": {"groups": 1}, "transformer": {"layers": 1}}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -27,21 +31,26 @@ def one_thread():
 
 
 @pytest.mark.parametrize("name", NETWORKS.values())
-def test_networks_are_small_and_their_onnx_file_gives_what_pytorch_gives_on_three_shapes(name, tmp_path):
+def test_networks_are_small(name):
+    assert n_parameters(RECIPES[name].network()) <= 1_000_000
+
+
+@pytest.mark.parametrize("name", NETWORKS.values())
+def test_the_onnx_file_gives_what_pytorch_gives_on_three_shapes(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(dncnn, "DILATIONS", (2,))
+    make = functools.partial(RECIPES[name].network, **ONE_LAYER.get(name, {}))
     torch.manual_seed(0)
-    network = RECIPES[name].network()
+    network = make()
     for parameter in network.parameters():
         if not parameter.any():  # a last layer at zero would hide everything before it
             torch.nn.init.normal_(parameter, std=0.05)
     for name_of, statistic in network.named_buffers():
         if name_of.endswith(("running_mean", "running_var")):  # 0 and 1 would hide a normalisation left out
             torch.nn.init.uniform_(statistic, 0.5, 1.5)
-    assert n_parameters(network) <= 1_000_000
     assert export.export(network, tmp_path / f"{name}.onnx") <= 1e-5
-    assert (tmp_path / f"{name}.onnx").stat().st_size <= 4_000_000
 
     torch.manual_seed(1)
-    again = RECIPES[name].network().eval()
+    again = make().eval()
     export.restore(again, tmp_path / f"{name}.onnx")
     slices = torch.rand(1, network.channels, 4 * network.multiple, 4 * network.multiple) + 0.01
     with torch.no_grad():

@@ -17,6 +17,7 @@ from etlab.challenge.standard import TEST_SEEDS  # noqa: E402
 from etlab.phantoms import SCENES  # noqa: E402
 from training import data, isotropy, objectives, run, step_by_step, train  # noqa: E402
 from training.isotropy import Isotropy, turned_piece  # noqa: E402
+from training.networks import dncnn  # noqa: E402
 from training.recipes import RECIPES  # noqa: E402
 from training.settings import Settings, TrainingError  # noqa: E402
 
@@ -26,7 +27,7 @@ STEPS = 60  # of the training that has to show something
 
 @pytest.fixture(scope="module", autouse=True)
 def small_work(tmp_path_factory):
-    """Little work: few slices to validate on, few validations, a small stock of IsoNet's pieces, nothing made twice.
+    """Little work: few slices and layers, few validations, a small stock of IsoNet's pieces, nothing made twice.
 
     The cache folder is of its own, so that nothing of the user's is read or written.
     """
@@ -39,6 +40,7 @@ def small_work(tmp_path_factory):
         patch.setattr(isotropy, "POOL", 4)
         patch.setattr(isotropy, "SIRT_ITERATIONS", 3)
         patch.setattr(run, "N_VALIDATIONS", 2)
+        patch.setattr(dncnn, "DILATIONS", (1, 2))
         torch.set_num_threads(1)
         yield
 
