@@ -13,13 +13,14 @@ GRAVE = ("serious", "critical")
 TAGS = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
 # colours and names are ours; the rest of the frame, its menus and its search, is the theme's
 OURS = {"include": [["article"]], "exclude": [["mjx-container"]]}
+COLOURS = ["color-contrast", "link-in-text-block"]
 STRUCTURE = {
     "runOnly": TAGS,
-    "rules": {"color-contrast": {"enabled": False}},
+    "rules": {rule: {"enabled": False} for rule in COLOURS},
     "resultTypes": ["violations"],
     "preload": False,
 }
-CONTRAST = {"runOnly": ["color-contrast"], "resultTypes": ["violations"], "preload": False}
+CONTRAST = {"runOnly": COLOURS, "resultTypes": ["violations"], "preload": False}
 
 # Of the elements with text of their own that have the same style and stand in the same elements, the first is kept,
 # unless their style is a known one. Returns the styles that are kept.

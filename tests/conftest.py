@@ -18,10 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ELSEWHERE = re.compile(r"^(https?|wss?|ftp)://(?!(127\.0\.0\.1|localhost)[:/])")
 # sphinx-thebe's script, on every page of a Jupyter Book 1 site, declares its constant twice; it does no harm.
 HARMLESS = re.compile(r"Identifier 'THEBE_JS_URL' has already been declared")
-DEVICES = {
-    "desktop": {"viewport": {"width": 1280, "height": 900}},
-    "phone": {"viewport": {"width": 390, "height": 844}},
-}
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 # Refused by the browser itself: what playwright intercepts is never cached, and pages share large scripts.
 NO_OTHER_HOST = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 
@@ -112,7 +109,7 @@ def visit(browser) -> Iterator:
     contexts = []
 
     def open_page(url: str, **options) -> Visit:
-        contexts.append(browser.new_context(**{**DEVICES["desktop"], **options}))
+        contexts.append(browser.new_context(**{"viewport": DESKTOP, **options}))
         return visit_in(contexts[-1], url)
 
     yield open_page
@@ -121,20 +118,17 @@ def visit(browser) -> Iterator:
 
 
 @pytest.fixture(scope="module")
-def contexts(browser) -> dict:
-    """One context for each device: pages opened in it share what the browser has loaded and compiled."""
-    made = {device: browser.new_context(**options) for device, options in DEVICES.items()}
-    yield made
-    for context in made.values():
-        context.close()
+def shared_context(browser) -> Iterator:
+    """One context, a phone's: pages opened in it share what the browser has loaded and compiled."""
+    context = browser.new_context(viewport=PHONE)
+    yield context
+    context.close()
 
 
 @pytest.fixture(scope="module")
-def opened(request, contexts, book_html, http_root) -> Iterator[Visit]:
-    """A page of the site, (address, page name, device), opened once for all tests of a file."""
-    where, page_name, device = request.param
-    root = http_root if where == "http" else book_html.as_uri()
-    seen = visit_in(contexts[device], f"{root}/{page_name}.html")
+def opened(request, shared_context, book_html) -> Iterator[Visit]:
+    """A page of the site, named by the parameter, opened once for all tests of a file."""
+    seen = visit_in(shared_context, f"{book_html.as_uri()}/{request.param}.html")
     wait_until_set(seen.page)
     yield seen
     seen.page.close()
