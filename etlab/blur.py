@@ -19,11 +19,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.fft
 
-try:
-    from etlab import kernels
-    from etlab.kernels import N_THREADS
-except ImportError:  # no numba: see `etlab.projector`
-    kernels, N_THREADS = None, 1
+from etlab.threads import N_THREADS
 
 
 class DefocusBlur:
@@ -49,7 +45,6 @@ class DefocusBlur:
         self._decay_rows, self._decay_x = decay(n_rows), decay(nx)
         variance = self.sigma[:, None] ** 2
         self._rows = ((waves.T * np.exp(-variance * self._decay_rows)) @ waves).astype(np.float32)
-        self._rows_transposed = np.ascontiguousarray(self._rows.T)
         self._along_x = np.exp(-variance * self._decay_x).astype(np.float32)
 
     @property
@@ -61,7 +56,7 @@ class DefocusBlur:
         """Blur images."""
         if self.is_identity:
             return images
-        spectrum = self._mix(self._rows, self._cosines(images))
+        spectrum = self._rows @ self._cosines(images)
         spectrum *= self._along_x
         return self._pixels(spectrum)
 
@@ -71,7 +66,7 @@ class DefocusBlur:
             return images
         spectrum = self._cosines(images)
         spectrum *= self._along_x
-        return self._pixels(self._mix(self._rows_transposed, spectrum))
+        return self._pixels(self._rows.T @ spectrum)
 
     def rate(self, images: np.ndarray) -> np.ndarray:
         """∂(B images)/∂g: blurring is diffusion, so ∂B/∂σ² = ½∇²B, exact, times ∂σ(u)²/∂g."""
@@ -79,18 +74,10 @@ class DefocusBlur:
         transfer = np.exp(-variance * self._decay_rows)
         curved = ((self._waves.T * (-self._decay_rows * transfer)) @ self._waves).astype(np.float32)
         spectrum = self._cosines(images)
-        rate = self._mix(curved, spectrum)
-        rate -= self._decay_x.astype(np.float32) * self._mix(self._rows, spectrum)
+        rate = curved @ spectrum
+        rate -= self._decay_x.astype(np.float32) * (self._rows @ spectrum)
         rate *= self._along_x * self._variance_rate.astype(np.float32)
         return self._pixels(rate)
-
-    def _mix(self, matrix, images):
-        if kernels is None:
-            return matrix @ images
-        stack = images.reshape(-1, *images.shape[-2:])
-        mixed = np.empty_like(stack)
-        kernels.spread(kernels.mix_rows, len(stack), self._n_threads, matrix, stack, mixed)
-        return mixed.reshape(images.shape)
 
     def _cosines(self, images):
         return scipy.fft.dct(images, axis=-1, norm="ortho", workers=self._n_threads)

@@ -16,12 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
-from numba import config, njit
+from numba import njit
 
 from etlab.simd import BLOCK, RUN, gather_run
 
 TILE = 64  # detector rows (A) or voxels along y (Aᵀ) whose weights are worked out together
-N_THREADS = config.NUMBA_NUM_THREADS  # processor cores this process may use, or the variable of that name
 GROUP = 8  # tilts for which one thread keeps a tile of the images in its cache
 
 RAMP = np.arange(
@@ -213,13 +212,13 @@ def backproject_items(volume_shape: tuple[int, int, int]) -> int:
 
 
 @njit(cache=True, fastmath=FAST, nogil=True)
-def project_slice(begin, end, slice_, cos, sin, images):
-    """A for one slice, for the tilts begin … end − 1: shapes (nz, ny) and (n_tilts, n_rows), float32."""
-    nz, ny = slice_.shape
-    n_rows = images.shape[1]
-    voxels = slice_.reshape(nz * ny)
+def project_slices(begin, end, slices, cos, sin, images):
+    """A for a few slices, for the tilts begin … end − 1: shapes (n, nz, ny) and (n, n_tilts, n_rows), float32."""
+    n, nz, ny = slices.shape
+    n_rows = images.shape[2]
+    voxels = slices.reshape(n, nz * ny)
     line, near, far = np.empty(TILE, np.uint32), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
-    total = np.empty(TILE, np.float32)
+    total = np.empty((n, TILE), np.float32)
     for t in range(begin, end):
         steps, across, along, stride, origin, per_row, per_step = ray(cos[t], sin[t], n_rows, nz, ny)
         height, stride = abs(per_row), np.uint32(stride)
@@ -228,53 +227,34 @@ def project_slice(begin, end, slice_, cos, sin, images):
             for k in range(steps):
                 start = origin + row0 * per_row + k * per_step
                 footprint(start, per_row, across, height, height, k * along, stride, line, near, far)
-                for i in range(TILE):
-                    total[i] += near[i] * voxels[line[i]] + far[i] * voxels[line[i] + stride]
-            for i in range(min(TILE, n_rows - row0)):
-                images[t, row0 + i] = total[i]
+                for s in range(n):
+                    sums, values = total[s], voxels[s]
+                    for i in range(TILE):
+                        sums[i] += near[i] * values[line[i]] + far[i] * values[line[i] + stride]
+            here = min(TILE, n_rows - row0)
+            images[:, t, row0 : row0 + here] = total[:, :here]
 
 
 @njit(cache=True, fastmath=FAST, nogil=True)
-def backproject_slice(begin, end, images, cos, sin, slice_):
-    """Aᵀ for one slice, for the planes begin … end − 1: shapes (n_tilts, n_rows) and (nz, ny), float32."""
-    nz, ny = slice_.shape
-    n_tilts, n_rows = images.shape
-    bins = images.reshape(n_tilts * n_rows)
+def backproject_slices(begin, end, images, cos, sin, slices):
+    """Aᵀ for a few slices, for the planes begin … end − 1: shapes (n, n_tilts, n_rows) and (n, nz, ny), float32."""
+    n, nz, ny = slices.shape
+    n_tilts, n_rows = images.shape[1:]
+    bins = images.reshape(n, n_tilts * n_rows)
     line, near, far = np.empty(TILE, np.uint32), np.empty(TILE, np.float32), np.empty(TILE, np.float32)
-    total = np.empty(TILE, np.float32)
+    total = np.empty((n, TILE), np.float32)
     stride = np.uint32(min(1, n_rows - 1))
     for z in range(begin, end):
         for y0 in range(0, ny, TILE):
             total[:] = 0
             for t in range(n_tilts):
                 shadow(cos[t], sin[t], t, z, y0, n_rows, nz, ny, 1.0, line, near, far)
-                for i in range(TILE):
-                    total[i] += near[i] * bins[line[i]] + far[i] * bins[line[i] + stride]
-            for i in range(min(TILE, ny - y0)):
-                slice_[z, y0 + i] = total[i]
-
-
-@njit(cache=True, fastmath=FAST, nogil=True)
-def mix_rows(begin, end, matrix, images, mixed):
-    """mixed[t] ← matrix @ images[t] for the images begin … end − 1, all float32.
-
-    A library's product would do, but it starts threads of its own for every small image, which on a busy machine cost
-    more than they bring.
-    """
-    n_rows, nx = images.shape[1:]
-    whole = n_rows - n_rows % 4
-    for t in range(begin, end):
-        for u in range(n_rows):
-            row, source = mixed[t, u], images[t]
-            row[:] = 0
-            for v in range(0, whole, 4):  # four rows at a time: a quarter of the traffic through ``row``
-                w0, w1, w2, w3 = matrix[u, v], matrix[u, v + 1], matrix[u, v + 2], matrix[u, v + 3]
-                r0, r1, r2, r3 = source[v], source[v + 1], source[v + 2], source[v + 3]
-                for x in range(nx):
-                    row[x] += w0 * r0[x] + w1 * r1[x] + w2 * r2[x] + w3 * r3[x]
-            for v in range(whole, n_rows):
-                for x in range(nx):
-                    row[x] += matrix[u, v] * source[v, x]
+                for s in range(n):
+                    sums, values = total[s], bins[s]
+                    for i in range(TILE):
+                        sums[i] += near[i] * values[line[i]] + far[i] * values[line[i] + stride]
+            here = min(TILE, ny - y0)
+            slices[:, z, y0 : y0 + here] = total[:, :here]
 
 
 def spread(kernel: Callable, n_items: int, n_threads: int, *arrays) -> None:

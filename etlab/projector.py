@@ -16,6 +16,7 @@ import numpy as np
 from etlab.arrays import aligned_empty, checked
 from etlab.geometry import TiltGeometry
 from etlab.reference import sparse_matrix
+from etlab.threads import N_THREADS
 
 try:
     from etlab import kernels
@@ -44,7 +45,7 @@ class Projector:
         if kernels is None:
             self._matrix = sparse_matrix(geometry)
         else:
-            self._n_threads = n_threads or kernels.N_THREADS
+            self._n_threads = n_threads or N_THREADS
 
     def __call__(self, volume: np.ndarray) -> np.ndarray:
         """Project: volume (nz, ny, nx) -> images (n_tilts, n_rows, nx), float32, line integrals in voxels.
@@ -58,10 +59,9 @@ class Projector:
         elif volume.shape[2] >= FEW_SLICES:
             self._spread(kernels.project, kernels.project_items(images.shape), volume, images)
         else:
-            for i in range(volume.shape[2]):
-                lone = np.empty(images.shape[:2], np.float32)
-                self._spread(kernels.project_slice, len(lone), np.ascontiguousarray(volume[:, :, i]), lone)
-                images[:, :, i] = lone
+            seen = np.empty((volume.shape[2], *images.shape[:2]), np.float32)
+            self._spread(kernels.project_slices, len(images), _slices(volume), seen)
+            images[:] = np.moveaxis(seen, 0, 2)
         return images
 
     def T(self, images: np.ndarray) -> np.ndarray:
@@ -141,18 +141,21 @@ class Projector:
                 kernel, n_items = kernels.backproject_tilt, len(volume)
             self._spread(kernel, n_items, images, volume, scale, add, np.float32(floor))
             return
-        for i in range(volume.shape[2]):
-            lone = np.empty(volume.shape[:2], np.float32)
-            if kernels is None:
-                lone[:] = (self._matrix.T @ images[:, :, i].ravel()).reshape(lone.shape)
-            else:
-                self._spread(
-                    kernels.backproject_slice, len(lone), np.ascontiguousarray(images[:, :, i]), lone
-                )
-            lone *= scale
-            if add:
-                lone += volume[:, :, i]
-            volume[:, :, i] = np.maximum(lone, np.float32(floor))
+        if kernels is None:
+            back = (self._matrix.T @ images.reshape(-1, images.shape[2])).reshape(volume.shape)
+        else:
+            back = np.empty((volume.shape[2], *volume.shape[:2]), np.float32)
+            self._spread(kernels.backproject_slices, len(volume), _slices(images), back)
+            back = np.moveaxis(back, 0, 2)
+        back *= scale[..., None]
+        if add:
+            back += volume
+        np.maximum(back, np.float32(floor), out=volume)
 
     def _spread(self, kernel, n_items, source, target, *options):
         kernels.spread(kernel, n_items, self._n_threads, source, self._cos, self._sin, target, *options)
+
+
+def _slices(stack: np.ndarray) -> np.ndarray:
+    """(…, nx) as nx slices, each in one piece."""
+    return np.ascontiguousarray(np.moveaxis(stack, 2, 0))

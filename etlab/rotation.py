@@ -20,6 +20,8 @@ from itertools import count
 import numpy as np
 import scipy.fft
 
+from etlab.threads import N_THREADS
+
 MAX_ANGLE = 10.0  # degrees: margins are wide enough up to here, and no tilt axis is this far off unnoticed
 
 
@@ -33,7 +35,7 @@ class InPlaneRotation:
     def __init__(self, shape: tuple[int, int], angle_deg: float, *, n_threads: int | None = None):
         if not abs(angle_deg) <= MAX_ANGLE:
             raise ValueError(f"angle_deg: got {angle_deg}, expected an angle within ±{MAX_ANGLE:g}°")
-        self.shape, self.angle_deg, self._workers = shape, float(angle_deg), n_threads or -1
+        self.shape, self.angle_deg, self._workers = shape, float(angle_deg), n_threads or N_THREADS
         n_rows, nx = shape
         # The margin is as wide as the farthest that a corner is carried out of the field: lines are periodic, and it
         # must not come in again. It is the same for all φ: were it to jump, so would the operator.

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from etlab.io import check_output, volume_writer
-from etlab.kernels import N_THREADS
 from etlab.slabs.assemble import Sections, assemble, half_set_correlation, power_spectrum, residual_curve
 from etlab.slabs.folder import SlabFolder, code_digest, file_digest, remove_unfinished
 from etlab.slabs.methods import Method
 from etlab.slabs.plan import Plan, half_of_memory, planned
 from etlab.slabs.prepare import Prepared
 from etlab.slabs.run import Task, executor, make, workers_of
+from etlab.threads import N_THREADS
 
 AT_LEAST = 4  # tilts, two in each half
 

@@ -23,6 +23,7 @@ import scipy.fft
 from etlab.forward import TiltSeriesModel
 from etlab.projector import Projector
 from etlab.solvers.common import Callback, Status, checked_images, iterations, starting_volume
+from etlab.threads import N_THREADS
 
 RUN = 16  # slices transformed at a time, so that their padded grids stay small
 CLOSEST = (
@@ -82,12 +83,14 @@ def genfire(
         misfit = 0.0
         for x in range(0, nx, RUN):
             run = np.s_[:, :, x : x + RUN]
-            spectrum = scipy.fft.rfft2(volume[run], grid, axes=(0, 1), workers=-1)
+            spectrum = scipy.fft.rfft2(volume[run], grid, axes=(0, 1), workers=N_THREADS)
             flat = spectrum.reshape(-1, spectrum.shape[2])
             target = measured[:, x : x + RUN]
             misfit += float(np.abs(flat[points] - target).sum())
             flat[points[kept]] = target[kept]
-            back = scipy.fft.irfft2(spectrum, grid, axes=(0, 1), overwrite_x=True, workers=-1)[:nz, :ny]
+            back = scipy.fft.irfft2(spectrum, grid, axes=(0, 1), overwrite_x=True, workers=N_THREADS)[
+                :nz, :ny
+            ]
             if nonnegative:
                 np.maximum(back, 0, out=back)
             if support is not None:

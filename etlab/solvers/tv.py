@@ -20,6 +20,7 @@ import numpy as np
 import scipy.fft
 
 from etlab.solvers.common import Callback, Status, checked_images, iterations, starting_volume
+from etlab.threads import N_THREADS
 
 LOWEST = 2  # the ramp's least value, in its own steps: zero would never let the mean of an image in
 GRADIENT_NORM = 12.0  # ‖∇‖² in three dimensions is less than this
@@ -54,7 +55,7 @@ def tv(
     Memory: five volumes, the images and two more stacks of their size. Needs numba. Raises ValueError or TypeError
     for input that does not fit.
     """
-    from etlab.kernels import N_THREADS, spread  # here, so that the other solvers do without numba
+    from etlab.kernels import spread  # here, so that the other solvers do without numba
     from etlab.solvers.tv_kernels import dual_step, primal_step
 
     images = checked_images(operator, images)
@@ -137,4 +138,4 @@ def from_cosines(spectrum: np.ndarray) -> np.ndarray:
 
 def workers(array: np.ndarray) -> int:
     """Threads for a transform: all processors or, for a small array, one."""
-    return -1 if array.size >= FEW_VOXELS else 1
+    return N_THREADS if array.size >= FEW_VOXELS else 1
