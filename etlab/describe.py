@@ -44,7 +44,11 @@ class Description:
     recorded_axis: str | None = None
 
     def __str__(self) -> str:
-        """A line for each fact, and one for each note."""
+        """All lines."""
+        return "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """Return the path, a line for each fact, and one for each note."""
         n, rows, columns = self.stack.shape
         sections = "planes" if self.tilts_deg is None else "images"
         pixel_nm, values = self.stack.pixel_nm, self.statistics
@@ -61,7 +65,7 @@ class Description:
         if self.recorded_axis:
             facts["axis"] = self.recorded_axis
         lines = [f"{name:8s}{text}" for name, text in facts.items()]
-        return "\n".join([str(self.stack.path), *lines, *(f"note:   {note}" for note in self.notes)])
+        return [str(self.stack.path), *lines, *(f"note:   {note}" for note in self.notes)]
 
 
 def describe(

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from etlab.cli.common import from_here
+from etlab.cli.common import say
 
 SeriesArgument = Annotated[
     Path, typer.Argument(help="tilt series: MRC (.mrc, .st, .ali), TIFF, HDF5 (.h5, .hspy, .emd)")
@@ -82,9 +82,9 @@ def prepared(
     n_tilts, n_rows, nx = file.shape
     angles, tilts = (
         tilts,
-        f"{file.tilts_deg.min():g}° … {file.tilts_deg.max():g}° from {from_here(file.tilts_from)}",
+        f"{file.tilts_deg.min():g}° … {file.tilts_deg.max():g}° from {file.tilts_from}",
     )
-    typer.echo(
+    say(
         f"{series}: {n_tilts} images of {n_rows} × {nx} pixels, {tilts}, "
         + (f"{file.pixel_nm:g} nm a pixel" if file.pixel_nm else "size of pixels not known")
     )
@@ -92,7 +92,7 @@ def prepared(
     about = describe(series, tilts=angles, dataset=dataset, known={name for name in known if known[name]})
     for note in (note_on_axis(file), *about.notes):
         if note:
-            typer.echo(f"note: {from_here(note)}", err=True)
+            say(f"note: {note}", err=True)
     values = slabs.sample(file)
     usual = slabs.vacuum_of(values)
     by_mode = background == "mode" or (bright_field and background is None)
@@ -111,7 +111,7 @@ def prepared(
             if usual == slabs.most_frequent(values)
             else "the mean of what is empty"
         )
-        typer.echo(f"background {vacuum:g}, {name}, {what}")
+        say(f"background {vacuum:g}, {name}, {what}")
     if bright and mean <= 0:
         raise ValueError(no_specimen(series, vacuum, mean, bright_field, by_mode))
     return images
@@ -155,7 +155,7 @@ def warnings_as_notes() -> Iterator[None]:
         warnings.simplefilter("always", UserWarning)
         yield
     for text in dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, UserWarning)):
-        typer.echo(f"note: {text}", err=True)
+        say(f"note: {text}", err=True)
 
 
 def said(alignment) -> str:
