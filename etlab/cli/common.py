@@ -57,6 +57,12 @@ def say(text: object, *, err: bool = False) -> None:
     typer.echo(escaped(from_here(str(text))), err=err)
 
 
+def say_table(text: str) -> None:
+    """Print a text of several lines, each as `say` does."""
+    for line in text.split("\n"):
+        say(line)
+
+
 def escaped(text: str) -> str:
     r"""Write line breaks, control characters, direction marks and odd bytes as in Python's strings: ``\x1b``."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

@@ -36,7 +36,26 @@ class ZarrStack(Stack):
         alone = (0,) * (array.ndim - 3)  # of time and channel there is one
         step = array.chunks[-3]
         for start in range(0, self.shape[0], step):
-            yield array[(*alone, slice(start, start + step), rows, columns)]
+            try:
+                block = array[(*alone, slice(start, start + step), rows, columns)]
+            except Exception as error:  # whatever a codec stumbles over
+                raise ValueError(f"{self.path}: damaged: {self._damage(array, error)}") from error
+            yield block
+
+    def _damage(self, array, error: Exception) -> str:
+        """Name the first chunk that cannot be read, and say why."""
+        stored = array.shards or array.chunks
+        grid = [-(-n // edge) for n, edge in zip(array.shape, stored, strict=True)]
+        for place in np.ndindex(*grid):
+            key = f"{self.level}/{array.metadata.encode_chunk_key(place)}"
+            where = tuple(slice(n * edge, (n + 1) * edge) for n, edge in zip(place, stored, strict=True))
+            try:
+                array[where]
+            except Exception as why:
+                file = self.path / key
+                size = f" ({file.stat().st_size} bytes)" if file.is_file() else ""
+                return f"chunk {key}{size} cannot be read: {why}; copy the folder again"
+        return str(error)  # such as a disk that is gone
 
 
 def is_zarr(path: Path) -> bool:
