@@ -11,7 +11,7 @@ import numpy as np
 
 from etlab.align.outliers import find_outliers, limits_of, outliers_in_words
 from etlab.io import open_series, open_stack
-from etlab.io.angles import NoTiltsError
+from etlab.io.angles import NoTiltsError, source_in_words
 from etlab.io.series import SeriesFile
 from etlab.io.stack import Stack
 from etlab.io.statistics import Statistics
@@ -61,7 +61,8 @@ class Description:
             f"most frequent {self.most_frequent:.6g}",
         }
         if self.tilts_deg is not None:
-            facts["tilts"] = f"{_tilts_in_words(self.tilts_deg)}; from {self.tilts_from}"
+            source = source_in_words(self.tilts_deg, self.tilts_from)
+            facts["tilts"] = f"{_tilts_in_words(self.tilts_deg)}; {source}"
         if self.recorded_axis:
             facts["axis"] = self.recorded_axis
         lines = [f"{name:8s}{text}" for name, text in facts.items()]

@@ -61,8 +61,12 @@ def test_the_stage_comes_before_a_uniform_axis_and_a_list_before_the_stage(tmp_p
     stage[:3] = MEASURED
     name = "Acquisition_instrument__TEM__Stage__tilt_alpha"
     assert open_stack(hspy(tmp_path / "a.hspy", **{name: stage})).tilts_deg == pytest.approx(MEASURED)
-    listed = (np.array([1.0, 2, 4]), "degrees")
-    assert open_stack(hspy(tmp_path / "b.hspy", listed, **{name: MEASURED})).tilts_deg.tolist() == [1, 2, 4]
+    listed = (np.array([1.0, 2.3, 4.1]), "degrees")
+    assert open_stack(hspy(tmp_path / "b.hspy", listed, **{name: MEASURED})).tilts_deg.tolist() == [
+        1,
+        2.3,
+        4.1,
+    ]
     assert open_stack(hspy(tmp_path / "c.hspy", **{name: MEASURED[:2]})).tilts_deg is None
 
 

@@ -77,19 +77,18 @@ def prepared(
     from etlab import slabs
     from etlab.describe import describe, note_on_axis
     from etlab.io import open_series
+    from etlab.io.angles import source_in_words
 
     file = open_series(series, tilts=tilts, axis=axis, dataset=dataset)
     n_tilts, n_rows, nx = file.shape
-    angles, tilts = (
-        tilts,
-        f"{file.tilts_deg.min():g}° … {file.tilts_deg.max():g}° from {file.tilts_from}",
-    )
+    source = source_in_words(file.tilts_deg, file.tilts_from)
     say(
-        f"{series}: {n_tilts} images of {n_rows} × {nx} pixels, {tilts}, "
+        f"{series}: {n_tilts} images of {n_rows} × {nx} pixels, "
+        f"{file.tilts_deg.min():g}° … {file.tilts_deg.max():g}° {source}, "
         + (f"{file.pixel_nm:g} nm a pixel" if file.pixel_nm else "size of pixels not known")
     )
     known = {"pixel": pixel_nm, "vacuum": background or bright_field, "outliers": despike}
-    about = describe(series, tilts=angles, dataset=dataset, known={name for name in known if known[name]})
+    about = describe(series, tilts=tilts, dataset=dataset, known={name for name in known if known[name]})
     for note in (note_on_axis(file), *about.notes):
         if note:
             say(f"note: {note}", err=True)

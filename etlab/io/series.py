@@ -108,7 +108,7 @@ def open_series(
     tilts
         The angles in degrees, or a file of them. Default: ``.tlt``, ``.rawtlt`` or ``.mdoc`` of the same name
         beside the images, else those in the images' own file, in this order; but angles that were measured come
-        before nominal ones, whose steps are all equal. An ``.mdoc`` also gives the size of a pixel where the images'
+        before nominal ones, which lie on an even grid. An ``.mdoc`` also gives the size of a pixel where the images'
         file does not.
     axis
         Direction of the tilt axis in the file's images: "x" horizontal, "y" vertical.
