@@ -44,7 +44,8 @@ BrightField = Annotated[
 Despike = Annotated[
     bool,
     typer.Option(
-        "--despike", help="replace single pixels far outside the range of all others (X-rays, dead pixels)"
+        "--despike",
+        help="replace pixels, spots, columns and rows that cannot be the specimen's (X-ray hits, camera defects)",
     ),
 ]
 Smooth = Annotated[
@@ -92,13 +93,15 @@ def prepared(
     for note in (note_on_axis(file), *about.notes):
         if note:
             say(f"note: {note}", err=True)
-    values = slabs.sample(file)
+    outliers = in_order_of(axis, about.outliers) if despike else None
+    if despike:
+        say(f"--despike: {len(outliers)} values are replaced by the medians of those around them")
+    values = slabs.sample(slabs.Prepared(file, outliers=outliers))
     usual = slabs.vacuum_of(values)
     by_mode = background == "mode" or (bright_field and background is None)
     vacuum = usual if by_mode else number("--background", background or "0")
-    limits = slabs.limits_of(values) if despike else None
     images = slabs.Prepared(
-        file, range_of("--rows", rows), binning, vacuum, bright_field, smooth=smooth, limits=limits
+        file, range_of("--rows", rows), binning, vacuum, bright_field, smooth=smooth, outliers=outliers
     )
     mean = float(images.integrals(values).mean(dtype=float))
     if by_mode:
@@ -114,6 +117,11 @@ def prepared(
     if bright and mean <= 0:
         raise ValueError(no_specimen(series, vacuum, mean, bright_field, by_mode))
     return images
+
+
+def in_order_of(axis: str, places):
+    """Return (image, row, column) in the file as (image, row, x) of the series."""
+    return places if axis == "x" else places[:, [0, 2, 1]]
 
 
 def no_specimen(series: Path, vacuum: float, mean: float, bright_field: bool, by_mode: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import shutil
@@ -17,7 +18,7 @@ from etlab.kernels import N_THREADS
 from etlab.slabs.assemble import Sections, assemble, half_set_correlation, power_spectrum, residual_curve
 from etlab.slabs.folder import SlabFolder, code_digest, file_digest, remove_unfinished
 from etlab.slabs.methods import Method
-from etlab.slabs.plan import Plan, half_of_memory, planned
+from etlab.slabs.plan import Plan, half_of_memory, planned, size_in_words
 from etlab.slabs.prepare import Prepared
 from etlab.slabs.run import Task, executor, make, workers_of
 
@@ -189,6 +190,11 @@ def reconstruct(
     return result
 
 
+def digest_of(places: np.ndarray) -> str:
+    """Tell in a few letters which of many places they are, and how many."""
+    return f"{len(places)}: {hashlib.sha256(np.ascontiguousarray(places, '<i8')).hexdigest()}"
+
+
 def settings_of(
     images: Prepared, method: Method, shape: tuple[int, int], columns, overlap: int | None
 ) -> dict:
@@ -203,7 +209,7 @@ def settings_of(
         "binning": images.binning,
         "background": float(images.background),
         "bright field": images.bright_field,
-        "limits": images.limits,
+        "outliers": None if images.outliers is None else digest_of(images.outliers),
         "alignment": alignment
         and {
             "shifts": alignment.shifts.tolist(),
@@ -225,6 +231,6 @@ def _check_disk(out: Path, needed: float) -> None:
     free = shutil.disk_usage(out.parent).free
     if needed > free:
         raise OSError(
-            f"{out.parent}: slabs and volume together need {needed / 1e9:.1f} GB more, the disk has "
-            f"{free / 1e9:.1f} GB free"
+            f"{out.parent}: slabs and volume together need {size_in_words(needed)} more, the disk has "
+            f"{size_in_words(free)} free"
         )
