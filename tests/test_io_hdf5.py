@@ -40,6 +40,27 @@ def test_tilts_that_etspy_measured_come_before_a_uniform_axis(tmp_path, name, co
     assert series.notes == ()  # the axis only counts the images
 
 
+def test_nominal_tilts_of_etspy_give_way_to_the_stage(tmp_path):
+    stage = {"Acquisition_instrument__TEM__Stage__tilt_alpha": MEASURED}
+    path = hspy(tmp_path / "a.hspy", Tomography__tilts=np.array(TILTS), **stage)
+    assert open_stack(path).tilts_deg.tolist() == MEASURED.tolist()
+
+
+@pytest.mark.parametrize(("unit", "per_degree"), [("deg", 1), ("rad", np.pi / 180), ("[mrad]", np.pi / 0.18)])
+def test_a_nominal_list_gives_way_to_a_measured_axis_in_any_unit(tmp_path, unit, per_degree):
+    with h5py.File(tmp_path / "a.emd", "w") as file:
+        file["data/ts/data"], file["data/ts/theta"] = IMAGES, TILTS
+        for n, values in enumerate([MEASURED * per_degree, np.arange(4.0), np.arange(5.0)], 1):
+            file[f"data/ts/dim{n}"] = values
+            file[f"data/ts/dim{n}"].attrs["units"] = unit if n == 1 else "nm"
+    assert open_stack(tmp_path / "a.emd").tilts_deg == pytest.approx(MEASURED)
+
+
+def test_an_axis_in_radians_gives_degrees(tmp_path):
+    axis = {"scale": np.pi / 3, "offset": -np.pi / 3, "units": "rad"}
+    assert open_stack(hspy(tmp_path / "a.hspy", axis)).tilts_deg == pytest.approx(TILTS)
+
+
 def test_an_axis_that_means_other_angles_is_said(tmp_path):
     nominal = {"scale": 30.0, "offset": -30.0, "units": "degrees"}
     series = open_series(hspy(tmp_path / "a.hspy", nominal, Tomography___sig_tilts__data=MEASURED[:, None]))

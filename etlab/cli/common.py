@@ -93,7 +93,8 @@ def say_anything() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         if hasattr(stream := getattr(sys, name), "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    sys.stderr = _Lossy(sys.stderr)
+    if not isinstance(sys.stderr, _Lossy):
+        sys.stderr = _Lossy(sys.stderr)
 
 
 class _Lossy:
