@@ -199,7 +199,7 @@ def _correlation(ax, result):
 
     ax.set(title="even and odd tilts: FSC", xlabel="frequency [1/nm]")
     if result.fsc is None:
-        _nothing(ax, "not asked for")
+        _nothing(ax, "there is none")
         return
     frequencies, correlation = result.fsc
     ax.plot(frequencies / result.voxel_nm, correlation)

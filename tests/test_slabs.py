@@ -516,6 +516,21 @@ def test_an_error_in_one_slab_ends_the_run_and_keeps_the_others(series, tmp_path
     )
 
 
+def test_half_sets_that_fail_cost_no_volume(series, specimen, tmp_path, narrow, monkeypatch):
+    make_slab = Task.__call__
+
+    def failing(self, slab, *more):
+        if slab.half:
+            raise ValueError("too few tilts")
+        make_slab(self, slab, *more)
+
+    monkeypatch.setattr(Task, "__call__", failing)
+    with pytest.warns(UserWarning, match="no correlation of half sets: too few tilts"):
+        result = run(series, tmp_path / "volume.mrc")
+    assert result.fsc is None
+    np.testing.assert_allclose(volume_of(tmp_path / "volume.mrc"), in_memory(specimen[1], SIRT), atol=1e-5)
+
+
 def interrupted(series, out):
     """What the user sees who interrupts: the process ends by KeyboardInterrupt."""
     try:

@@ -42,7 +42,8 @@ class Reconstruction:
     residuals
         ‖A x − y‖ / ‖y‖ before each iteration, of methods that iterate; GENFIRE's is its R-factor.
     fsc
-        (Frequencies in cycles per voxel, correlation) of volumes from even and odd tilts; None if not asked for.
+        (Frequencies in cycles per voxel, correlation) of volumes from even and odd tilts; None if not asked for, or if
+        they could not be made.
     plan
         How it was cut into slabs.
     peak_bytes
@@ -180,7 +181,9 @@ def reconstruct(
                 sections=assemble(folder, plan.slabs, writer.write),
                 power=power_spectrum(folder, plan.slabs[len(plan.slabs) // 2]),
                 residuals=residual_curve([facts[slab] for slab in plan.slabs]),
-                fsc=half_set_correlation(folder, plan.halves) if fsc else None,
+                fsc=half_set_correlation(folder, plan.halves)
+                if fsc and set(plan.halves) <= set(facts)
+                else None,
                 plan=plan,
                 peak_bytes=max(one.peak_bytes for one in facts.values()),
             )
