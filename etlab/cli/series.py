@@ -13,7 +13,10 @@ import typer
 from etlab.cli.common import say
 
 SeriesArgument = Annotated[
-    Path, typer.Argument(help="tilt series: MRC (.mrc, .st, .ali), TIFF, HDF5 (.h5, .hspy, .emd)")
+    Path,
+    typer.Argument(
+        help="tilt series: MRC (.mrc, .st, .ali), TIFF or a folder of them, HDF5 (.h5, .hspy, .emd)"
+    ),
 ]
 Tilts = Annotated[
     Path | None,

@@ -77,7 +77,7 @@ def _angle(text: str, where: str) -> float:
 
 
 def beside(path: Path) -> list[Path]:
-    """Return where angles are sought beside the images, whether or not there are such files.
+    """Return where angles are sought beside the images, or in their folder, whether or not there are such files.
 
     A file whose ending is in other letters, such as .MDOC, stands for one that is not there.
     """
@@ -85,6 +85,8 @@ def beside(path: Path) -> list[Path]:
     there = {}
     with suppress(OSError):  # of a folder that cannot be listed
         there = {one.stem + one.suffix.lower(): one for one in path.parent.iterdir()}
+    inside = sorted(path.iterdir()) if path.is_dir() else []
+    sought += [file for suffix in ANGLE_FILES for file in inside if file.suffix.lower() == suffix]
     return [file if file.exists() else there.get(file.name, file) for file in sought]
 
 
