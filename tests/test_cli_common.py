@@ -96,3 +96,4 @@ def test_closed_and_broken_streams_stop_nothing(monkeypatch):
     say("no one hears")
     say("it", err=True)
     assert not sys.stderr.isatty()
+    sys.stdout.close()
