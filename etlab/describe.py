@@ -9,9 +9,9 @@ from functools import cached_property
 
 import numpy as np
 
-from etlab.align.outliers import find_outliers, limits_of, outliers_in_words
+from etlab.align.outliers import Search, outliers_in_words
 from etlab.io import open_series, open_stack
-from etlab.io.angles import NoTiltsError
+from etlab.io.angles import NoTiltsError, source_in_words
 from etlab.io.series import SeriesFile
 from etlab.io.stack import Stack
 from etlab.io.statistics import Statistics
@@ -32,7 +32,8 @@ class Description:
     """A file's header, its angles (None: no tilt series) and their source, and its values in numbers.
 
     ``most_frequent`` is estimated from a sample; ``notes`` say what is suspicious, a sentence each. ``recorded_axis``
-    is what the file or one beside it says about the direction of the tilt axis.
+    is what the file or one beside it says about the direction of the tilt axis. ``outliers`` are the (section, row,
+    column) of values that cannot belong to the specimen, (n, 3), see `etlab.align.outliers`.
     """
 
     stack: Stack
@@ -42,9 +43,14 @@ class Description:
     most_frequent: float
     notes: tuple[str, ...]
     recorded_axis: str | None = None
+    outliers: np.ndarray | None = None
 
     def __str__(self) -> str:
-        """A line for each fact, and one for each note."""
+        """All lines."""
+        return "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """Return the path, a line for each fact, and one for each note."""
         n, rows, columns = self.stack.shape
         sections = "planes" if self.tilts_deg is None else "images"
         pixel_nm, values = self.stack.pixel_nm, self.statistics
@@ -57,11 +63,12 @@ class Description:
             f"most frequent {self.most_frequent:.6g}",
         }
         if self.tilts_deg is not None:
-            facts["tilts"] = f"{_tilts_in_words(self.tilts_deg)}; from {self.tilts_from}"
+            source = source_in_words(self.tilts_deg, self.tilts_from)
+            facts["tilts"] = f"{_tilts_in_words(self.tilts_deg)}; {source}"
         if self.recorded_axis:
             facts["axis"] = self.recorded_axis
         lines = [f"{name:8s}{text}" for name, text in facts.items()]
-        return "\n".join([str(self.stack.path), *lines, *(f"note:   {note}" for note in self.notes)])
+        return [str(self.stack.path), *lines, *(f"note:   {note}" for note in self.notes)]
 
 
 def describe(
@@ -93,7 +100,8 @@ def describe(
     notes += _notes_on_header(stack, known)
     if tilts_deg is not None:
         notes += _notes_on_tilts(tilts_deg) + _notes_on_values(values, tilts_deg, known)
-    return Description(stack, tilts_deg, tilts_from, values.statistics, values.usual, tuple(notes), axis)
+    about = (values.statistics, values.usual, tuple(notes), axis, values.outliers[0])
+    return Description(stack, tilts_deg, tilts_from, *about)
 
 
 def order_of(tilts_deg: np.ndarray) -> str:
@@ -132,8 +140,7 @@ class _Values:
     blocks: list[np.ndarray] = field(default_factory=list)
     means: list[float] = field(default_factory=list)
     deviations: list[float] = field(default_factory=list)
-    places: list[tuple[int, int, int]] = field(default_factory=list)
-    spikes: list[float] = field(default_factory=list)
+    search: Search = field(default_factory=Search)
 
     def add(self, section: np.ndarray, every: int) -> None:
         """Take in a section; one value in ``every`` becomes part of the sample."""
@@ -146,9 +153,7 @@ class _Values:
             self.samples.append(values[number % every :: every].copy())  # a view would keep all of them
         if values.size == section.size and min(section.shape) >= FEW:
             self.blocks.append(block_means(section[None].astype(np.float32)).ravel())
-            places, _ = find_outliers(section[None], limits_of(values))
-            self.places += [(number, int(row), int(column)) for _, row, column in places]
-            self.spikes += [float(section[row, column]) for _, row, column in places]
+            self.search.add(section, number, every)
 
     @cached_property
     def sample(self) -> np.ndarray:
@@ -164,12 +169,10 @@ class _Values:
         counted = self.blocks and np.mean(self.sample == self.usual) > COUNTED
         return mean_of_empty(np.concatenate(self.blocks)) if counted else self.usual
 
-    @property
-    def outliers(self) -> tuple[list, list]:
-        """Places and values of single pixels outside the range of the whole series."""
-        low, high = limits_of(self.sample)
-        found = [n for n, value in enumerate(self.spikes) if not low <= value <= high]
-        return [self.places[n] for n in found], [self.spikes[n] for n in found]
+    @cached_property
+    def outliers(self) -> tuple[np.ndarray, np.ndarray]:
+        """Places (n, 3) and values of what cannot belong to the specimen."""
+        return self.search.found()
 
 
 def _read_once(stack: Stack, notes: list[str]) -> _Values:
@@ -180,7 +183,7 @@ def _read_once(stack: Stack, notes: list[str]) -> _Values:
         for section in block:
             finite = np.isfinite(section)
             n_bad += section.size - np.count_nonzero(finite)
-            if not finite.any() or np.ptp(section[finite]) == 0:
+            if finite.any() and np.ptp(section[finite]) == 0:
                 constant.append(len(found.means))
             found.add(section, every)
     if n_bad:
@@ -261,16 +264,21 @@ def _notes_on_tilts(tilts_deg: np.ndarray) -> list[str]:
 
 
 def _notes_on_values(values: _Values, tilts_deg: np.ndarray, known: Collection[str]) -> list[str]:
-    notes, means, statistics = [], np.array(values.means), values.statistics
+    notes, statistics, (places, spikes) = [], values.statistics, values.outliers
+    means = np.array(values.means)
+    np.subtract.at(means, places[:, 0], (spikes - values.usual) * len(means) / statistics.count)
     deviation = float(np.nanmedian(values.deviations))
     seen = contrast_of(means, tilts_deg, values.vacuum, deviation)
     if "vacuum" not in known and (note := _note_on_vacuum(values, tilts_deg, seen)):
         notes.append(note)
     share = np.mean(values.sample == statistics.max)
-    if share > SATURATED and statistics.std > 0 and statistics.max > values.usual:
+    if (
+        share > SATURATED
+        and statistics.std > 0
+        and statistics.max > max(values.usual, spikes.max(initial=-np.inf))
+    ):
         notes.append(f"{100 * share:.2g} % of the values are the largest, {statistics.max:g}: saturated")
-    places, spikes = values.outliers
-    if places and "outliers" not in known:
+    if len(places) and "outliers" not in known:
         notes.append(f"{outliers_in_words(places, spikes)}; --despike replaces them")
     if len(odd := _odd(means, tilts_deg, values.vacuum, seen)):
         notes.append(f"{_sections(odd)} much brighter or darker than the others")

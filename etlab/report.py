@@ -1,4 +1,7 @@
-"""A page on a reconstruction: what it looks like, what was measured of it, and how far it can be trusted."""
+"""A page on a reconstruction: what it looks like, what was measured of it, and how far it can be trusted.
+
+Matplotlib is imported where something is drawn: if it cannot start, as with a wrong MPLBACKEND, only the page is lost.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,16 @@ import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.figure import Figure
 
-from etlab import plot
 from etlab.fsc import resolution
 from etlab.io.text import printable
 from etlab.slabs import Reconstruction, Verdict
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 THRESHOLDS = (0.5, 0.143)  # of the Fourier shell correlation
 FLOOR = 1e-8  # of the strongest power, below which the spectrum is drawn black
@@ -30,6 +34,10 @@ def page(result: Reconstruction, title: str, verdict: Verdict | None = None) -> 
 
     The verdict on the series stands below them, beside the correlation that cannot see what both halves have in common.
     """
+    import matplotlib.pyplot as plt
+
+    from etlab import plot
+
     plot.use_style()
     figure, axes = plt.subplots(2, 3, figsize=(10, 6.8), layout="constrained")
     figure.suptitle(printable(title), parse_math=False)
@@ -129,9 +137,13 @@ def write(result: Reconstruction, out: Path, title: str, verdict: Verdict | None
     The volume is there already and must not suffer: what cannot be written is left out, and a sentence on each failure
     is returned.
     """
-    text = json.dumps(numbers(result, verdict), indent=1)
+
+    def count(part):
+        part.write_text(json.dumps(numbers(result, verdict), indent=1), encoding="utf-8")
 
     def draw(part):
+        import matplotlib.pyplot as plt
+
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")  # of a name in other letters: boxes will do
             figure = page(result, title, verdict)
@@ -140,7 +152,7 @@ def write(result: Reconstruction, out: Path, title: str, verdict: Verdict | None
             finally:
                 plt.close(figure)
 
-    wanted = {".json": lambda part: part.write_text(text, encoding="utf-8"), ".png": draw}
+    wanted = {".json": count, ".png": draw}
     return [said for ending, make in wanted.items() if (said := _written(out.with_suffix(ending), make))]
 
 
@@ -157,6 +169,8 @@ def _written(path: Path, make: Callable[[Path], object]) -> str | None:
 
 
 def _power(ax, result):
+    from etlab import plot
+
     half = 0.5 / result.voxel_nm
     power = np.maximum(result.power, FLOOR * result.power.max())
     if power.max() > 0:
@@ -181,9 +195,11 @@ def _residuals(ax, result):
 
 
 def _correlation(ax, result):
+    from etlab import plot
+
     ax.set(title="even and odd tilts: FSC", xlabel="frequency [1/nm]")
     if result.fsc is None:
-        _nothing(ax, "not asked for")
+        _nothing(ax, "there is none")
         return
     frequencies, correlation = result.fsc
     ax.plot(frequencies / result.voxel_nm, correlation)
@@ -200,5 +216,7 @@ def _correlation(ax, result):
 
 
 def _nothing(ax, why):
+    from etlab import plot
+
     ax.text(0.5, 0.5, why, ha="center", va="center", transform=ax.transAxes, color=plot.INK)
     ax.set(xticks=[], yticks=[])

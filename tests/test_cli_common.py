@@ -1,15 +1,19 @@
 """What all commands do alike: errors in a line, tracebacks for those who ask, no import that can wait."""
 
+import io
 import subprocess
 import sys
+import warnings
 
+import h5py
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from etlab.challenge.sandbox import SandboxError
 from etlab.cli import app
-from etlab.cli.common import errors_in_one_line
+from etlab.cli.common import errors_in_one_line, say, say_anything, spared
 from etlab.slabs import SlabError
 from etlab.solvers.learned import WeightsError
 
@@ -41,8 +45,6 @@ def test_debug_shows_the_traceback(tmp_path):
 
 
 def test_a_warning_is_a_note(capsys):
-    import warnings
-
     with errors_in_one_line():
         warnings.warn("the disk cannot lock files", UserWarning, stacklevel=1)
     assert capsys.readouterr().err == "note: the disk cannot lock files\n"
@@ -56,3 +58,42 @@ def test_help_waits_for_no_heavy_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+ODD = "a\x1b[31m\u202eb\nc\udcff.mrc"
+SHOWN = r"a\x1b[31m\u202eb\nc\udcff.mrc"
+
+
+def test_what_a_terminal_would_interpret_is_shown(capsys):
+    with pytest.raises(typer.Exit), errors_in_one_line():
+        warnings.warn(ODD, UserWarning, stacklevel=1)
+        spared("picture", lambda: 1 / 0)
+        raise ValueError(ODD)
+    lines = f"note: {SHOWN}\nwarning: no picture: ZeroDivisionError: division by zero\nerror: {SHOWN}\n"
+    assert capsys.readouterr().err == lines
+    say(f"é 日本 × … {ODD}")
+    assert capsys.readouterr().out == f"é 日本 × … {SHOWN}\n"
+
+
+def test_names_within_a_file_reach_no_terminal_as_they_are(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["b\x1b[5m"] = file["c\nd"] = np.ones((2, 3, 4))
+    done = CliRunner().invoke(app, ["info", str(tmp_path / "a.h5")])
+    assert r"b\x1b[5m, c\nd" in done.stderr and "\x1b" not in done.stderr
+
+
+def test_closed_and_broken_streams_stop_nothing(monkeypatch):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+        def flush(self):
+            raise OSError(32, "Broken pipe")
+
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", Full())
+    say_anything()
+    say("no one hears")
+    say("it", err=True)
+    assert not sys.stderr.isatty()
+    sys.stdout.close()

@@ -145,11 +145,23 @@ def test_bad_values_and_images_are_counted_and_named(series):
     assert "5 values are NaN or infinite" in found
     assert "section 2 is of one value throughout: empty" in found
     assert "sections 2, 4 are much brighter or darker than the others" in found
+    images[5] = -np.inf
+    make_mrc(series, images, mode=2)
+    assert "section 2 is of one value" in notes(series)  # and not 5
 
 
 def test_saturated_detector_is_noted(series):
     write_mrc(series, np.minimum(specimen(), 80), voxel_nm=0.5, overwrite=True)
     assert "% of the values are the largest, 80: saturated" in notes(series)
+
+
+def test_a_hot_column_is_neither_saturation_nor_an_odd_image(series):
+    images = specimen()
+    images[:, :, 7] = images[3, 20:23, 30:33] = 5000
+    write_mrc(series, images, voxel_nm=0.5, overwrite=True)
+    said = "column 7 of 7 images and 9 pixels are far brighter or darker than the rest: image 3, row 20, column 30"
+    assert said in notes(series)
+    assert "saturated" not in notes(series) and "section" not in notes(series)
 
 
 def test_file_of_nothing_but_nan_is_an_error(tmp_path):

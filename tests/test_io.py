@@ -235,10 +235,10 @@ def test_an_mrc_file_of_3_columns_is_not_taken_for_one_of_gatan(tmp_path):
 
 def test_a_folder_is_called_one_and_its_files_are_counted(tmp_path):
     for n in range(3):
-        (tmp_path / f"tilt_{n}.tif").touch()
+        (tmp_path / f"tilt_{n}.png").touch()
     (tmp_path / "notes.txt").touch()
     with pytest.raises(
-        ValueError, match=r"is a folder of 4 files, most of them \.tif; expected one file with all"
+        ValueError, match=r"is a folder of 4 files, most of them \.png; expected one file with all"
     ):
         read_series(tmp_path)
 

@@ -189,6 +189,33 @@ def test_serialem_leaves_angles_in_its_header_and_finer_ones_in_an_mdoc(tmp_path
     np.testing.assert_array_equal(series.read(0, 5), IMAGES.astype(np.uint16))
 
 
+def test_angles_that_nobody_filled_in_are_none(tmp_path):
+    extended, pairs = bytes(3 * 14), [(128, "h", 14), (130, "h", 0b111101)]
+    path = make_mrc(tmp_path / "ts.mrc", IMAGES, extended=extended, kind=b"SERI", pairs=pairs)
+    with pytest.raises(ValueError, match="no tilt angles"):
+        open_series(path)
+    path.with_suffix(".rawtlt").write_text("-60\n0\n60\n")
+    assert open_series(path).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("axes", "along"), [((2, 1, 3), "y, x, z"), ((3, 2, 1), "z, y, x"), ((1, 2, 3), None), ((0, 0, 0), None)]
+)
+def test_an_mrc_file_with_other_axes_is_noted(tmp_path, axes, along):
+    pairs = [(64, "i", axes[0]), (68, "i", axes[1]), (72, "i", axes[2])]
+    notes = open_stack(make_mrc(tmp_path / "a.mrc", IMAGES, pairs=pairs)).notes
+    assert along in notes[0] if along else notes == ()
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_tiff_file_whose_zero_is_white_is_noted(tmp_path, compression):
+    for kind in ("miniswhite", "minisblack"):
+        tifffile.imwrite(
+            tmp_path / "a.tif", IMAGES.astype(np.uint8), photometric=kind, compression=compression
+        )
+        assert len(open_stack(tmp_path / "a.tif").notes) == (kind == "miniswhite")
+
+
 # ---- what formats say about themselves
 
 

@@ -40,6 +40,27 @@ def test_tilts_that_etspy_measured_come_before_a_uniform_axis(tmp_path, name, co
     assert series.notes == ()  # the axis only counts the images
 
 
+def test_nominal_tilts_of_etspy_give_way_to_the_stage(tmp_path):
+    stage = {"Acquisition_instrument__TEM__Stage__tilt_alpha": MEASURED}
+    path = hspy(tmp_path / "a.hspy", Tomography__tilts=np.array(TILTS), **stage)
+    assert open_stack(path).tilts_deg.tolist() == MEASURED.tolist()
+
+
+@pytest.mark.parametrize(("unit", "per_degree"), [("deg", 1), ("rad", np.pi / 180), ("[mrad]", np.pi / 0.18)])
+def test_a_nominal_list_gives_way_to_a_measured_axis_in_any_unit(tmp_path, unit, per_degree):
+    with h5py.File(tmp_path / "a.emd", "w") as file:
+        file["data/ts/data"], file["data/ts/theta"] = IMAGES, TILTS
+        for n, values in enumerate([MEASURED * per_degree, np.arange(4.0), np.arange(5.0)], 1):
+            file[f"data/ts/dim{n}"] = values
+            file[f"data/ts/dim{n}"].attrs["units"] = unit if n == 1 else "nm"
+    assert open_stack(tmp_path / "a.emd").tilts_deg == pytest.approx(MEASURED)
+
+
+def test_an_axis_in_radians_gives_degrees(tmp_path):
+    axis = {"scale": np.pi / 3, "offset": -np.pi / 3, "units": "rad"}
+    assert open_stack(hspy(tmp_path / "a.hspy", axis)).tilts_deg == pytest.approx(TILTS)
+
+
 def test_an_axis_that_means_other_angles_is_said(tmp_path):
     nominal = {"scale": 30.0, "offset": -30.0, "units": "degrees"}
     series = open_series(hspy(tmp_path / "a.hspy", nominal, Tomography___sig_tilts__data=MEASURED[:, None]))
@@ -61,8 +82,12 @@ def test_the_stage_comes_before_a_uniform_axis_and_a_list_before_the_stage(tmp_p
     stage[:3] = MEASURED
     name = "Acquisition_instrument__TEM__Stage__tilt_alpha"
     assert open_stack(hspy(tmp_path / "a.hspy", **{name: stage})).tilts_deg == pytest.approx(MEASURED)
-    listed = (np.array([1.0, 2, 4]), "degrees")
-    assert open_stack(hspy(tmp_path / "b.hspy", listed, **{name: MEASURED})).tilts_deg.tolist() == [1, 2, 4]
+    listed = (np.array([1.0, 2.3, 4.1]), "degrees")
+    assert open_stack(hspy(tmp_path / "b.hspy", listed, **{name: MEASURED})).tilts_deg.tolist() == [
+        1,
+        2.3,
+        4.1,
+    ]
     assert open_stack(hspy(tmp_path / "c.hspy", **{name: MEASURED[:2]})).tilts_deg is None
 
 

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from etlab.describe import describe
 from etlab.io import open_series, read_tilts
+from etlab.io.angles import on_grid
 from tests.files import make_mrc, make_tiff
 
 TILTS = [-60.0, 0.0, 60.0]
@@ -39,6 +41,40 @@ def test_measured_angles_come_before_nominal_ones(images, tmp_path):
     assert series.tilts_deg.tolist() == MEASURED
     assert series.tilts_from.endswith("ts.mrc.mdoc")
     assert series.notes == ()  # less than half a degree apart
+
+
+NOMINAL = {
+    "a gap": [-60, -58, -54, -52],
+    "two gaps, unsorted": [0, -2, 2, -8, 10],
+    "two thirds": [round(n * 2 / 3, 2) for n in range(-90, 91)],
+    "two thirds, one decimal": [round(n * 2 / 3, 1) for n in range(-90, 91)],
+    "steps of two sizes": [-60, -59, -58, -56, -54],
+    "single precision": np.float32([-0.1, 0, 0.1, 0.2, 60.1]),
+    "one angle": [0, 0, 0],
+}
+
+
+@pytest.mark.parametrize("name", NOMINAL)
+def test_what_was_asked_of_the_stage_is_nominal_and_what_it_did_is_not(name):
+    angles = np.array(NOMINAL[name], float)
+    assert on_grid(angles)
+    if name != "one angle":
+        moved = angles + np.random.default_rng(0).normal(0, 0.05, len(angles))
+        assert not on_grid(moved) and not on_grid(np.round(moved, 2))
+
+
+def test_nominal_angles_with_a_gap_give_way_and_are_called_nominal(images, tmp_path):
+    (tmp_path / "ts.rawtlt").write_text("-60\n0\n20\n")
+    assert "; nominal, from " in str(describe(images))
+    (tmp_path / "ts.mdoc").write_text(mdoc([-59.6, 0.4, 20.1]))
+    assert open_series(images).tilts_from.endswith("ts.mdoc")
+    assert "; nominal" not in str(describe(images))
+
+
+@pytest.mark.parametrize("name", ["ts.MDOC", "ts.mrc.MDOC", "ts.RAWTLT", "ts.Tlt"])
+def test_endings_in_capitals_are_found(images, tmp_path, name):
+    (tmp_path / name).write_text(mdoc(MEASURED) if "MDOC" in name else "-59.6\n0.4\n60.1\n")
+    assert open_series(images).tilts_deg.tolist() == MEASURED
 
 
 def test_of_two_measured_lists_the_first_counts_and_refined_angles_always_do(images, tmp_path):
@@ -95,6 +131,9 @@ def test_a_typographic_minus_is_one_and_a_decimal_comma_is_refused_with_what_to_
     (tmp_path / "a.tlt").write_text("-60,5\n")
     with pytest.raises(ValueError, match=r"line 1: got '-60,5', .*write decimals with a point"):
         read_tilts(tmp_path / "a.tlt")
+    (tmp_path / "a.tlt").write_text("1_0\n")
+    with pytest.raises(ValueError, match="line 1: got '1_0'"):
+        read_tilts(tmp_path / "a.tlt")
 
 
 # ---- an .mdoc of frames
@@ -117,6 +156,7 @@ def test_the_mdoc_of_one_image_is_called_so_and_that_of_several_is_read(tmp_path
     [
         ("0.4", 90.4, 0.4),
         ("-88.7", 1.3, -88.7),
+        ("8.51e1", None, 85.1),
         ("175.0", None, -5.0),  # the same line
         (None, 174.8, 84.8),  # as in a file that has 84.8 in its title
         (None, 3.34915, -86.65085),
@@ -140,7 +180,7 @@ def test_a_label_of_an_mrc_file_tells_the_axis(tmp_path):
     assert series.recorded_axis_from == str(path)
 
 
-@pytest.mark.parametrize("later", ["NEWSTACK: Images copied, transformed", "clip: rotx"])
+@pytest.mark.parametrize("later", ["NEWSTACK: Images copied, transformed", "clip: rotx", "CLIP: flipxy"])
 def test_an_axis_recorded_before_the_images_were_turned_does_not_count(tmp_path, later):
     pairs = labels(TITLE.format(-12.5), later)
     assert (

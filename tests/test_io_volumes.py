@@ -282,11 +282,13 @@ def test_ome_zarr_that_lies_is_refused(tmp_path):
         read_volume(tmp_path / "c.zarr")
 
 
-def make_zarr(path, zarr_format, scales, overall=None, unit="nanometer", lead=()):
+def make_zarr(path, zarr_format, scales, overall=None, unit="nanometer", lead=(), **how):
     """An OME-Zarr image of one level as zarr writes it; the description is that of version 0.4 or 0.5."""
     zarr = pytest.importorskip("zarr")
     group = zarr.open_group(path, mode="w", zarr_format=zarr_format)
-    group.create_array("0", shape=(*lead, 2, 3, 4), dtype="f4")[...] = np.arange(24).reshape(*lead, 2, 3, 4)
+    group.create_array("0", shape=(*lead, 2, 3, 4), dtype="f4", **how)[...] = np.arange(24).reshape(
+        *lead, 2, 3, 4
+    )
     axes = [{"name": name, "type": "time"} for name in "tc"[: len(lead)]]
     axes += [{"name": name, "type": "space", "unit": unit} for name in "zyx"]
     transformations = [{"type": "scale", "scale": [scale] * len(axes)} for scale in scales]
@@ -333,3 +335,16 @@ def test_a_collection_of_images_names_one_of_them(tmp_path):
     (tmp_path / "a.zarr" / ".zattrs").write_text('{"bioformats2raw.layout": 3}')
     with pytest.raises(ValueError, match=r"is a collection of OME-Zarr images, .*a\.zarr.0$"):
         read_volume(tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("compressors", [None, "auto"])
+def test_a_chunk_that_was_cut_short_is_named(tmp_path, zarr_format, compressors):
+    path = make_zarr(tmp_path / "a.zarr", zarr_format, [2.0], chunks=(1, 3, 4), compressors=compressors)
+    chunk = path / "0" / ("1.0.0" if zarr_format == 2 else "c/1/0/0")
+    chunk.write_bytes(chunk.read_bytes()[:-5])
+    name = chunk.relative_to(path).as_posix()
+    with pytest.raises(
+        ValueError, match=rf"a\.zarr: damaged: chunk {name} .*\d+ bytes.*; copy the folder again"
+    ):
+        read_volume(path)

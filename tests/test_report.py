@@ -1,6 +1,9 @@
 """The report on a volume: names are text and never markup, and no failure of it costs the volume."""
 
 import json
+import os
+import re
+import subprocess
 import sys
 
 import matplotlib.pyplot as plt
@@ -8,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from etlab import report
+from etlab import report, slabs
 from etlab.cli import app
 from etlab.io import read_volume, write_mrc
 from etlab.slabs import Plan, Reconstruction
@@ -18,6 +21,15 @@ TILTS = np.arange(-60, 61, 15.0)
 IMAGES = np.random.default_rng(0).random((len(TILTS), 12, 12)).astype(np.float32)
 MARKUP = r"AuNP_$5_$10 $\frac{x $\undefined$ a^b_c & <i>d</i> %s {0} \alpha one \$"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+
+
+SHORT = {"reconstruct": ["-m", "wbp", "--no-fsc"], "align": ["--rounds", "0"]}
+
+
+def drawn():
+    """A blob in the middle of each image, which can be aligned."""
+    at = np.exp(-((np.arange(12) - 5.5) ** 2) / 8)
+    return np.broadcast_to(np.outer(at, at), (len(TILTS), 12, 12)).astype(np.float32)
 
 
 def result(correlation=(0.9, 0.8, 0.7)):
@@ -89,3 +101,42 @@ def test_agreement_nowhere_and_everywhere_are_told_apart(correlation, nm, no_she
     assert told["resolution [nm]"]["0.5"] == (None if nm is None else pytest.approx(nm, rel=1e-3))
     assert told["no shell below"]["0.5"] is no_shell_below
     assert words in report.in_words(result(correlation))[-1]
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "align"])
+def test_a_failed_verdict_costs_no_product(tmp_path, monkeypatch, command):
+    def fail(_):
+        raise RuntimeError("out of ideas\x1b[31m")
+
+    monkeypatch.setattr(slabs, "judge", fail)
+    series, out = tmp_path / "a.mrc", tmp_path / "out.mrc"
+    write_mrc(series, drawn(), voxel_nm=1)
+    np.savetxt(series.with_suffix(".tlt"), TILTS)
+    done = CliRunner().invoke(app, [command, str(series), "-o", str(out), *SHORT[command]])
+    assert done.exit_code == 0, done.output
+    assert re.search(
+        r"^warning: no verdict.*: RuntimeError: out of ideas\\x1b\[31m$", done.stderr, re.MULTILINE
+    )
+    assert read_volume(out)[0].shape[1:] == (12, 12)
+    assert "nothing suspicious" not in done.stdout and (tmp_path / "out.json").exists()
+
+
+def test_what_a_report_cannot_count_costs_the_numbers_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "numbers", lambda *_: {"a": object()})
+    done = reconstructed(tmp_path, "series")
+    assert done.exit_code == 0 and "out.json could not be written: TypeError" in done.stderr
+    assert (tmp_path / "out.png").exists() and (tmp_path / "out.mrc").exists()
+
+
+@linux
+def test_neither_a_wrong_backend_nor_closed_streams_cost_the_volume(tmp_path):
+    write_mrc(tmp_path / "a.mrc", IMAGES, voxel_nm=1)
+    np.savetxt(tmp_path / "a.tlt", TILTS)
+    code, options = "from etlab.cli import app; app()", ["-o", "out.mrc", *SHORT["reconstruct"]]
+    command = [sys.executable, "-c", code, "reconstruct", "a.mrc", *options]
+    closed = ["bash", "-c", 'exec "$@" 2>&-', "-", *command]
+    done = subprocess.run(
+        closed, cwd=tmp_path, env=os.environ | {"MPLBACKEND": "nonsense"}, capture_output=True
+    )
+    assert done.returncode == 0 and b"out.mrc: 12" in done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mrc", "a.tlt", "out.json", "out.mrc"]

@@ -10,7 +10,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from etlab.cli.common import errors_in_one_line
+from etlab.cli.common import errors_in_one_line, say, spared
 from etlab.cli.series import (
     Axis,
     Background,
@@ -70,6 +70,8 @@ def align(
         check_output(out, overwrite=overwrite)
         angles, found_file = out.with_suffix(".tlt"), out.with_suffix(".json")
         for path in (angles, found_file):
+            if path.is_dir():
+                raise FileExistsError(f"{path} is a folder, which is not replaced")
             if path.exists() and not overwrite:
                 raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
         images = prepared(
@@ -92,9 +94,10 @@ def align(
         how = {"thickness": thickness, "bead_radius": bead_radius, "n_rounds": rounds, "progress": True}
         with warnings_as_notes():
             found = slabs.estimated(images, method=method.replace("-", " "), **how)
-        typer.echo(said(found))
-        if verdict := slabs.judge(replace(images, alignment=found)):
-            typer.echo(verdict.in_words())
+        say(said(found))
+        verdict = spared("verdict", lambda: slabs.judge(replace(images, alignment=found)))
+        if verdict:
+            say(verdict.in_words())
         about = {
             "series": str(series.absolute()),
             "rows": images.rows,
@@ -114,7 +117,8 @@ def align(
 
         def write_beside():
             np.savetxt(angles, found.tilts_deg, fmt="%.6f")
-            found_file.write_text(json.dumps(about, indent=1), encoding="utf-8")
+            text = json.dumps(about, indent=1)
+            spared(str(found_file), lambda: found_file.write_text(text, encoding="utf-8"))
 
         slabs.write_prepared(
             replace(images, alignment=found),
@@ -124,4 +128,4 @@ def align(
             overwrite=overwrite,
             finish=write_beside,
         )
-        typer.echo(f"{out}: aligned; {angles}: its angles; {found_file}: what was found")
+        say(f"{out}: aligned; {angles}: its angles; {found_file}: what was found")

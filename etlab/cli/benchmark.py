@@ -9,7 +9,7 @@ import numpy as np
 import typer
 from tqdm.auto import tqdm
 
-from etlab.cli.common import errors_in_one_line
+from etlab.cli.common import errors_in_one_line, say
 
 benchmark = typer.Typer(no_args_is_help=True, help="Measure every method on the benchmark's scenes.")
 
@@ -175,5 +175,5 @@ def _or_all(method: list[str] | None) -> tuple[str, ...] | None:
     if method:
         return tuple(method)
     for row, reason in not_runnable().items():
-        typer.echo(f"left out: {row}: {reason}", err=True)
+        say(f"left out: {row}: {reason}", err=True)
     return None

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from etlab.cli.common import errors_in_one_line
+from etlab.cli.common import errors_in_one_line, say, say_table
 
 challenge = typer.Typer(
     no_args_is_help=True, help="The blind challenge: reconstruct without knowing the microscope exactly."
@@ -55,7 +55,7 @@ def key(file: Annotated[Path, typer.Argument(help="file to write, for its owner 
 
     with errors_in_one_line():
         new_key(file)
-    typer.echo(f"{file} holds a new key. Keep it, and keep it secret: it can draw the truth again.")
+    say(f"{file} holds a new key. Keep it, and keep it secret: it can draw the truth again.")
 
 
 @challenge.command()
@@ -82,11 +82,11 @@ def make(
             overwrite=overwrite,
             progress=True,
         )
-    typer.echo(f"{made.path}: {len(made)} scenes, {preset}")
+    say(f"{made.path}: {len(made)} scenes, {preset}")
     if made.sealed:
-        typer.echo(f"{made.sealed}: their truth; keep it")
+        say(f"{made.sealed}: their truth; keep it")
     if tier == "hidden":
-        typer.echo(f"{made.path} is not to be handed out: students send code")
+        say(f"{made.path} is not to be handed out: students send code")
     _say_if_demo(made)
 
 
@@ -111,10 +111,10 @@ def score(
             )
         opened = load_tier(tier, sealed)
         scored = score_submission(submission, opened)
-        typer.echo(str(scored))
+        say_table(str(scored))
         if report and opened.has_truth:
             _draw(report, submission, opened, scored)
-            typer.echo(f"{report} shows truth, answer and difference of each scene")
+            say(f"{report} shows truth, answer and difference of each scene")
         elif report:
             raise ValueError(f"{tier}: its truth is sealed, there is nothing to draw an answer beside")
     _say_if_demo(opened)
@@ -157,7 +157,7 @@ def evaluate(
         evaluator = _evaluator(folder, results, wall, memory, attempts, unsafe)
         evaluator.warm()
         evaluator(submission, report=_say_record, renew=renew)
-        typer.echo(standings.as_text(standings.write(results, evaluator.tiers)))
+        say_table(standings.as_text(standings.write(results, evaluator.tiers)))
 
 
 @challenge.command("evaluate-all")
@@ -184,17 +184,17 @@ def evaluate_all(
     from etlab.challenge.evaluate_all import found_submissions
 
     if scheduler and not scheduler.startswith("tls://"):
-        typer.echo(TCP_NOTICE, err=True)
+        say(TCP_NOTICE, err=True)
     with errors_in_one_line(), TemporaryDirectory(prefix="etlab-") as private:
         evaluator = _evaluator(folder, results, wall, memory, attempts, unsafe)
         found, refused = found_submissions(submissions)
         if baselines:
             found |= own_rows.write_submissions(Path(private))
         refused |= run(evaluator, found, workers=workers, scheduler=scheduler, renew=renew)
-        typer.echo(standings.as_text(standings.write(results, evaluator.tiers)))
-        typer.echo(f"{results / 'leaderboard.html'} shows it")
+        say_table(standings.as_text(standings.write(results, evaluator.tiers)))
+        say(f"{results / 'leaderboard.html'} shows it")
         for name, reason in refused.items():
-            typer.echo(f"not evaluated: {name}: {reason}", err=True)
+            say(f"not evaluated: {name}: {reason}", err=True)
     if refused:
         raise typer.Exit(1)
 
@@ -208,7 +208,7 @@ def _evaluator(folder, results, wall, memory, attempts, unsafe):
     _say_if_demo(*tiers)
     backend = sandbox.find(unsafe=unsafe)
     if isinstance(backend, sandbox.Unsafe):
-        typer.echo("WARNING: no sandbox: the submissions can read and change all that you can", err=True)
+        say("WARNING: no sandbox: the submissions can read and change all that you can", err=True)
     limits = sandbox.Limits(wall_s=wall, memory_mb=memory)
     return Evaluator(tiers, results.absolute(), backend, limits, attempts)
 
@@ -218,9 +218,9 @@ def _say_record(record):
         outcome = f"{record.score.score:.3f}"
     else:
         outcome = f"{record.status}: {record.reason}" if record.reason else record.status
-    typer.echo(f"{record.tier:8s}{record.scene}  {outcome}  ({record.seconds:.0f} s)")
+    say(f"{record.tier:8s}{record.scene}  {outcome}  ({record.seconds:.0f} s)")
 
 
 def _say_if_demo(*tiers):
     if any(tier.key == "demo" for tier in tiers):
-        typer.echo(DEMO_NOTICE, err=True)
+        say(DEMO_NOTICE, err=True)

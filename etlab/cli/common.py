@@ -1,4 +1,4 @@
-"""What every command does alike: say in one line, and in its own words, what the user can mend."""
+"""What every command does alike: how it prints, and which errors it explains in one line."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import typer
+
+Made = TypeVar("Made")
 
 DEBUG = "ETLAB_DEBUG"  # the variable that asks for tracebacks
 ALIKE = (
@@ -36,8 +39,33 @@ def errors_in_one_line() -> Iterator[None]:
         except Exception as error:
             if os.environ.get(DEBUG) or not is_mendable(error):
                 raise
-            typer.echo(f"error: {in_options(from_here(str(error)))}", err=True)
+            say(f"error: {in_options(str(error))}", err=True)
             raise typer.Exit(1) from error
+
+
+def spared(what: str, make: Callable[[], Made]) -> Made | None:
+    """Return what ``make()`` returns. If that side product fails, say so and return None: the product counts."""
+    try:
+        return make()
+    except Exception as error:
+        say(f"warning: no {what}: {type(error).__name__}: {error}", err=True)
+        return None
+
+
+def say(text: object, *, err: bool = False) -> None:
+    """Print one line, paths as one would type them, with what a terminal would interpret written as an escape."""
+    typer.echo(escaped(from_here(str(text))), err=err)
+
+
+def say_table(text: str) -> None:
+    """Print a text of several lines, each as `say` does."""
+    for line in text.split("\n"):
+        say(line)
+
+
+def escaped(text: str) -> str:
+    r"""Write line breaks, control characters, direction marks and odd bytes as in Python's strings: ``\x1b``."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def is_mendable(error: Exception) -> bool:
@@ -51,7 +79,7 @@ def _as_note(show):
 
     def show_warning(message, category, *where, **options):
         if category is UserWarning:
-            typer.echo(f"note: {from_here(str(message))}", err=True)
+            say(f"note: {message}", err=True)
         else:
             show(message, category, *where, **options)
 
@@ -59,10 +87,33 @@ def _as_note(show):
 
 
 def say_anything() -> None:
-    """Have the standard streams escape what they cannot encode, such as odd bytes in the name of a file."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+    """Have the standard streams take everything: also where they are closed, or cannot encode the name of a file."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell: a file opened later must not take its number
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        if hasattr(stream := getattr(sys, name), "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if not isinstance(sys.stderr, _Lossy):
+        sys.stderr = _Lossy(sys.stderr)
+
+
+class _Lossy:
+    """Standard error at whose other end nobody may be any more: notes and progress get lost, and the work goes on."""
+
+    def __init__(self, stream):
+        self._stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+    def write(self, text):
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self):
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def in_options(message: str) -> str:

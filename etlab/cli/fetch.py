@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from etlab.cli.common import errors_in_one_line, from_here
+from etlab.cli.common import errors_in_one_line, say
 
 
 def fetch(
@@ -41,11 +41,11 @@ def fetch(
             files = ARCHIVES[name].files()
             if only is None:
                 for file in files:
-                    typer.echo(f"  {file.name}" + (f"  {file.size / 1e6:.1f} MB" if file.size else ""))
-                typer.echo("Nothing is downloaded yet: choose with --only PATTERN.")
+                    say(f"  {file.name}" + (f"  {file.size / 1e6:.1f} MB" if file.size else ""))
+                say("Nothing is downloaded yet: choose with --only PATTERN.")
                 return
             for file in chosen(files, only):
-                typer.echo(download(file, out or Path(name)))
+                say(download(file, out or Path(name)))
 
 
 def _say(name, archive):
@@ -58,5 +58,5 @@ def _needle(folder):
     from etlab.data import CITATION, fetch_needle
 
     there = fetch_needle(folder)
-    typer.echo(from_here(f"{there / 'HAADF.mrc'}: the raw series, with its angles in HAADF.rawtlt beside it"))
-    typer.echo(f"cite: {CITATION}")
+    say(f"{there / 'HAADF.mrc'}: the raw series, with its angles in HAADF.rawtlt beside it")
+    say(f"cite: {CITATION}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from etlab.cli.common import errors_in_one_line, from_here
+from etlab.cli.common import errors_in_one_line, say
 from etlab.cli.series import Dataset, Tilts
 
 
@@ -22,4 +22,5 @@ def info(
     from etlab.describe import describe
 
     with errors_in_one_line():
-        typer.echo(from_here(str(describe(file, tilts=tilts, dataset=dataset))))
+        for line in describe(file, tilts=tilts, dataset=dataset).lines():
+            say(line)

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from etlab.cli.common import errors_in_one_line
+from etlab.cli.common import errors_in_one_line, say, spared
 from etlab.cli.series import (
     Axis,
     Background,
@@ -123,11 +123,7 @@ def reconstruct(
             smooth=smooth,
         )
         images = with_axis(images, align, tilt_axis, axis_offset)
-        verdict = slabs.judge(images)
-        if verdict and verdict.suspicions:  # before hours are spent
-            typer.echo(verdict.in_words(), err=True)
-        elif verdict and width is None:
-            propose_width(verdict, images, thickness)
+        verdict = spared("verdict on the series", lambda: judged(images, thickness, width))
         if iterations is None and "n_iter" not in options:
             chosen = chosen.for_tilts(len(images.tilts_deg))
         if chosen.knows_density:
@@ -155,15 +151,13 @@ def reconstruct(
         failures = report.write(done, out, f"{series.name}: {chosen}", verdict)
         nz, ny, nx = done.shape
         drawn = "" if failures else f"; report: {out.with_suffix('.png')}"
-        typer.echo(f"{out}: {nz} × {ny} × {nx} voxels of {done.voxel_nm:g} nm{drawn}")
+        say(f"{out}: {nz} × {ny} × {nx} voxels of {done.voxel_nm:g} nm{drawn}")
         for failure in failures:
-            typer.echo(f"warning: the volume is whole, but of its report, {failure}", err=True)
-        for line in report.in_words(done, verdict):
-            typer.echo(line)
+            say(f"warning: the volume is whole, but of its report, {failure}", err=True)
+        for line in spared("summary", lambda: report.in_words(done, verdict)) or ():
+            say(line)
         if (left := Path(f"{out}.slabs")).exists():
-            typer.echo(
-                f"note: {left} holds slabs of runs with other settings that were not finished", err=True
-            )
+            say(f"note: {left} holds slabs of runs with other settings that were not finished", err=True)
 
 
 def in_densities(chosen, images, shape: tuple[int, int]):
@@ -173,12 +167,22 @@ def in_densities(chosen, images, shape: tuple[int, int]):
     given = chosen.options.get("scale")
     density = given or slabs.density_in(images, shape)
     if "scale" in chosen.allowed:
-        typer.echo(f"density that the network takes for 1: {density:.4g}")
+        say(f"density that the network takes for 1: {density:.4g}")
     if "lam" in chosen.allowed:
-        typer.echo(
-            f"density of the specimen: {density:.4g}; lam = {chosen.options['lam']:g} is a share of it"
-        )
+        say(f"density of the specimen: {density:.4g}; lam = {chosen.options['lam']:g} is a share of it")
     return chosen.in_units_of(density)
+
+
+def judged(images, thickness: int | None, width: int | None):
+    """Judge a series before hours are spent, and say what is suspicious or what a film wants."""
+    from etlab import slabs
+
+    verdict = slabs.judge(images)
+    if verdict and verdict.suspicions:
+        say(verdict.in_words(), err=True)
+    elif verdict and width is None:
+        propose_width(verdict, images, thickness)
+    return verdict
 
 
 def propose_width(verdict, images, thickness: int | None) -> None:
@@ -189,7 +193,7 @@ def propose_width(verdict, images, thickness: int | None) -> None:
         return
     n_rows = images.shape[1]
     wide = specimen_shape(images.shape[1:], images.tilts_deg, thickness or n_rows)[1]
-    typer.echo(
+    say(
         "note: the specimen fills the field, and rays of high tilts meet some of it outside; "
         f"--width {wide} (the images have {n_rows} rows) gives that a place in the volume"
         + ("" if thickness else ", less with its --thickness"),
@@ -203,7 +207,8 @@ def kept_when_interrupted() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        typer.echo("\nstopped; finished slabs are kept: repeat the command to go on", err=True)
+        typer.echo(err=True)
+        say("stopped; finished slabs are kept: repeat the command to go on", err=True)
         raise typer.Exit(130) from error
 
 
@@ -236,7 +241,7 @@ def with_axis(images, align: bool, tilt_axis: float, axis_offset: float):
     if align:
         with warnings_as_notes():
             found = estimated(images)
-        typer.echo(said(found))
+        say(said(found))
         return replace(images, alignment=found)
     if tilt_axis == 0 and images.binning == 1 and axis_offset % 1 == 0.5:
         images, axis_offset = without_a_row(images, axis_offset)
@@ -255,9 +260,7 @@ def without_a_row(images, axis_offset: float):
     """
     first, stop = images.rows or (0, images.series.shape[1])
     rows = (first + 1, stop) if axis_offset > 0 else (first, stop - 1)
-    typer.echo(
-        f"rows {rows[0]}:{rows[1]} are used: their middle is on the tilt axis, and none is interpolated"
-    )
+    say(f"rows {rows[0]}:{rows[1]} are used: their middle is on the tilt axis, and none is interpolated")
     return replace(images, rows=rows), axis_offset - (0.5 if axis_offset > 0 else -0.5)
 
 
@@ -267,8 +270,8 @@ def say_plan(plan, n_there: int) -> None:
 
     first, stop = plan.columns
     held = f"{plan.n_bytes / 1e9:.2f} GB of memory"
-    typer.echo(f"slabs: {len(plan.slabs)} of width {plan.width}, {plan.at_once} at a time, {held}")
+    say(f"slabs: {len(plan.slabs)} of width {plan.width}, {plan.at_once} at a time, {held}")
     if n_there:
-        typer.echo(f"slabs kept from an earlier run: {n_there}")
+        say(f"slabs kept from an earlier run: {n_there}")
     if plan.width < min(NARROWEST, stop - first):
-        typer.echo("note: slabs this narrow are slow; more --memory makes them wider", err=True)
+        say("note: slabs this narrow are slow; more --memory makes them wider", err=True)

@@ -10,10 +10,13 @@ from typing import Annotated
 
 import typer
 
-from etlab.cli.common import from_here
+from etlab.cli.common import say
 
 SeriesArgument = Annotated[
-    Path, typer.Argument(help="tilt series: MRC (.mrc, .st, .ali), TIFF, HDF5 (.h5, .hspy, .emd)")
+    Path,
+    typer.Argument(
+        help="tilt series: MRC (.mrc, .st, .ali), TIFF or a folder of them, HDF5 (.h5, .hspy, .emd)"
+    ),
 ]
 Tilts = Annotated[
     Path | None,
@@ -44,7 +47,8 @@ BrightField = Annotated[
 Despike = Annotated[
     bool,
     typer.Option(
-        "--despike", help="replace single pixels far outside the range of all others (X-rays, dead pixels)"
+        "--despike",
+        help="replace pixels, spots, columns and rows that cannot be the specimen's (X-ray hits, camera defects)",
     ),
 ]
 Smooth = Annotated[
@@ -77,29 +81,30 @@ def prepared(
     from etlab import slabs
     from etlab.describe import describe, note_on_axis
     from etlab.io import open_series
+    from etlab.io.angles import source_in_words
 
     file = open_series(series, tilts=tilts, axis=axis, dataset=dataset)
     n_tilts, n_rows, nx = file.shape
-    angles, tilts = (
-        tilts,
-        f"{file.tilts_deg.min():g}° … {file.tilts_deg.max():g}° from {from_here(file.tilts_from)}",
-    )
-    typer.echo(
-        f"{series}: {n_tilts} images of {n_rows} × {nx} pixels, {tilts}, "
+    source = source_in_words(file.tilts_deg, file.tilts_from)
+    say(
+        f"{series}: {n_tilts} images of {n_rows} × {nx} pixels, "
+        f"{file.tilts_deg.min():g}° … {file.tilts_deg.max():g}° {source}, "
         + (f"{file.pixel_nm:g} nm a pixel" if file.pixel_nm else "size of pixels not known")
     )
     known = {"pixel": pixel_nm, "vacuum": background or bright_field, "outliers": despike}
-    about = describe(series, tilts=angles, dataset=dataset, known={name for name in known if known[name]})
+    about = describe(series, tilts=tilts, dataset=dataset, known={name for name in known if known[name]})
     for note in (note_on_axis(file), *about.notes):
         if note:
-            typer.echo(f"note: {from_here(note)}", err=True)
-    values = slabs.sample(file)
+            say(f"note: {note}", err=True)
+    outliers = in_order_of(axis, about.outliers) if despike else None
+    if despike:
+        say(f"--despike: {len(outliers)} values are replaced by the medians of those around them")
+    values = slabs.sample(slabs.Prepared(file, outliers=outliers))
     usual = slabs.vacuum_of(values)
     by_mode = background == "mode" or (bright_field and background is None)
     vacuum = usual if by_mode else number("--background", background or "0")
-    limits = slabs.limits_of(values) if despike else None
     images = slabs.Prepared(
-        file, range_of("--rows", rows), binning, vacuum, bright_field, smooth=smooth, limits=limits
+        file, range_of("--rows", rows), binning, vacuum, bright_field, smooth=smooth, outliers=outliers
     )
     mean = float(images.integrals(values).mean(dtype=float))
     if by_mode:
@@ -111,10 +116,15 @@ def prepared(
             if usual == slabs.most_frequent(values)
             else "the mean of what is empty"
         )
-        typer.echo(f"background {vacuum:g}, {name}, {what}")
+        say(f"background {vacuum:g}, {name}, {what}")
     if bright and mean <= 0:
         raise ValueError(no_specimen(series, vacuum, mean, bright_field, by_mode))
     return images
+
+
+def in_order_of(axis: str, places):
+    """Return (image, row, column) in the file as (image, row, x) of the series."""
+    return places if axis == "x" else places[:, [0, 2, 1]]
 
 
 def no_specimen(series: Path, vacuum: float, mean: float, bright_field: bool, by_mode: bool) -> str:
@@ -155,7 +165,7 @@ def warnings_as_notes() -> Iterator[None]:
         warnings.simplefilter("always", UserWarning)
         yield
     for text in dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, UserWarning)):
-        typer.echo(f"note: {text}", err=True)
+        say(f"note: {text}", err=True)
 
 
 def said(alignment) -> str:

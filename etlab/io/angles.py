@@ -1,12 +1,13 @@
 """The tilt angles of a series: given, in files beside it (IMOD's .tlt and .rawtlt, SerialEM's .mdoc), or inside it.
 
-Refined angles (.tlt) come before those that the microscope measured, and measured ones before nominal ones. A list
-whose steps are all equal is what was asked of the stage; where another source has uneven steps, those were measured.
+Refined angles (.tlt) come before those that the microscope measured, and measured ones before nominal ones. A list on
+an even grid, with gaps or rounded perhaps, is what was asked of the stage; one that is on none was measured.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from etlab.io.text import read_text
 REFINED = ".tlt"
 ANGLE_FILES = (REFINED, ".rawtlt", ".mdoc")  # beside the images, the first that is there first
 MAX_BYTES = 10**7  # of such a file; images have more
-EVEN_DEG = 1e-3  # by which equal steps may differ, rounded as they are to single precision
+EVEN_DEG = 1e-3  # by which nominal angles may lie off an even grid, rounded as they are to single precision
+SAME_DEG = 1e-5  # numbers of single precision that differ by less are the same
 ALIKE_DEG = 0.5  # by which two sources may differ without contradicting each other
 
 
@@ -63,7 +65,9 @@ def mdoc_pixel_nm(path: str | os.PathLike) -> float | None:
 
 def _angle(text: str, where: str) -> float:
     try:
-        angle = float(text.replace("\N{MINUS SIGN}", "-"))
+        angle = (
+            np.nan if "_" in text else float(text.replace("\N{MINUS SIGN}", "-"))
+        )  # 1_0 is 10 in Python only
     except ValueError:
         angle = np.nan
     if not np.isfinite(angle):
@@ -73,8 +77,17 @@ def _angle(text: str, where: str) -> float:
 
 
 def beside(path: Path) -> list[Path]:
-    """Return where angles are sought beside the images, whether or not there are such files."""
-    return [path.with_suffix(suffix) for suffix in ANGLE_FILES] + [path.with_name(path.name + ".mdoc")]
+    """Return where angles are sought beside the images, or in their folder, whether or not there are such files.
+
+    A file whose ending is in other letters, such as .MDOC, stands for one that is not there.
+    """
+    sought = [path.with_suffix(suffix) for suffix in ANGLE_FILES] + [path.with_name(path.name + ".mdoc")]
+    there = {}
+    with suppress(OSError):  # of a folder that cannot be listed
+        there = {one.stem + one.suffix.lower(): one for one in path.parent.iterdir()}
+    inside = sorted(path.iterdir()) if path.is_dir() else []
+    sought += [file for suffix in ANGLE_FILES for file in inside if file.suffix.lower() == suffix]
+    return [file if file.exists() else there.get(file.name, file) for file in sought]
 
 
 def tilts_of(path: Path, given, recorded: np.ndarray | None, n_images: int) -> Tilts:
@@ -87,6 +100,8 @@ def tilts_of(path: Path, given, recorded: np.ndarray | None, n_images: int) -> T
         return Tilts(read_tilts(given), os.fspath(given))
     if given is not None:
         return Tilts(np.array(given, dtype=np.float64), "the argument")
+    if recorded is not None and not is_set(recorded, n_images):
+        recorded = None
     files = [file for file in beside(path) if file.is_file()]
     if not files and recorded is None:
         raise NoTiltsError(
@@ -103,24 +118,55 @@ def tilts_of(path: Path, given, recorded: np.ndarray | None, n_images: int) -> T
             notes.append(f"not used: {error}")
     if recorded is not None:
         found.append(Tilts(np.asarray(recorded, np.float64), str(path)))
-    used = _measured(found, n_images)
+    used = measured_first(found, n_images)
     notes += [note for other in found if other is not used and (note := contradiction(used, other))]
     return Tilts(used.tilts_deg, used.source, tuple(notes))
 
 
-def _measured(found: list[Tilts], n_images: int) -> Tilts:
+def measured_first(found: list[Tilts], n_images: int) -> Tilts:
     """Return the first source, unless it is nominal and a later one was measured."""
-    first = found[0]
-    if not first.source.endswith(REFINED) and is_even(first.tilts_deg):
+    if is_nominal(found[0]):
         for other in found[1:]:
-            if other.tilts_deg.shape == (n_images,) and not is_even(other.tilts_deg):
+            if other.tilts_deg.shape == (n_images,) and not is_nominal(other):
                 return other
-    return first
+    return found[0]
 
 
-def is_even(tilts_deg: np.ndarray) -> bool:
-    """Tell whether all steps between the angles, in the order of their size, are equal."""
-    return bool(np.ptp(np.diff(np.sort(tilts_deg))) < EVEN_DEG) if np.size(tilts_deg) > 2 else True
+def source_in_words(tilts_deg: np.ndarray, source: str) -> str:
+    """Say where angles are from, and whether they are nominal."""
+    return f"nominal, from {source}" if is_nominal(Tilts(tilts_deg, source)) else f"from {source}"
+
+
+def is_nominal(tilts: Tilts) -> bool:
+    """Tell whether angles are those that were asked of the stage: not refined, and on an even grid."""
+    return not tilts.source.lower().endswith(REFINED) and on_grid(tilts.tilts_deg)
+
+
+def on_grid(tilts_deg: np.ndarray) -> bool:
+    """Tell whether angles are whole multiples of a step apart, to their last decimal; some may be missing."""
+    angles = np.unique(np.round(tilts_deg, 4))
+    if len(angles) < 3 or not np.isfinite(angles).all():
+        return True
+    steps = np.diff(angles)
+    off = max(EVEN_DEG, 1.1 * _last_decimal(tilts_deg) / 2)
+    if steps.min() < 10 * off:  # on so fine a grid is any number
+        off = EVEN_DEG
+    places = np.append(0, np.cumsum(np.round(steps / steps.min())))
+    left = angles - np.polyval(np.polyfit(places, angles, 1), places)
+    return bool(np.abs(left).max() < off)
+
+
+def _last_decimal(values: np.ndarray) -> float:
+    """Return the unit to which all values are rounded: 0.1, 0.01 or 0.001, else 0."""
+    for unit in (0.1, 0.01, 0.001):
+        if np.abs(values - unit * np.round(np.divide(values, unit))).max() < SAME_DEG:
+            return unit
+    return 0.0
+
+
+def is_set(tilts_deg: np.ndarray, n_images: int) -> bool:
+    """Tell whether there is not the same angle, such as 0, for every image: so files look that nobody filled in."""
+    return tilts_deg.shape != (n_images,) or n_images == 1 or bool(np.ptp(tilts_deg) > 0)
 
 
 def contradiction(used: Tilts, other: Tilts) -> str | None:

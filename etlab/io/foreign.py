@@ -81,7 +81,7 @@ def folder(path: Path) -> str:
     usual = max(set(endings), key=endings.count, default="")
     holds = f"of {len(names)} files, most of them {usual}" if usual else "without images"
     return (
-        f"is a folder {holds}; expected one file with all images. Join them in the order of their angles, e.g. with "
-        "ImageJ (File, Import, Image Sequence; save as TIFF) or IMOD's newstack, and write the angles into a .tlt file "
-        "of the same name, one angle per line"
+        f"is a folder {holds}; expected one file with all images, or TIFF files in a folder. Join the images in the "
+        "order of their angles, e.g. with ImageJ (File, Import, Image Sequence; save as TIFF) or IMOD's newstack, and "
+        "write the angles into a .tlt file of the same name, one angle per line"
     )

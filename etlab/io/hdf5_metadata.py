@@ -1,9 +1,9 @@
 """What HDF5 files say about the images in them: the order of the axes, the size of a pixel, and the tilt angles.
 
-Programs put it in different places, and some in several; what was measured comes first.
+Programs put it in different places, and some in several; what was measured comes before what is nominal.
 
 ==============  ==========================================================================================
-HyperSpy        a group for each axis (``axis-0`` …); ETSpy keeps measured tilts in ``metadata/Tomography``
+HyperSpy        a group for each axis (``axis-0`` …); ETSpy keeps tilts in ``metadata/Tomography``
 Berkeley EMD    a data set for each axis (``dim1`` …) with its values; HyperSpy writes it with all axes reversed
 Velox           JSON for each frame; frames are counted along the last axis
 Data Exchange   ``exchange/theta`` beside ``exchange/data``
@@ -23,11 +23,12 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 
-from etlab.io.angles import Tilts, contradiction
+from etlab.io.angles import Tilts, contradiction, is_set, measured_first
 from etlab.io.stack import MAX_COMPRESSION, in_nm
 
-DEGREES = ("degrees", "degree", "deg", "°")
-RADIANS = ("radians", "radian", "rad")
+DEGREES = dict.fromkeys(("degrees", "degree", "deg", "°"), 1.0)  # in each unit
+DEGREES |= dict.fromkeys(("radians", "radian", "rad"), np.rad2deg(1.0))
+DEGREES |= dict.fromkeys(("milliradians", "milliradian", "mrad", "m_rad"), np.rad2deg(1e-3))
 VOXEL = "voxel_nm"  # an attribute in the files that we write
 VELOX_IMAGES = "/Data/Image/"
 MATLAB = "MATLAB_class"  # an attribute of every variable
@@ -59,11 +60,10 @@ def described(node: h5py.Dataset) -> Described:
         notes.append(f"{' and '.join(left_out)} (flat and dark fields) are not applied: divide by them first")
     found = _tilts(node, order)
     n_images = node.shape[order[0]]
-    fitting = [one for one in found if _is_set(one.tilts_deg, n_images)]
-    others = [
-        one for one in found if one.tilts_deg.shape != (n_images,)
-    ]  # better an error than to say there is none
-    used = next(iter(fitting + others), None)
+    found = [one for one in found if is_set(one.tilts_deg, n_images)]
+    fitting = [one for one in found if one.tilts_deg.shape == (n_images,)]
+    found = fitting or found  # better an error than to say there is none
+    used = measured_first(found, n_images) if found else None
     if used:
         notes += [said for one in found if one is not used and (said := contradiction(used, one))]
     return Described(order, _pixel_nm(node, order), used and used.tilts_deg, tuple(notes))
@@ -75,9 +75,9 @@ def is_filled(node: h5py.Dataset) -> bool:
 
 
 def _tilts(node: h5py.Dataset, order: tuple[int, int, int]) -> list[Tilts]:
-    """Return all lists of angles, measured ones first, whether or not they fit."""
+    """Return all lists of angles, those that most often are measured first, whether or not they fit."""
     group = node.parent
-    found = {name: _in_degrees(group.get(name), DEGREES[0]) for name in BESIDE}
+    found = {name: _in_degrees(group.get(name), "degrees") for name in BESIDE}
     found |= _hyperspy(group, node.shape[0])
     dimension = f"dim{order[0] + 1}"
     found[dimension] = _in_degrees(group.get(dimension), None)
@@ -94,7 +94,7 @@ def _hyperspy(group: h5py.Group, n_images: int) -> dict[str, np.ndarray | None]:
     of_etspy = [f"metadata/Tomography/{name}" for name in ("_sig_tilts/data", "tilts", "_list_tilts")]
     found = {name: _numbers(group.get(name)) for name in of_etspy}
     unit = _unit(axis)
-    found["axis-0/axis"] = _numbers(axis.get("axis")) if unit in DEGREES else None
+    found["axis-0/axis"] = _in_degrees(axis.get("axis"), unit)
     stage = "metadata/Acquisition_instrument/TEM/Stage/tilt_alpha"
     if (values := _numbers(group.get(stage))) is not None:
         padded = (
@@ -104,13 +104,9 @@ def _hyperspy(group: h5py.Group, n_images: int) -> dict[str, np.ndarray | None]:
     # ETSpy counts the images along this axis and calls them degrees
     counted = "metadata/Tomography" in group and (axis.attrs.get("offset"), axis.attrs.get("scale")) == (0, 1)
     if unit in DEGREES and "scale" in axis.attrs and not counted:
-        found["axis-0"] = axis.attrs.get("offset", 0.0) + axis.attrs["scale"] * np.arange(n_images)
+        even = axis.attrs.get("offset", 0.0) + axis.attrs["scale"] * np.arange(n_images)
+        found["axis-0"] = DEGREES[unit] * even
     return found
-
-
-def _is_set(tilts_deg: np.ndarray, n_images: int) -> bool:
-    """Tell whether there is an angle for each image, and not the same one, such as 0, for all of them."""
-    return tilts_deg.shape == (n_images,) and (n_images == 1 or np.ptp(tilts_deg) > 0)
 
 
 def _berkeley_order(node: h5py.Dataset) -> tuple[int, int, int]:
@@ -118,7 +114,7 @@ def _berkeley_order(node: h5py.Dataset) -> tuple[int, int, int]:
     dimensions = [node.parent.get(f"dim{n}") for n in (1, 2, 3)]
     if not all(isinstance(one, h5py.Dataset) for one in dimensions):
         return IN_ORDER
-    in_angles = [n for n, one in enumerate(dimensions) if _unit(one) in DEGREES + RADIANS]
+    in_angles = [n for n, one in enumerate(dimensions) if _unit(one) in DEGREES]
     if len(in_angles) != 1:
         return IN_ORDER
     if in_angles == [2]:  # as HyperSpy writes it, columns first, unless the names say otherwise
@@ -159,7 +155,7 @@ def _in_degrees(node: object, unless_said: str | None) -> np.ndarray | None:
     """Return the values of a data set as degrees by its attribute ``units``, None if they are no angles."""
     values = _numbers(node)
     unit = _unit(node) if values is not None and "units" in node.attrs else unless_said
-    return values if unit in DEGREES else np.rad2deg(values) if unit in RADIANS else None
+    return DEGREES[unit] * values if values is not None and unit in DEGREES else None
 
 
 def _numbers(node: object) -> np.ndarray | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from etlab.io.text import read_text
 
-AXIS_TITLE = re.compile(r"tilt\s+axis\s+angle\s*=\s*([-+]?\d+\.?\d*)", re.IGNORECASE)
+AXIS_TITLE = re.compile(r"tilt\s+axis\s+angle\s*=\s*([-+]?\d+\.?\d*(?:e[-+]?\d+)?)", re.IGNORECASE)
 PARAGRAPH = re.compile(r"^[ \t]*\[(ZValue|FrameSet)\s*=\s*(\d+)\s*\]", re.MULTILINE)
 
 

@@ -38,7 +38,9 @@ IMOD_STAMP = 1146047817  # "IMOD" read as an integer: the bytes that follow it s
 SERIALEM_BYTES = (2, 6, 4, 2, 2, 4, 2, 4, 2, 4, 2)  # length of the item announced by each SerialEM flag bit
 OLD_FEI = (0, 32)  # FEI's older software writes 0 integers and 32 floats a section
 OLD_FEI_OFFSETS = [0, 44]  # of tilt and pixel size in each section, in bytes
-TURNING = re.compile(r"\b(transformed|rot)", re.IGNORECASE)  # in labels of IMOD: the axis is elsewhere since
+TURNING = re.compile(
+    r"\b(transformed|rot|flip)", re.IGNORECASE
+)  # in labels of IMOD: the axis is elsewhere since
 TILT, PIXEL = "Alpha tilt", "Pixel size X"  # their names in FEI's newer headers, in degrees and metres
 
 
@@ -60,8 +62,8 @@ def open_mrc(path: Path) -> RawStack:
         pixel_nm = in_nm(header["cella"]["x"] / header["mx"], "Å")
     first, length = HEADER_BYTES + len(extended), shape[1] * shape[2] * dtype.itemsize
     offsets = range(first, first + shape[0] * length, length)
-    axis_deg = _axis_deg(header)
-    return RawStack(path, shape, dtype, pixel_nm, tilts_deg, offsets, recorded_axis_deg=axis_deg)
+    about = {"recorded_axis_deg": _axis_deg(header), "notes": _notes_on_axes(header)}
+    return RawStack(path, shape, dtype, pixel_nm, tilts_deg, offsets, **about)
 
 
 @contextmanager
@@ -150,6 +152,18 @@ def _dtype(header: np.void, order: str) -> np.dtype | None:
     types = {0: "u1" if unsigned_bytes else "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
     mode = int(header["mode"])
     return np.dtype(order + types[mode]) if mode in types else None
+
+
+def _notes_on_axes(header: np.void) -> tuple[str, ...]:
+    """Say that columns, rows and sections are not along x, y and z, if the header tells so."""
+    axes = [int(header[name]) for name in ("mapc", "mapr", "maps")]
+    if sorted(axes) != [1, 2, 3] or axes == [1, 2, 3]:  # the first is no order at all, as in old files
+        return ()
+    along = ", ".join("xyz"[n - 1] for n in axes)
+    return (
+        f"the header says that columns, rows and sections are along {along}; they are read as they lie in the file: "
+        "exchange axes first if the sections are no images",
+    )
 
 
 def _axis_deg(header: np.void) -> float | None:

@@ -36,7 +36,44 @@ class ZarrStack(Stack):
         alone = (0,) * (array.ndim - 3)  # of time and channel there is one
         step = array.chunks[-3]
         for start in range(0, self.shape[0], step):
-            yield array[(*alone, slice(start, start + step), rows, columns)]
+            try:
+                self._check_blosc(array, start // step)
+                block = array[(*alone, slice(start, start + step), rows, columns)]
+            except Exception as error:  # whatever a codec stumbles over
+                raise ValueError(f"{self.path}: damaged: {self._damage(array, error)}") from error
+            yield block
+
+    def _check_blosc(self, array, layer: int) -> None:
+        """Raise ValueError if a chunk is shorter than Blosc noted: it would be read beyond its end."""
+        if array.shards or not any(type(one).__name__.startswith("Blosc") for one in array.compressors):
+            return
+        for place in np.ndindex(array.cdata_shape[-2:]):
+            alone = (0,) * (array.ndim - 3)
+            key = array.metadata.encode_chunk_key((*alone, layer, *place))
+            if (file := self.path / self.level / key).is_file():
+                with file.open("rb") as opened:
+                    noted = int.from_bytes(opened.read(16)[12:], "little")
+                if file.stat().st_size < noted:
+                    raise ValueError(
+                        f"chunk {self.level}/{key} has {file.stat().st_size} bytes, expected {noted}"
+                    )
+
+    def _damage(self, array, error: Exception) -> str:
+        """Name the first chunk that cannot be read, and say why."""
+        if str(error).startswith("chunk "):
+            return f"{error}; copy the folder again"
+        stored = array.shards or array.chunks
+        grid = [-(-n // edge) for n, edge in zip(array.shape, stored, strict=True)]
+        for place in np.ndindex(*grid):
+            key = f"{self.level}/{array.metadata.encode_chunk_key(place)}"
+            where = tuple(slice(n * edge, (n + 1) * edge) for n, edge in zip(place, stored, strict=True))
+            try:
+                array[where]
+            except Exception as why:
+                file = self.path / key
+                size = f" ({file.stat().st_size} bytes)" if file.is_file() else ""
+                return f"chunk {key}{size} cannot be read: {why}; copy the folder again"
+        return str(error)  # such as a disk that is gone
 
 
 def is_zarr(path: Path) -> bool:

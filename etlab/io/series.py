@@ -17,6 +17,7 @@ from etlab.io.mrc import open_mrc
 from etlab.io.ome_zarr import is_zarr, open_ome_zarr
 from etlab.io.stack import Stack
 from etlab.io.tiff import is_tiff, open_tiff
+from etlab.io.tiff_folder import open_tiff_folder, tiffs_in
 
 ALIGNED = (".ali", ".preali")  # IMOD's: the images were moved since their axis was recorded
 
@@ -104,11 +105,12 @@ def open_series(
     Parameters
     ----------
     path
-        MRC (.mrc, .st, .ali, …), TIFF or HDF5 (.h5, .hspy, .emd, …); told apart by content, not by name.
+        MRC (.mrc, .st, .ali, …), TIFF or HDF5 (.h5, .hspy, .emd, …), told apart by content, not by name; OME-Zarr; or
+        a folder of TIFF files with an image in each, in the order of the numbers in their names.
     tilts
         The angles in degrees, or a file of them. Default: ``.tlt``, ``.rawtlt`` or ``.mdoc`` of the same name
         beside the images, else those in the images' own file, in this order; but angles that were measured come
-        before nominal ones, whose steps are all equal. An ``.mdoc`` also gives the size of a pixel where the images'
+        before nominal ones, which lie on an even grid. An ``.mdoc`` also gives the size of a pixel where the images'
         file does not.
     axis
         Direction of the tilt axis in the file's images: "x" horizontal, "y" vertical.
@@ -193,9 +195,11 @@ def open_stack(path: str | os.PathLike, *, dataset: str | None = None) -> Stack:
     """
     path = Path(path).absolute()  # another process may have another current folder
     if path.is_dir():
-        if not is_zarr(path):
-            raise ValueError(f"{path}: {folder(path)}")
-        return open_ome_zarr(path)
+        if is_zarr(path):
+            return open_ome_zarr(path)
+        if tiffs_in(path):
+            return open_tiff_folder(path)
+        raise ValueError(f"{path}: {folder(path)}")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     if h5py.is_hdf5(path):

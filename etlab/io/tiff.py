@@ -30,6 +30,11 @@ PACKED = tifffile.COMPRESSION
 # what is read, and by how much each can shrink at most; MAX_COMPRESSION where nothing is said
 LEAST = {PACKED.LZW: 1400, PACKED.LZMA: 10_000, PACKED.ZSTD: 40_000, PACKED.ZSTD_DEPRECATED: 40_000}
 READ = {PACKED.NONE, PACKED.ADOBE_DEFLATE, PACKED.DEFLATE, PACKED.PACKBITS, PACKED.JPEG, *LEAST}
+WHITE = tifffile.PHOTOMETRIC.MINISWHITE
+INVERTED = (
+    "the file calls 0 white (MinIsWhite); values are read as they are stored: if bright and dark are exchanged, save "
+    "it with black as 0",
+)
 EER = (65000, 65001, 65002)  # of Falcon cameras
 
 
@@ -57,7 +62,7 @@ def open_tiff(path: Path) -> Stack:
     with _opened(path) as file:
         pages = _pages(file, path)
         first = pages[0]
-        pixel_nm = _pixel_nm(file)
+        pixel_nm, notes = _pixel_nm(file), INVERTED if first.photometric == WHITE else ()
         size, length = path.stat().st_size, math.prod(first.shape) * first.dtype.itemsize
         if all(page.is_contiguous and page.compression == 1 and page.fillorder == 1 for page in pages):
             starts = [page.dataoffsets[0] for page in pages]
@@ -65,13 +70,13 @@ def open_tiff(path: Path) -> Stack:
             if _n_behind(file, pages) > 1:
                 starts = range(starts[0], starts[0] + length * _n_behind(file, pages), length)
             dtype = first.dtype.newbyteorder(file.byteorder)
-            return RawStack(path, (len(starts), *first.shape), dtype, pixel_nm, None, starts)
+            return RawStack(path, (len(starts), *first.shape), dtype, pixel_nm, None, starts, notes=notes)
         for page in pages:
             ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
             _check_size(path, max(ends), size)
             if length > LEAST.get(page.compression, MAX_COMPRESSION) * sum(page.databytecounts):
                 raise ValueError(f"{path}: page {page.index} declares {length} bytes, more than it can hold")
-        return PagedStack(path, (len(pages), *first.shape), first.dtype, pixel_nm, None)
+        return PagedStack(path, (len(pages), *first.shape), first.dtype, pixel_nm, None, notes=notes)
 
 
 def _check_packing(path: Path, kind: int) -> None:

@@ -1,6 +1,5 @@
 """Reconstruction in slabs along the tilt axis, for series and volumes larger than memory, on one machine or many."""
 
-from etlab.align.outliers import limits_of
 from etlab.slabs.aligned import write_prepared
 from etlab.slabs.density import density_in
 from etlab.slabs.folder import SlabError, SlabFolder
@@ -24,7 +23,6 @@ __all__ = [
     "density_in",
     "estimated",
     "judge",
-    "limits_of",
     "most_frequent",
     "planned",
     "reconstruct",

@@ -153,6 +153,16 @@ def bytes_of(text: str) -> float:
         raise ValueError(f"memory: got {text!r}, expected a size such as 4GB or 500MB") from None
 
 
+def size_in_words(n_bytes: float) -> str:
+    """Return a number of bytes in the unit that it fills."""
+    unit, name = next(
+        (unit, name)
+        for unit, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "bytes"))
+        if n_bytes >= unit or unit == 1
+    )
+    return f"{n_bytes / unit:.3g} {name}"
+
+
 def half_of_memory() -> float:
     """Half of what this machine, or the container that this runs in, has, in bytes; 4 GB where it does not say."""
     limits = []

@@ -16,8 +16,7 @@ from skimage.measure import block_reduce
 
 from etlab.align import Alignment, align
 from etlab.align.alignment import turned
-from etlab.align.outliers import RADIUS as MARGIN
-from etlab.align.outliers import despiked
+from etlab.align.outliers import MARGIN, replaced
 
 SPLINE = 14  # columns beside a point that matter for a spline through the pixels: 0.27 to this power is 1e-8
 BLOCK = 64  # columns read at a time where all are wanted
@@ -63,9 +62,9 @@ class Prepared:
     smooth
         Whether the alignment may smooth every image alike, see `etlab.align.Alignment.apply`. By default whole pixels
         are moved exactly, and fractions by a spline through the pixels.
-    limits
-        Lowest and highest intensity of a sound pixel: single ones outside are replaced by the median of those around
-        them, see `etlab.align.outliers`. None: nothing is replaced.
+    outliers
+        (image, row, column) of pixels of the series that cannot belong to the specimen, (n, 3), as found by
+        `etlab.align.outliers`: they are replaced by the median of those around them. None: nothing is replaced.
 
     Raises
     ------
@@ -81,7 +80,7 @@ class Prepared:
     bright_field: bool = False
     alignment: Alignment | None = None
     smooth: bool = False
-    limits: tuple[float, float] | None = None
+    outliers: np.ndarray | None = None
 
     def __post_init__(self):
         _, n_rows, nx = self.series.shape
@@ -169,11 +168,12 @@ class Prepared:
 
     def _sound(self, x0, x1):
         """Columns of the series, its outliers replaced; alike whichever columns are read with them."""
-        if self.limits is None:
+        if self.outliers is None:
             return self.series.read(x0, x1)
         first, stop = max(x0 - MARGIN, 0), min(x1 + MARGIN, self.series.shape[2])
-        images, _ = despiked(self.series.read(first, stop), self.limits)
-        return images[:, :, x0 - first : x1 - first]
+        columns = self.outliers[:, 2]
+        here = self.outliers[(columns >= first) & (columns < stop)] - [0, 0, first]
+        return replaced(self.series.read(first, stop), here)[:, :, x0 - first : x1 - first]
 
     def integrals(self, intensities: np.ndarray) -> np.ndarray:
         """Line integrals from intensities, of any shape, float32."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import shutil
@@ -16,7 +17,7 @@ from etlab.io import check_output, volume_writer
 from etlab.slabs.assemble import Sections, assemble, half_set_correlation, power_spectrum, residual_curve
 from etlab.slabs.folder import SlabFolder, code_digest, file_digest, remove_unfinished
 from etlab.slabs.methods import Method
-from etlab.slabs.plan import Plan, half_of_memory, planned
+from etlab.slabs.plan import Plan, half_of_memory, planned, size_in_words
 from etlab.slabs.prepare import Prepared
 from etlab.slabs.run import Task, executor, make, workers_of
 from etlab.threads import N_THREADS
@@ -41,7 +42,8 @@ class Reconstruction:
     residuals
         ‖A x − y‖ / ‖y‖ before each iteration, of methods that iterate; GENFIRE's is its R-factor.
     fsc
-        (Frequencies in cycles per voxel, correlation) of volumes from even and odd tilts; None if not asked for.
+        (Frequencies in cycles per voxel, correlation) of volumes from even and odd tilts; None if not asked for, or if
+        they could not be made.
     plan
         How it was cut into slabs.
     peak_bytes
@@ -179,7 +181,9 @@ def reconstruct(
                 sections=assemble(folder, plan.slabs, writer.write),
                 power=power_spectrum(folder, plan.slabs[len(plan.slabs) // 2]),
                 residuals=residual_curve([facts[slab] for slab in plan.slabs]),
-                fsc=half_set_correlation(folder, plan.halves) if fsc else None,
+                fsc=half_set_correlation(folder, plan.halves)
+                if fsc and set(plan.halves) <= set(facts)
+                else None,
                 plan=plan,
                 peak_bytes=max(one.peak_bytes for one in facts.values()),
             )
@@ -187,6 +191,11 @@ def reconstruct(
                 finish(result)
         folder.remove()
     return result
+
+
+def digest_of(places: np.ndarray) -> str:
+    """Tell in a few letters which of many places they are, and how many."""
+    return f"{len(places)}: {hashlib.sha256(np.ascontiguousarray(places, '<i8')).hexdigest()}"
 
 
 def settings_of(
@@ -203,7 +212,7 @@ def settings_of(
         "binning": images.binning,
         "background": float(images.background),
         "bright field": images.bright_field,
-        "limits": images.limits,
+        "outliers": None if images.outliers is None else digest_of(images.outliers),
         "alignment": alignment
         and {
             "shifts": alignment.shifts.tolist(),
@@ -225,6 +234,6 @@ def _check_disk(out: Path, needed: float) -> None:
     free = shutil.disk_usage(out.parent).free
     if needed > free:
         raise OSError(
-            f"{out.parent}: slabs and volume together need {needed / 1e9:.1f} GB more, the disk has "
-            f"{free / 1e9:.1f} GB free"
+            f"{out.parent}: slabs and volume together need {size_in_words(needed)} more, the disk has "
+            f"{size_in_words(free)} free"
         )

@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     CancelledError,
@@ -144,7 +145,8 @@ def make(
 ) -> dict[Slab, Facts]:
     """Have the slabs made that are not ``there`` yet, and verify each; returns the facts of all.
 
-    Whatever ends it, an error in one slab or the user, those that are finished are kept.
+    Whatever ends it, an error in one slab or the user, those that are finished are kept. A half set that fails is left
+    out with a warning: the volume does not need it.
     """
     facts = dict(there or {})
     todo = [slab for slab in slabs if slab not in facts]
@@ -175,7 +177,13 @@ def make(
             futures[pool.submit(task, slab, *more)] = slab
         for future in as_completed(futures):
             slab = futures[future]
-            wait_for(future, slab)
+            try:
+                wait_for(future, slab)
+            except Exception as error:
+                if not slab.half or isinstance(error, SlabError):
+                    raise
+                warnings.warn(f"no correlation of half sets: {error}", UserWarning, stacklevel=3)
+                continue
             facts[slab] = task.folder.facts(slab)
             if facts[slab] is None:
                 raise SlabError(
