@@ -39,6 +39,9 @@ TOOLS = Path(__file__).resolve().parent
 RUNNER, CALLS, CHECKS = TOOLS / "run_notebook.py", TOOLS / "far_calls.py", TOOLS / "run_checks.py"
 LIMITS = {"memory_mb": 3072, "processes": 256, "output_mb": 64}
 LONGEST = 20_000  # characters of one text that feedback shows
+MOST = 200  # outputs of a cell that it shows
+LARGEST = 16 << 20  # bytes of all outputs of a notebook
+PRINTED = "printed by the notebook, not by the check:\n"
 PNG = b"\x89PNG\r\n\x1a\n"
 BAD_FILE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 ENDED = {  # by what the sandbox says, or what the program in it left word of
@@ -102,9 +105,8 @@ class Apart:
             self._registered(checks) as (token, verdicts),
         ):
             file, work = Path(scratch, "notebook.ipynb"), Path(scratch, "work")
-            os.chmod(scratch, 0o755)  # in the sandbox root is another user
             nbformat.write(_without(notebook, empty, checks), file)
-            file.chmod(0o644)
+            file.chmod(0o644)  # in the sandbox root is another user; nobody else gets into the folder
             outcome = self._in_sandbox(file, work, token, seconds)
             found = dict(_outputs(work, len(notebook.cells)))
             for index in checks.keys() & (found.keys() | set(verdicts())):
@@ -161,7 +163,7 @@ class Apart:
     def _judged(self, outputs, verdict):
         """What a check's cell shows: all that the notebook printed, as mere text, then the verdict."""
         texts = "".join(output.text for output in outputs if output.output_type == "stream")
-        shown = [new_output("stream", name="stdout", text=_short(texts))] if texts else []
+        shown = [new_output("stream", name="stdout", text=PRINTED + _short(texts))] if texts else []
         if verdict is None:
             why = "This check could not be made: the notebook stopped answering it."
             return [*shown, _error("NotChecked", why)]
@@ -210,8 +212,7 @@ def compiled(backend: sandbox.Backend) -> Path:
 def _checking() -> Iterator[Path]:
     """The folder of a process that makes checks as long as the context lasts."""
     with tempfile.TemporaryDirectory(prefix="etlab-checks-") as scratch:
-        folder = Path(scratch)
-        folder.chmod(0o711)  # in the sandbox root is another user, who must get at the socket
+        folder = Path(scratch)  # for its owner alone: what is shown in the sandbox is mounted there
         (folder / "open").mkdir(mode=0o755)
         process = subprocess.Popen(
             [sys.executable, CHECKS, folder],
@@ -261,13 +262,21 @@ def _last_words(work: Path) -> tuple[int | None, str]:
 
 def _outputs(work: Path, n_cells: int) -> Iterator[tuple[int, list[NotebookNode]]]:
     """What cells left behind, from files that the student's code may have written."""
+    left = LARGEST
     for index in range(n_cells):
         path = work / f"outputs-{index}.json"
         if path.is_file():
+            left -= path.stat().st_size
             try:
-                yield index, [kept for output in json.loads(path.read_bytes()) if (kept := _plain(output))]
+                yield index, _read(path) if left >= 0 else [_error("Damaged", "The notebook left too much.")]
             except BAD_FILE:
                 yield index, [_error("Damaged", "What this cell left behind cannot be read.")]
+
+
+def _read(path: Path) -> list[NotebookNode]:
+    outputs = json.loads(path.read_bytes())
+    more = [new_output("stream", name="stdout", text="… (cut off)")] * (len(outputs) > MOST)
+    return [kept for output in outputs[:MOST] if (kept := _plain(output))] + more
 
 
 def _plain(output: dict) -> NotebookNode | None:
@@ -293,6 +302,7 @@ def _short(text) -> str:
     text = "".join(text) if isinstance(text, list) else text
     if not isinstance(text, str):
         raise TypeError
+    text = text.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be written
     return text if len(text) <= LONGEST else text[:LONGEST] + " … (cut off)"
 
 
