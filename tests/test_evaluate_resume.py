@@ -286,6 +286,17 @@ def test_an_outsider_would_be_noticed(tmp_path):
         assert reached == [list(expected[0]), expected[1], file.name]
 
 
+@pytest.mark.parametrize("name", [".lock", "leaderboard.json.part", f".leaderboard.html.{os.getpid()}.part"])
+def test_a_link_that_somebody_put_among_the_results_is_not_written_through(tmp_path, name):
+    ours = tmp_path / "ours.txt"
+    ours.write_text("precious")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / name).symlink_to(ours)
+    with contextlib.suppress(OSError):
+        standings.write(tmp_path / "results", [])
+    assert ours.read_text() == "precious"
+
+
 @pytest.fixture
 def open_room(tmp_path_factory):
     """A classroom that everybody may look into, unlike pytest's folders."""
