@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import socket
 from pathlib import Path
 
 import nbformat
@@ -166,6 +167,18 @@ def test_nobody_else_reaches_notebooks_verdicts_or_the_process_that_checks(tool,
         place = run_apart.Apart(None, checks, checks, checks, 10, 60)
         place._run_once(new_notebook(cells=[new_code_cell("1")]), set(), {0: "pass"}, 10)
     assert reached == []
+
+
+def test_a_machine_full_of_processes_costs_that_check_alone(tool, tmp_path, monkeypatch):
+    run_checks, token = tool("run_checks"), "0" * 32
+    (tmp_path / token).mkdir()
+    (tmp_path / token / "checks.json").write_text(json.dumps({"seconds": 1, "sources": {"0": "pass"}}))
+    here, there = socket.socketpair()
+    there.sendall(f"{token} 0".encode().ljust(48))
+    monkeypatch.setattr(run_checks.os, "fork", lambda: (_ for _ in ()).throw(BlockingIOError))
+    with here, there:
+        run_checks._begin(here, tmp_path, ())
+        assert (tmp_path / token / "begun-0").exists()
 
 
 def test_tables_are_their_owner_s_alone(tool, tmp_path):

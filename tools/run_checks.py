@@ -61,7 +61,10 @@ def main(folder: str) -> None:
 
 def _let_in(listener, waiting):
     """Take a connection if it is of a sandbox of ours; of too many, the oldest that has said nothing goes."""
-    way, _ = listener.accept()
+    try:
+        way, _ = listener.accept()
+    except OSError:  # it has gone again, or there are too many files open
+        return
     if not _ours(way):
         way.close()
         return
@@ -89,16 +92,19 @@ def _begin(way, folder, doors):
         run, cell = folder / found[1].decode(), int(found[2])
         os.close(os.open(run / f"begun-{cell}", os.O_CREAT | os.O_EXCL))
         checks = json.loads((run / "checks.json").read_text(encoding="utf-8"))
-    except OSError:  # gone again, unknown, or tried before
+        ours = str(cell) in checks["sources"] and os.fork() == 0
+    except OSError:  # gone again, unknown, tried before, or the machine is full of processes
         return
-    if str(cell) in checks["sources"] and os.fork() == 0:
-        for door in doors:
-            door.close()
-        _judge(way, checks["sources"][str(cell)], checks["seconds"], run / f"verdict-{cell}.json")
+    if ours:
+        try:
+            for door in doors:
+                door.close()
+            _judge(way, checks["sources"][str(cell)], checks["seconds"], run / f"verdict-{cell}.json")
+        finally:
+            os._exit(0)
 
 
 def _judge(way, source, seconds, to):
-    """Never returns."""
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, hard))
     with contextlib.suppress(Gone, OSError), _scratch() as scratch:
@@ -109,7 +115,6 @@ def _judge(way, source, seconds, to):
             part.write_text(json.dumps(verdict(source, student)), encoding="utf-8")
             part.rename(to)
             student.end()
-    os._exit(0)
 
 
 def _scratch():
