@@ -1,9 +1,11 @@
 """What one hostile student, or another user of the machine, does to the grading of a class."""
 
+import contextlib
 import importlib
 import json
 import os
 import socket
+import time
 from pathlib import Path
 
 import nbformat
@@ -155,11 +157,12 @@ def test_nobody_else_reaches_notebooks_verdicts_or_the_process_that_checks(tool,
     run_apart, reached = tool("run_apart"), []
 
     def run(command, *, visible, **_):
-        shown = [Path(visible["/notebook.ipynb"]), Path(visible["/checks"])]
-        token = command[-1]
-        files = [shown[0], shown[1].parent / token / "checks.json"]
-        assert all(one.exists() for one in files) and (shown[1] / "socket").is_socket()
-        reached.extend(reached_by_an_outsider([str(shown[1] / "socket")], files))
+        notebook, door = Path(visible["/notebook.ipynb"]), Path(visible["/checks"])
+        control, files = door.parent.parent / "control", [notebook, door.parent / "checks.json"]
+        assert all(one.exists() for one in files)
+        sockets = [door / "socket", control]
+        assert all(one.is_socket() for one in sockets)
+        reached.extend(reached_by_an_outsider([str(one) for one in sockets], files))
         return Outcome("done", 0, "", 0.0, 0.0)
 
     monkeypatch.setattr(run_apart.sandbox, "run", run)
@@ -169,16 +172,41 @@ def test_nobody_else_reaches_notebooks_verdicts_or_the_process_that_checks(tool,
     assert reached == []
 
 
+def test_a_crowd_at_one_notebook_s_door_keeps_no_other_from_its_checks(tool):
+    """Others than the first connections of a run are at a door of their own; and its own are let in after a crowd."""
+    run_apart = tool("run_apart")
+
+    def verdict(door, verdicts):
+        with socket.socket(socket.AF_UNIX) as way:
+            way.connect(str(door / "socket"))
+            way.sendall(b"0".ljust(tool("far_calls").HELLO))
+            until = time.monotonic() + 20
+            while 0 not in verdicts():
+                assert time.monotonic() < until
+                time.sleep(0.01)
+        return verdicts()[0]
+
+    with run_apart._checking() as checks:
+        place = run_apart.Apart(None, checks, checks, checks, 10, 60)
+        with place._registered({0: "pass"}) as crowded, place._registered({0: "pass"}) as honest:
+            with contextlib.ExitStack() as stack:
+                for _ in range(200):
+                    way = stack.enter_context(socket.socket(socket.AF_UNIX))
+                    way.connect(str(crowded[0] / "socket"))
+                    way.send(b"?")
+                assert verdict(*honest) == {"said": "", "error": None}
+            assert verdict(*crowded) == {"said": "", "error": None}
+
+
 def test_a_machine_full_of_processes_costs_that_check_alone(tool, tmp_path, monkeypatch):
-    run_checks, token = tool("run_checks"), "0" * 32
-    (tmp_path / token).mkdir()
-    (tmp_path / token / "checks.json").write_text(json.dumps({"seconds": 1, "sources": {"0": "pass"}}))
+    run_checks = tool("run_checks")
+    (tmp_path / "checks.json").write_text(json.dumps({"seconds": 1, "sources": {"0": "pass"}}))
     here, there = socket.socketpair()
-    there.sendall(f"{token} 0".encode().ljust(48))
+    there.sendall(b"0".ljust(tool("far_calls").HELLO))
     monkeypatch.setattr(run_checks.os, "fork", lambda: (_ for _ in ()).throw(BlockingIOError))
     with here, there:
         run_checks._begin(here, tmp_path, ())
-        assert (tmp_path / token / "begun-0").exists()
+        assert (tmp_path / "begun-0").exists()
 
 
 def test_tables_are_their_owner_s_alone(tool, tmp_path):

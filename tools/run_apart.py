@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-import secrets
+import socket
 import subprocess
 import sys
 import tempfile
@@ -102,12 +102,12 @@ class Apart:
         """Outputs by cell, the cell that ended the run (None if it came to its end or never began), how it ended."""
         with (
             tempfile.TemporaryDirectory(prefix="etlab-notebook-") as scratch,
-            self._registered(checks) as (token, verdicts),
+            self._registered(checks) as (door, verdicts),
         ):
             file, work = Path(scratch, "notebook.ipynb"), Path(scratch, "work")
             nbformat.write(_without(notebook, empty, checks), file)
             file.chmod(0o644)  # in the sandbox root is another user; nobody else gets into the folder
-            outcome = self._in_sandbox(file, work, token, seconds)
+            outcome = self._in_sandbox(file, work, door, seconds)
             found = dict(_outputs(work, len(notebook.cells)))
             for index in checks.keys() & (found.keys() | set(verdicts())):
                 found[index] = self._judged(found.get(index, []), verdicts().get(index))
@@ -116,13 +116,13 @@ class Apart:
         how = word if outcome.status == "failed" and word in ENDED else outcome.status
         return found, running if ended else None, self._in_words(how)
 
-    def _in_sandbox(self, file, work, token, seconds):
+    def _in_sandbox(self, file, work, door, seconds):
         places = {
             "/run_notebook.py": RUNNER,
             "/far_calls.py": CALLS,
             "/notebook.ipynb": file,
             "/numba": self.kernels,
-            "/checks": self.checks / "open",
+            "/checks": door,
         }
         names = [
             "/notebook.ipynb",
@@ -131,7 +131,6 @@ class Apart:
             "/numba",
             "/far_calls.py",
             "/checks/socket",
-            token,
         ]
         return sandbox.run(
             ["python", "/run_notebook.py", *names],
@@ -145,10 +144,11 @@ class Apart:
 
     @contextmanager
     def _registered(self, checks):
-        """Tell the process that checks of a run; its token, and a function that reads the verdicts."""
-        token = secrets.token_hex(16)
-        folder = self.checks / token
-        folder.mkdir(mode=0o700)
+        """Tell the process that checks of a run; the folder of its door, and a function that reads the verdicts."""
+        folder = Path(tempfile.mkdtemp(dir=self.checks))
+        door = folder / "open"
+        door.mkdir()
+        door.chmod(0o755)  # in the sandbox root is another user
         told = {"seconds": self.cell_s, "sources": {str(index): source for index, source in checks.items()}}
         (folder / "checks.json").write_text(json.dumps(told), encoding="utf-8")
 
@@ -158,7 +158,11 @@ class Apart:
                 for path in folder.glob("verdict-*.json")
             }
 
-        yield token, verdicts
+        with socket.socket(socket.AF_UNIX) as control:  # the door is open as long as this is
+            control.connect(str(self.checks / "control"))
+            control.sendall(folder.name.encode())
+            control.recv(len(b"ready"))
+            yield door, verdicts
 
     def _judged(self, outputs, verdict):
         """What a check's cell shows: all that the notebook printed, as mere text, then the verdict."""
@@ -213,7 +217,6 @@ def _checking() -> Iterator[Path]:
     """The folder of a process that makes checks as long as the context lasts."""
     with tempfile.TemporaryDirectory(prefix="etlab-checks-") as scratch:
         folder = Path(scratch)  # for its owner alone: what is shown in the sandbox is mounted there
-        (folder / "open").mkdir(mode=0o755)
         process = subprocess.Popen(
             [sys.executable, CHECKS, folder],
             stdin=subprocess.PIPE,
