@@ -33,6 +33,7 @@ from tests.classroom import (
     descendants,
     found_backend,
     light,
+    reached_by_an_outsider,
     score_each_answer_once,
     scored_once,
 )
@@ -269,45 +270,31 @@ def listening(pids):
     return found
 
 
-def reached_by_an_outsider(addresses, files):
-    """Those of the addresses and files that a process of another user can connect to or open."""
-    ours, theirs = os.pipe()
-    if not os.fork():
-        reached = []
-        os.setgroups([])
-        os.setresgid(65534, 65534, 65534)
-        os.setresuid(65534, 65534, 65534)
-        for one in addresses:
-            kind = (
-                socket.AF_UNIX
-                if isinstance(one, str)
-                else socket.AF_INET6
-                if ":" in one[0]
-                else socket.AF_INET
-            )
-            with contextlib.suppress(OSError), socket.socket(kind) as tried:
-                tried.connect(one)
-                reached.append(one)
-        for one in files:
-            with contextlib.suppress(OSError), open(one, "rb"):
-                reached.append(str(one))
-        os.write(theirs, json.dumps(reached).encode())
-        os._exit(0)
-    os.close(theirs)
-    with open(ours, "rb") as pipe:
-        said = json.loads(pipe.read())
-    os.wait()
-    return said
-
-
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_an_outsider_would_be_noticed(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as abstract:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.socket(socket.AF_UNIX) as abstract,
+        tempfile.NamedTemporaryFile() as file,
+    ):
         abstract.bind(f"\0{tmp_path}")
         abstract.listen()
+        os.chmod(file.name, 0o644)
         expected = [server.getsockname(), f"\0{tmp_path}"]
         assert set(expected) <= set(listening([os.getpid()]))
-        assert reached_by_an_outsider(expected, []) == [list(expected[0]), expected[1]]
+        reached = reached_by_an_outsider(expected, [file.name, "/etc/shadow"])
+        assert reached == [list(expected[0]), expected[1], file.name]
+
+
+@pytest.mark.parametrize("name", [".lock", "leaderboard.json.part", f".leaderboard.html.{os.getpid()}.part"])
+def test_a_link_that_somebody_put_among_the_results_is_not_written_through(tmp_path, name):
+    ours = tmp_path / "ours.txt"
+    ours.write_text("precious")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / name).symlink_to(ours)
+    with contextlib.suppress(OSError):
+        standings.write(tmp_path / "results", [])
+    assert ours.read_text() == "precious"
 
 
 @pytest.fixture

@@ -5,12 +5,14 @@ import json
 import struct
 import threading
 import types
+from fractions import Fraction
 from multiprocessing import Pipe
 
 import numpy as np
 import pytest
 
 from etlab.forward import Mismatch
+from etlab.grading.calling import CheckFailed, call
 from tests.labs import ROOT, Lab, grade_id
 
 
@@ -68,6 +70,42 @@ def test_other_things_come_back_as_their_names(far_calls):
     assert [type(one).__name__ for one in found] == names
     with pytest.raises((TypeError, ValueError)):
         np.asarray(found[0]).astype(float)
+
+
+NUMBERS = {
+    "objects": np.array([1, 2.5, 3], object),
+    "range": range(3),
+    "fractions": [Fraction(1, 2)] * 3,
+    "float": [type("Mine", (float,), {})(7)] * 3,
+    "masked": np.ma.masked_array([1.0, 2, 3], [0, 1, 0]),
+}
+NONE = {
+    "texts": np.array(["1", "2", "3"]),
+    "dates": np.array([1, 2, 3], "datetime64[s]"),
+    "complex": np.ones(3, complex),
+    "huge": [10**400] * 3,
+    "without end": np.broadcast_to(1.0, (10**16,)),
+    "raises": type("Raises", (), {"__array__": lambda *_, **__: 1 / 0})(),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS | NONE)
+def test_an_answer_is_worth_the_same_in_the_notebook_and_in_grading(far_calls, name):
+    answer = (NUMBERS | NONE)[name]
+    for one in (answer, far_calls.unpacked(far_calls.packed(answer))):
+        if name in NUMBERS:
+            assert np.array_equal(call(lambda one=one: one, shape=(3,)), np.asarray(answer, float))
+        else:
+            with pytest.raises(CheckFailed, match="expected real numbers"):
+                call(lambda one=one: one, shape=(3,))
+
+
+def test_a_list_that_holds_itself_is_the_student_s_error(serving):
+    endless = []
+    endless.append(endless)
+    with pytest.raises(Exception, match="recursion") as found:
+        serving({"endless": lambda: endless}).named("endless")()
+    assert type(found.value).__name__ == "RecursionError"
 
 
 def message(tree, data=b""):
@@ -210,6 +248,18 @@ def test_files_come_back_but_none_from_elsewhere(far_calls, tmp_path):
     for name in ("../b", "/etc/b", "a/../../b", "", "a\0b"):
         with pytest.raises(far_calls.Unreadable):
             far_calls._write(tmp_path / "in", name, b"x")
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_files_come_back_only_to_a_check_that_has_some(far_calls, tmp_path, wanted):
+    sent = {"kind": "answer", "value": 1, "files": {"theirs": np.zeros(3, np.uint8)}}
+    way = types.SimpleNamespace(
+        send_bytes=lambda _: None, poll=lambda _: True, recv_bytes=lambda _: far_calls.packed(sent)
+    )
+    if wanted:
+        (tmp_path / "folder").mkdir()
+    assert far_calls.Student(way, 5.0, tmp_path)._called(0, (), {}) == 1
+    assert (tmp_path / "theirs").exists() is wanted
 
 
 def test_nobody_waits_longer_than_a_check_may_take(far_calls, serving, monkeypatch):

@@ -31,7 +31,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-HELLO = 48  # bytes of the first message: the run's token and the number of the cell
+HELLO = 8  # bytes of the first message: the number of the cell
 LARGEST = 256 << 20  # bytes of a message from a student's process
 LONGEST = 2000  # characters of a text in it
 LARGEST_INTEGER = 1 << 1024  # what follows has no float, and may have no decimal digits either
@@ -80,8 +80,8 @@ def _plain(value, arrays):
         return value
     if type(value) is str:
         return value[:LONGEST]
-    if isinstance(value, list | tuple | set):
-        kind = "list" if isinstance(value, list) else "tuple" if isinstance(value, tuple) else "set"
+    if isinstance(value, list | tuple | set | range):
+        kind = "list" if isinstance(value, list | range) else "tuple" if isinstance(value, tuple) else "set"
         return {"is": kind, "items": [_plain(item, arrays) for item in value]}
     if isinstance(value, dict):
         items = [[_plain(key, arrays), _plain(item, arrays)] for key, item in value.items()]
@@ -97,6 +97,7 @@ def _numbers(value, arrays):
     if isinstance(value, complex) or hasattr(value, "__array__"):
         try:
             array = np.asarray(value)
+            array = array.astype(float) if array.dtype == object else array
         except Exception:
             array = np.empty(0, object)
         if array.dtype.kind in "biufc" and array.nbytes < LARGEST:
@@ -106,7 +107,10 @@ def _numbers(value, arrays):
             scalar = isinstance(value, np.generic | complex)
             shape = list(array.shape)
             return {"is": "array", "at": at, "dtype": array.dtype.str, "shape": shape, "scalar": scalar}
-    return {"is": "other", "type": type(value).__name__[:80]}
+    try:
+        return float(value)  # a fraction, or another library's number
+    except Exception:
+        return {"is": "other", "type": type(value).__name__[:80]}
 
 
 def _value(tree, data):
@@ -204,6 +208,7 @@ class Student:
         return function
 
     def _called(self, number, arguments, keywords):
+        with_files = any(self._folder.iterdir())  # a check without files of its own takes none
         files = {str(path.relative_to(self._folder)): path.read_bytes() for path in _files(self._folder)}
         request = {"do": "call", "number": number, "arguments": arguments, "keywords": keywords}
         request |= {"files": files, "folder": str(self._folder), "seconds": self._left}
@@ -212,7 +217,7 @@ class Student:
             reply = self._asked(self._own(reply))
         if reply["kind"] == "stopped":
             raise _error(reply)
-        for name, content in reply["files"].items():
+        for name, content in reply["files"].items() if with_files else ():
             _write(self._folder, name, content.tobytes())
         return reply["value"]
 
@@ -288,9 +293,17 @@ def answer(names: dict[str, object], address: str, hello: str) -> None:
     with connection:
         while (request := _received(connection, functions))["do"] != "end":
             if request["do"] == "name":
-                connection.send_bytes(packed(_found(names, request["name"], functions)))
+                reply = _found(names, request["name"], functions)
             else:
-                connection.send_bytes(packed(_tried(functions[request["number"]], request)))
+                reply = _tried(functions[request["number"]], request)
+            connection.send_bytes(_packed(reply))
+
+
+def _packed(reply):
+    try:
+        return packed(reply)
+    except Exception as error:  # of a list that holds itself, say
+        return packed(_stopped(error, "its answer cannot be read"))
 
 
 def _found(names, name, functions):
@@ -315,7 +328,7 @@ def _tried(function, request):
     except BaseException as error:
         line = traceback.extract_tb(error.__traceback__)[-1]
         place = f"line {line.lineno} of `{line.name}`" + (f": `{line.line}`" if line.line else "")
-        return {"kind": "stopped", "type": type(error).__name__, "text": str(error), "place": place}
+        return _stopped(error, place)
     files = {}
     if request["files"] or folder.is_dir():
         files = {
@@ -323,6 +336,10 @@ def _tried(function, request):
             for path in _files(folder)
         }
     return {"kind": "answer", "value": value, "files": files}
+
+
+def _stopped(error, place):
+    return {"kind": "stopped", "type": type(error).__name__, "text": str(error), "place": place}
 
 
 @contextmanager

@@ -3,9 +3,9 @@
     python tools/grade_labs.py lab-1-projector SUBMITTED RESULTS
 
 SUBMITTED holds one folder per student, named after the student, with the lab's notebook somewhere in it.
-RESULTS, which must not exist, gets ``grades.csv`` (the totals; empty where a notebook could not be graded, and the last
-column says why), ``points.csv`` (one column per check), ``feedback/STUDENT.html`` and, where answers are to be read by
-a person, ``marks.csv``: fill it in and grade again with ``--marks``.
+RESULTS, which must not exist and which only its owner can open, gets ``grades.csv`` (the totals; empty where a notebook
+could not be graded, and the last column says why), ``points.csv`` (one column per check), ``feedback/STUDENT.html``
+and, where answers are to be read by a person, ``marks.csv``: fill it in and grade again with ``--marks``.
 
 The students' code runs in the sandbox of the blind challenge, the checks outside it. See labs/README.md.
 """
@@ -17,6 +17,7 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,12 +39,17 @@ from tqdm import tqdm
 from traitlets.config import Config
 
 from etlab.challenge.sandbox import SandboxError
+from etlab.challenge.unpack import open_plain
 
 LARGEST = 256 << 20  # bytes of a notebook with its outputs, which are dropped
+MOST_VALUES = 10_000_000  # in it; reading takes up to a hundred bytes of memory for each
 LARGEST_SOURCE = (
     20 << 20
 )  # bytes of what is left of it; pictures that somebody pasted have one or two million
+MOST_CELLS = 1000
+DEEPEST = 32  # folders within each other
 LONGEST_NAME = 200  # bytes of a page's name
+LONGEST_SOURCE, LONGEST_PAGE = 20_000, 200_000  # characters of a cell and of all cells that feedback shows
 UNCHECKED = ("NotRun", "NotChecked")  # errors of a check that nobody made
 
 
@@ -72,14 +78,19 @@ class Execute(NbGraderPreprocessor):
         return notebook, resources
 
 
-class WithoutTags(NbGraderPreprocessor):
-    """What a student wrote between the cells is text in the feedback, not a program for whoever opens it."""
+class Readable(NbGraderPreprocessor):
+    """Feedback is written in bounded time, and what a student wrote is text there, not a program for its reader."""
 
-    def preprocess_cell(self, cell, resources, index):
-        """Put a space into everything that could begin a tag; formulas are not changed by it."""
-        if cell.cell_type == "markdown":
-            cell.source = re.sub(r"<(?=[a-zA-Z/!?])", "< ", cell.source)
-        return cell, resources
+    def preprocess(self, notebook, resources):
+        """Cut cells that are too long, and put a space into everything that could begin a tag."""
+        left = LONGEST_PAGE
+        for cell in notebook.cells:
+            if len(cell.source) > min(LONGEST_SOURCE, left):
+                cell.source = cell.source[: min(LONGEST_SOURCE, left)] + " … (cut off)"
+            left = max(left - len(cell.source), 0)
+            if cell.cell_type == "markdown":  # formulas are not changed by it
+                cell.source = re.sub(r"<(?=[a-zA-Z/!?])", "< ", cell.source)
+        return notebook, resources
 
 
 def main(
@@ -116,7 +127,7 @@ def main(
             with apart(unsafe=unsafe, cell_s=cell_seconds, notebook_s=notebook_seconds) as place:
                 grade(api, lab, submissions, place, at_a_time)
             made = Path(scratch) / "results"
-            made.mkdir()
+            made.mkdir(mode=0o700)
             to_read = write_results(api, lab, submissions, given, made)
             os.replace(made, results)
     except SandboxError as error:
@@ -146,12 +157,12 @@ def shown(name: str) -> str:
 
 
 def with_ours(config: Config) -> None:
-    """nbgrader's steps with ours in place: notebooks run apart, feedback without tags."""
+    """nbgrader's steps with ours in place: notebooks run apart, feedback that can be read."""
     steps = Autograde.autograde_preprocessors.default_args[0]
     config.Autograde.autograde_preprocessors = [
         Execute if step is nbgrader.preprocessors.Execute else step for step in steps
     ]
-    config.GenerateFeedback.preprocessors = [*GenerateFeedback.preprocessors.default_args[0], WithoutTags]
+    config.GenerateFeedback.preprocessors = [*GenerateFeedback.preprocessors.default_args[0], Readable]
 
 
 def find_submissions(lab: str, submitted: Path) -> list[Submission]:
@@ -163,19 +174,40 @@ def find_submissions(lab: str, submitted: Path) -> list[Submission]:
         one = Submission(
             folder.name, f"student-{len(submissions):05d}"
         )  # nbgrader takes some names for patterns
-        found = [path for path in folder.rglob(f"{lab}.ipynb") if ".ipynb_checkpoints" not in path.parts]
         if folder.is_symlink():
             one.why = "a link, which may lead to another student's folder"
-        elif len(found) == 1:
-            one.path = found[0]
         else:
-            one.why = f"{len(found)} files {lab}.ipynb, expected one"
+            choose_notebook(one, folder, lab)
         submissions.append(one)
     if not any(one.path for one in submissions):
         sys.exit(f"submitted: {submitted} holds no student's folder with one {lab}.ipynb in it")
     for path in sorted(path for path in submitted.iterdir() if not path.is_dir()):
         print(f"left out: {shown(path.name)} is in no student's folder", file=sys.stderr)
     return submissions
+
+
+def choose_notebook(one: Submission, folder: Path, lab: str) -> None:
+    """Take the one notebook of the lab's name or, where there is none, the one whose name holds it.
+
+    A second download is called ``lab-1-projector (1).ipynb``, a copy ``lab-1-projector-Copy1.ipynb``.
+    """
+    near = sorted(path for path in notebooks_in(folder) if lab in path.stem.casefold())
+    named = [path for path in near if path.stem == lab] or near
+    found = ", ".join(shown(path.name) for path in near) or "none"
+    if len(named) != 1:
+        one.why = f"found {found}, expected one {lab}.ipynb"
+        return
+    (one.path,) = named
+    if found != f"{lab}.ipynb":
+        one.told.append(f"graded is {shown(one.path.name)}; found {found}, expected {lab}.ipynb alone")
+
+
+def notebooks_in(folder: Path) -> Iterator[Path]:
+    """Yield the notebooks in a folder and in those within it; links are not followed."""
+    for place, folders, files in os.walk(folder):
+        deep = len(Path(place).relative_to(folder).parts) >= DEEPEST
+        folders[:] = [] if deep else [name for name in folders if name != ".ipynb_checkpoints"]
+        yield from (Path(place, name) for name in files if name.endswith(".ipynb"))
 
 
 def grade(api, lab: str, submissions: list[Submission], place: Apart, at_a_time: int) -> None:
@@ -207,7 +239,7 @@ def read(one: Submission, released: nbformat.NotebookNode) -> None:
     except TooLarge as error:
         one.why = str(error)
     except Exception:  # whatever nbformat stumbles over: anybody may have written it
-        one.why = f"{one.path.name} is not a notebook"
+        one.why = f"{shown(one.path.name)} is not a notebook"
 
 
 def run(one: Submission, place: Apart, sources: dict[str, str]) -> None:
@@ -232,20 +264,23 @@ def read_submission(path: Path) -> nbformat.NotebookNode:
 
     Raises TooLarge, or whatever nbformat does if it is none.
     """
-    if path.is_symlink():
-        raise ValueError(f"{path}: a link")
-    if path.stat().st_size > LARGEST:
-        raise TooLarge(f"{path.name} has more than {LARGEST >> 20} MB: clear its outputs")
-    tree = json.loads(path.read_bytes())  # as UTF-8, 16 or 32, with a byte-order mark or without
+    name = shown(path.name)
+    with open_plain(path) as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise TooLarge(f"{name} has more than {LARGEST >> 20} MB: clear its outputs")
+    if sum(map(content.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise TooLarge(f"{name} has more than {MOST_VALUES:,} values: clear its outputs")
+    tree = json.loads(content)  # as UTF-8, 16 or 32, with a byte-order mark or without
     sheets = tree.get("worksheets") or [tree]  # before version 4
     for cell in (cell for sheet in sheets for cell in sheet.get("cells", [])):
         if isinstance(cell, dict) and cell.get("cell_type") == "code":
             cell["outputs"] = []
     text = json.dumps(tree, ensure_ascii=False).encode("utf-8", "replace").decode()
     if len(text) > LARGEST_SOURCE:
-        raise TooLarge(
-            f"{path.name} has more than {LARGEST_SOURCE >> 20} MB without its outputs: remove pictures"
-        )
+        raise TooLarge(f"{name} has more than {LARGEST_SOURCE >> 20} MB without its outputs: remove pictures")
+    if sum(len(sheet.get("cells", [])) for sheet in sheets) > MOST_CELLS:
+        raise TooLarge(f"{name} has more than {MOST_CELLS} cells: remove those that are not needed")
     notebook = nbformat.reads(text, as_version=4)
     nbformat.validate(notebook)
     return notebook
@@ -256,16 +291,25 @@ def write_results(api, lab: str, submissions: list[Submission], marks: Marks, fo
     graded = [one for one in submissions if not one.why]
     keys = {one.student: one.key for one in graded}
     set_marks(api, lab, marks, keys)
-    if graded:
-        finish(api.generate_feedback(lab), "writing feedback")
     write_grades(api, lab, folder, submissions)
     (folder / "feedback").mkdir()
+    if graded:
+        api.generate_feedback(lab)  # of whom it fails there is no page
     for one in graded:
         page = Path(api.coursedir.root) / "feedback" / one.key / lab / f"{lab}.html"
-        name = one.student if len(os.fsencode(one.student)) <= LONGEST_NAME else one.key
-        safe = harmless(page.read_text(encoding="utf-8"))
-        (folder / "feedback" / f"{name}.html").write_text(safe, encoding="utf-8")
+        write_feedback(one, page, folder / "feedback")
     return write_marks(api, lab, folder / "marks.csv", marks, keys)
+
+
+def write_feedback(one: Submission, page: Path, folder: Path) -> None:
+    """Write a student's page from nbgrader's; one that cannot be made costs no points, and nobody else anything."""
+    name = one.student if len(os.fsencode(one.student)) <= LONGEST_NAME else one.key
+    try:
+        safe = harmless(page.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        one.told.append("the points stand, but no feedback could be written")
+    else:
+        (folder / f"{name}.html").write_text(safe, encoding="utf-8")
 
 
 def write_grades(api, lab: str, folder: Path, submissions: list[Submission]) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-import secrets
+import socket
 import subprocess
 import sys
 import tempfile
@@ -39,6 +39,9 @@ TOOLS = Path(__file__).resolve().parent
 RUNNER, CALLS, CHECKS = TOOLS / "run_notebook.py", TOOLS / "far_calls.py", TOOLS / "run_checks.py"
 LIMITS = {"memory_mb": 3072, "processes": 256, "output_mb": 64}
 LONGEST = 20_000  # characters of one text that feedback shows
+MOST = 200  # outputs of a cell that it shows
+LARGEST = 16 << 20  # bytes of all outputs of a notebook
+PRINTED = "printed by the notebook, not by the check:\n"
 PNG = b"\x89PNG\r\n\x1a\n"
 BAD_FILE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 ENDED = {  # by what the sandbox says, or what the program in it left word of
@@ -99,13 +102,12 @@ class Apart:
         """Outputs by cell, the cell that ended the run (None if it came to its end or never began), how it ended."""
         with (
             tempfile.TemporaryDirectory(prefix="etlab-notebook-") as scratch,
-            self._registered(checks) as (token, verdicts),
+            self._registered(checks) as (door, verdicts),
         ):
             file, work = Path(scratch, "notebook.ipynb"), Path(scratch, "work")
-            os.chmod(scratch, 0o755)  # in the sandbox root is another user
             nbformat.write(_without(notebook, empty, checks), file)
-            file.chmod(0o644)
-            outcome = self._in_sandbox(file, work, token, seconds)
+            file.chmod(0o644)  # in the sandbox root is another user; nobody else gets into the folder
+            outcome = self._in_sandbox(file, work, door, seconds)
             found = dict(_outputs(work, len(notebook.cells)))
             for index in checks.keys() & (found.keys() | set(verdicts())):
                 found[index] = self._judged(found.get(index, []), verdicts().get(index))
@@ -114,13 +116,13 @@ class Apart:
         how = word if outcome.status == "failed" and word in ENDED else outcome.status
         return found, running if ended else None, self._in_words(how)
 
-    def _in_sandbox(self, file, work, token, seconds):
+    def _in_sandbox(self, file, work, door, seconds):
         places = {
             "/run_notebook.py": RUNNER,
             "/far_calls.py": CALLS,
             "/notebook.ipynb": file,
             "/numba": self.kernels,
-            "/checks": self.checks / "open",
+            "/checks": door,
         }
         names = [
             "/notebook.ipynb",
@@ -129,7 +131,6 @@ class Apart:
             "/numba",
             "/far_calls.py",
             "/checks/socket",
-            token,
         ]
         return sandbox.run(
             ["python", "/run_notebook.py", *names],
@@ -143,10 +144,11 @@ class Apart:
 
     @contextmanager
     def _registered(self, checks):
-        """Tell the process that checks of a run; its token, and a function that reads the verdicts."""
-        token = secrets.token_hex(16)
-        folder = self.checks / token
-        folder.mkdir(mode=0o700)
+        """Tell the process that checks of a run; the folder of its door, and a function that reads the verdicts."""
+        folder = Path(tempfile.mkdtemp(dir=self.checks))
+        door = folder / "open"
+        door.mkdir()
+        door.chmod(0o755)  # in the sandbox root is another user
         told = {"seconds": self.cell_s, "sources": {str(index): source for index, source in checks.items()}}
         (folder / "checks.json").write_text(json.dumps(told), encoding="utf-8")
 
@@ -156,12 +158,16 @@ class Apart:
                 for path in folder.glob("verdict-*.json")
             }
 
-        yield token, verdicts
+        with socket.socket(socket.AF_UNIX) as control:  # the door is open as long as this is
+            control.connect(str(self.checks / "control"))
+            control.sendall(folder.name.encode())
+            control.recv(len(b"ready"))
+            yield door, verdicts
 
     def _judged(self, outputs, verdict):
         """What a check's cell shows: all that the notebook printed, as mere text, then the verdict."""
         texts = "".join(output.text for output in outputs if output.output_type == "stream")
-        shown = [new_output("stream", name="stdout", text=_short(texts))] if texts else []
+        shown = [new_output("stream", name="stdout", text=PRINTED + _short(texts))] if texts else []
         if verdict is None:
             why = "This check could not be made: the notebook stopped answering it."
             return [*shown, _error("NotChecked", why)]
@@ -210,9 +216,7 @@ def compiled(backend: sandbox.Backend) -> Path:
 def _checking() -> Iterator[Path]:
     """The folder of a process that makes checks as long as the context lasts."""
     with tempfile.TemporaryDirectory(prefix="etlab-checks-") as scratch:
-        folder = Path(scratch)
-        folder.chmod(0o711)  # in the sandbox root is another user, who must get at the socket
-        (folder / "open").mkdir(mode=0o755)
+        folder = Path(scratch)  # for its owner alone: what is shown in the sandbox is mounted there
         process = subprocess.Popen(
             [sys.executable, CHECKS, folder],
             stdin=subprocess.PIPE,
@@ -261,13 +265,21 @@ def _last_words(work: Path) -> tuple[int | None, str]:
 
 def _outputs(work: Path, n_cells: int) -> Iterator[tuple[int, list[NotebookNode]]]:
     """What cells left behind, from files that the student's code may have written."""
+    left = LARGEST
     for index in range(n_cells):
         path = work / f"outputs-{index}.json"
         if path.is_file():
+            left -= path.stat().st_size
             try:
-                yield index, [kept for output in json.loads(path.read_bytes()) if (kept := _plain(output))]
+                yield index, _read(path) if left >= 0 else [_error("Damaged", "The notebook left too much.")]
             except BAD_FILE:
                 yield index, [_error("Damaged", "What this cell left behind cannot be read.")]
+
+
+def _read(path: Path) -> list[NotebookNode]:
+    outputs = json.loads(path.read_bytes())
+    more = [new_output("stream", name="stdout", text="… (cut off)")] * (len(outputs) > MOST)
+    return [kept for output in outputs[:MOST] if (kept := _plain(output))] + more
 
 
 def _plain(output: dict) -> NotebookNode | None:
@@ -293,6 +305,7 @@ def _short(text) -> str:
     text = "".join(text) if isinstance(text, list) else text
     if not isinstance(text, str):
         raise TypeError
+    text = text.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be written
     return text if len(text) <= LONGEST else text[:LONGEST] + " … (cut off)"
 
 

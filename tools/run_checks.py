@@ -1,8 +1,10 @@
 """Make the checks of students' notebooks, in a process that runs no student's code: ``python run_checks.py FOLDER``.
 
-Listens at ``FOLDER/open/socket``. A kernel that comes to a check connects with its run's token and the cell's number;
-the check's source is in ``FOLDER/TOKEN/checks.json``, the verdict goes to ``FOLDER/TOKEN/verdict-N.json``, and
-the first connection for a cell is the only one that counts. Ends when its stdin is closed.
+Whoever runs a notebook connects to ``FOLDER/control`` and says the name of its folder in FOLDER. As long as it stays
+connected, a process of that run's own listens at ``open/socket`` in there: no notebook stands in another's door.
+A kernel that comes to a check connects with the cell's number; the check's source is in ``checks.json``, the verdict
+goes to ``verdict-N.json``, and the first connection for a cell is the only one that counts. Ends when its stdin is
+closed.
 """
 
 from __future__ import annotations
@@ -31,37 +33,79 @@ from etlab import grading
 
 MEMORY = 3 << 30  # bytes of one check, most of them its own
 AT_THE_DOOR = 64  # connections that have not said yet which cell they are of
+LONGEST = 255  # bytes of a folder's name
 PROOF = re.compile(r"^✓ .* \[seed=\d+\]$", re.MULTILINE)
-TOKEN = re.compile(rb"([0-9a-f]{32}) (\d{1,5}) *")
+CELL = re.compile(rb"(\d{1,5}) *")
 OTHERS = 1_800_000_000  # the least uid that a sandbox of root's takes on
 
 
 def main(folder: str) -> None:
-    """Answer until stdin is closed; then end with every check that still runs."""
+    """Serve runs until stdin is closed; then end with every check that still runs."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
-    with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as waiting:
-        place = Path(folder, "open", "socket")
-        listener.bind(str(place))
-        place.chmod(0o666)  # in the sandbox root is another user
-        listener.listen(AT_THE_DOOR)
-        waiting.register(listener, selectors.EVENT_READ)
+    with socket.socket(socket.AF_UNIX) as control, selectors.DefaultSelector() as waiting:
+        control.bind(str(Path(folder, "control")))
+        control.listen()
+        waiting.register(control, selectors.EVENT_READ)
         waiting.register(sys.stdin, selectors.EVENT_READ)
         print("ready", flush=True)
         while True:
             for key, _ in waiting.select():
                 if key.fileobj is sys.stdin:
                     os.killpg(0, signal.SIGKILL)
-                elif key.fileobj is listener:
+                way, _ = control.accept()
+                with way:
+                    if _forked(control, waiting):
+                        _alone(_serve, way, Path(folder, way.recv(LONGEST).decode()))
+
+
+def _forked(*closed):
+    """Whether this is a new process, where these are closed. There is none if the machine is full of them."""
+    try:
+        if os.fork():
+            return False
+    except OSError:
+        return False
+    for one in closed:
+        one.close()
+    return True
+
+
+def _alone(function, *arguments):
+    """Call the function and end this process, whatever happens in it."""
+    try:
+        function(*arguments)
+    finally:
+        os._exit(0)
+
+
+def _serve(whole: socket.socket, run: Path) -> None:
+    """Answer at the door of one run, until the run closes its connection."""
+    with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as waiting:
+        place = run / "open" / "socket"
+        listener.bind(str(place))
+        place.chmod(0o666)  # in the sandbox root is another user
+        listener.listen(AT_THE_DOOR)
+        waiting.register(listener, selectors.EVENT_READ)
+        waiting.register(whole, selectors.EVENT_READ)
+        whole.sendall(b"ready")
+        while True:
+            for key, _ in waiting.select():
+                if key.fileobj is whole:
+                    return
+                if key.fileobj is listener:
                     _let_in(listener, waiting)
-                else:
+                elif key.fileobj.fileno() >= 0:  # or it has just been closed for want of room
                     waiting.unregister(key.fileobj)
                     with key.fileobj as way:
-                        _begin(way, Path(folder), (listener, waiting))
+                        _begin(way, run, (listener, waiting, whole))
 
 
 def _let_in(listener, waiting):
     """Take a connection if it is of a sandbox of ours; of too many, the oldest that has said nothing goes."""
-    way, _ = listener.accept()
+    try:
+        way, _ = listener.accept()
+    except OSError:  # it has gone again, or there are too many files open
+        return
     if not _ours(way):
         way.close()
         return
@@ -80,25 +124,23 @@ def _ours(way: socket.socket) -> bool:
     return uid == os.getuid() or (os.getuid() == 0 and uid >= OTHERS)
 
 
-def _begin(way, folder, doors):
+def _begin(way, run, doors):
     """Make the check that this connection is for, in a process of its own."""
     try:
-        found = TOKEN.fullmatch(way.recv(HELLO, socket.MSG_DONTWAIT))
+        found = CELL.fullmatch(way.recv(HELLO, socket.MSG_DONTWAIT))
         if not found:
             return
-        run, cell = folder / found[1].decode(), int(found[2])
+        cell = int(found[1])
         os.close(os.open(run / f"begun-{cell}", os.O_CREAT | os.O_EXCL))
         checks = json.loads((run / "checks.json").read_text(encoding="utf-8"))
-    except OSError:  # gone again, unknown, or tried before
+    except OSError:  # gone again, or tried before
         return
-    if str(cell) in checks["sources"] and os.fork() == 0:
-        for door in doors:
-            door.close()
-        _judge(way, checks["sources"][str(cell)], checks["seconds"], run / f"verdict-{cell}.json")
+    if str(cell) in checks["sources"] and _forked(*doors):
+        to = run / f"verdict-{cell}.json"
+        _alone(_judge, way, checks["sources"][str(cell)], checks["seconds"], to)
 
 
 def _judge(way, source, seconds, to):
-    """Never returns."""
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, hard))
     with contextlib.suppress(Gone, OSError), _scratch() as scratch:
@@ -109,7 +151,6 @@ def _judge(way, source, seconds, to):
             part.write_text(json.dumps(verdict(source, student)), encoding="utf-8")
             part.rename(to)
             student.end()
-    os._exit(0)
 
 
 def _scratch():

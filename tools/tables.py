@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import csv
-import os
+import io
 from collections.abc import Iterable
 from pathlib import Path
+
+from etlab.challenge.records import new_private
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 QUOTE = "'"  # in front of a text that a spreadsheet would take for a formula, or that begins with one
 
 
 def write_table(path: Path, rows: Iterable[Iterable[object]]) -> None:
-    """Write a table beside its name, then rename it; numbers stay numbers, texts become harmless."""
-    part = path.with_name(f".{path.name}.part")
-    with open(part, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        csv.writer(file).writerows([[_harmless(value) for value in row] for row in rows])
-    os.replace(part, path)
+    """Write a table that only its owner can read; numbers stay numbers, texts become harmless."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([[_harmless(value) for value in row] for row in rows])
+    with new_private(path) as file:
+        file.write(text.getvalue().encode("utf-8", "backslashreplace"))
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Attempts at the hidden tier: each version of a submission that is run on it is logged, and their number is limited.
+"""Attempts at the hidden tier: each time another version of a submission is run on it is logged, and limited.
 
 Every score says something about the hidden scenes, so whoever may try without end learns what is in them.
 """
@@ -32,14 +32,15 @@ def log(folder: Path) -> list[dict[str, str]]:
 
 
 def note(folder: Path, sha256: str, limit: int) -> int:
-    """Log that this version is run on the hidden tier; returns which attempt it is, one logged before keeps its number.
+    """Log that this version is run on the hidden tier; returns which attempt it is, that logged last keeps its number.
+
+    One that comes again after another is run anew, and by chance may answer otherwise, so it is another attempt.
 
     Whoever calls this holds the submission's lock. Raises HandInError if it would be one more than ``limit``.
     """
     noted = log(folder)
-    known = [one["submission_sha256"] for one in noted]
-    if sha256 in known:
-        return known.index(sha256) + 1
+    if noted and noted[-1]["submission_sha256"] == sha256:
+        return len(noted)
     if len(noted) >= limit:
         raise HandInError(
             f"attempts: got version {len(noted) + 1}, expected at most {limit} on the hidden tier; what was recorded "

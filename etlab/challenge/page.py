@@ -108,7 +108,9 @@ def write_page(
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        partial.write_text(page(rows, title=title, made=made, note=note), encoding="utf-8")
+        partial.unlink(missing_ok=True)
+        with partial.open("x", encoding="utf-8") as file:  # unlike "w" it follows no link
+            file.write(page(rows, title=title, made=made, note=note))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -184,6 +184,7 @@ def held(path: Path) -> Iterator[None]:
     """Hold the lock in the file ``path``; waits for whoever holds it."""
     import fcntl  # not on Windows, where nothing can be evaluated anyway
 
-    with path.open("w") as lock:
+    # no link is followed: who may write into the folder could let us empty any file of ours
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -104,7 +104,9 @@ def write(results: Path, tiers: Iterable[Tier], *, note: str = "") -> list[Row]:
         made = datetime.datetime.now(datetime.UTC).date().isoformat()
         content = {"format": "etlab leaderboard", "version": "1", "made": made, "note": note, "rows": rows}
         partial = results / "leaderboard.json.part"
-        partial.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
+        partial.unlink(missing_ok=True)
+        with partial.open("x", encoding="utf-8") as file:  # unlike "w" it follows no link
+            file.write(json.dumps(content, indent=1, allow_nan=False))
         partial.replace(results / "leaderboard.json")
         with_pictures = [row | _picture(records, row) for row in rows]
         page.write_page(

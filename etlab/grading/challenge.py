@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from etlab.challenge import AnswerError, FileError, Problem, Report, Truth, score_answer, scoring
+from etlab.challenge import AnswerError, FileError, Problem, Report, Truth, hdf5, score_answer, scoring
 from etlab.challenge.baselines import reconstruct
 from etlab.challenge.draw import scene_name
 from etlab.challenge.problem import SPEC
@@ -211,8 +211,18 @@ def check_hand_in(hand_in: Callable, *, seed: int | None = 0) -> None:
 
 
 def _volume(row: Callable, problem: Problem, mismatch: Mismatch) -> np.ndarray:
-    shape = problem.geometry.volume_shape
-    return call(row, copied(problem), mismatch, shape=shape).astype(np.float32)
+    x_hat = call(row, copied(problem), mismatch, shape=problem.geometry.volume_shape)
+    return _densities(row, x_hat).astype(np.float32)
+
+
+def _densities(function: Callable, x_hat: np.ndarray) -> np.ndarray:
+    """``x_hat``, unless the evaluator would refuse its values, whose images overflow single precision."""
+    if np.abs(x_hat).max() > hdf5.LARGEST:
+        raise CheckFailed(
+            f"`{function.__name__}` returned values up to {np.abs(x_hat).max():.0e}, expected densities, gold = 1; "
+            f"the evaluator refuses more than {hdf5.LARGEST:.0e}."
+        )
+    return x_hat
 
 
 def _check_made_with(
@@ -301,9 +311,10 @@ def _answer(solve: Callable, problem: Problem) -> tuple[np.ndarray, Mismatch]:
     if not isinstance(answer, tuple) or len(answer) != 2:
         raise CheckFailed(f"`solve` returned a {type(answer).__name__}, expected (x_hat, corrected_spec).")
     try:
-        return scoring.checked_answer(problem, *answer)
+        x_hat, spec = scoring.checked_answer(problem, *answer)
     except AnswerError as error:
         raise CheckFailed(f"The evaluator would refuse this answer. {error}.") from None
+    return _densities(solve, x_hat), spec
 
 
 def _nothing(problem: Problem, mismatch: Mismatch) -> np.ndarray:

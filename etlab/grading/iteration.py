@@ -114,6 +114,8 @@ def check_ramp_ends(ramp: Callable, *, seed: int | None = 0) -> None:
         found = call(ramp, images, shape=images.shape)
         if alike(found, np.vdot(found, images) / np.vdot(images, images) * images):
             raise CheckFailed("The images are not filtered: beside a bright spot the ramp leaves a dark rim.")
+        if np.ptp(found, axis=1).max() < ROUNDING * np.abs(found).max():
+            raise CheckFailed("Filtered images are the same in every row: are the images looked at?")
         margins = np.pad(images, ((0, 0), (beside, beside)))
         expected = call(ramp, margins, shape=margins.shape)[:, beside:-beside]
         for image, spot, s, one, other in zip(images, spots, distance, found, expected, strict=True):
@@ -294,6 +296,8 @@ def check_sirt_nonnegative(sirt_step: Callable, *, seed: int | None = 0) -> None
             )
         if alike(x, before):
             raise CheckFailed("The slice has not changed.")
+        if alike(x, call(sirt_step, A, before, -y, R, C, shape=before.shape)):
+            raise CheckFailed("Other images change the slice in the same way: are they looked at?")
         if alike(x, np.abs(before + C * (A.T @ (R * (y - A @ before))))):
             raise CheckFailed(
                 "What was negative has changed its sign. Set it to zero: np.maximum, not np.abs."

@@ -129,7 +129,9 @@ def check_centre(project: Callable, *, seed: int | None = 0) -> None:
             nz, ny, n_rows = _sizes(geometry)
             tilts = rng.choice([-1, 1], 8) * rng.uniform(12, 80, 8)
             geometry = TiltGeometry(tilts, (nz, ny, 1), n_rows)
-            rows = _mean_rows(project, _blobs(geometry, [(0, 0, 2.5, 1.0)]), geometry)
+            blob, pair = (_blobs(geometry, [(y, 0, 2.5, 1.0) for y in at]) for at in ([0], [-9, 9]))
+            _check_slices_differ(*(_images(project, one, geometry) for one in (blob, pair)))
+            rows = _mean_rows(project, blob, geometry)
             worst = int(np.argmax(np.abs(rows)))
             if abs(rows[worst]) > POSITION_TOLERANCE:
                 raise CheckFailed(
@@ -137,6 +139,13 @@ def check_centre(project: Callable, *, seed: int | None = 0) -> None:
                     f"middle of {n_rows}; at {tilts[worst]:.1f}° yours is off by {rows[worst]:+.2f} rows. "
                     + name_centre_mistake(rows, np.deg2rad(tilts))
                 )
+
+
+def _check_slices_differ(images: np.ndarray, others: np.ndarray) -> None:
+    """Raise CheckFailed if the images of two different slices are the same but for a factor."""
+    scale = np.linalg.norm(images) * np.linalg.norm(others)
+    if abs(np.vdot(images, others)) > (1 - ROUNDING) * scale:
+        raise CheckFailed("The images of two different slices are the same: are the slices looked at?")
 
 
 def check_mass(project: Callable, *, seed: int | None = 0) -> None:
@@ -263,6 +272,7 @@ def check_linearity(project: Callable, *, seed: int | None = 0) -> None:
                 raise CheckFailed(
                     "The images of random numbers are zero everywhere: nothing was added to them."
                 )
+            _check_slices_differ(of_u, of_v)
             miss = np.linalg.norm(together - a * of_u - b * of_v) / scale
             if miss > ROUNDING:
                 raise CheckFailed(

@@ -129,6 +129,8 @@ def check_scheme_order(design_scheme: Callable, *, seed: int | None = 0) -> None
                     + " Take both sides in turn: 0, +, −, −, +, + …"
                 )
         low = np.abs(tilts) <= np.abs(tilts).max() / 3
+        if not low.any():
+            raise CheckFailed("No tilt is in the inner third: the detail in the film's plane is not seen.")
         if before[low].mean() > EARLY:
             raise CheckFailed(
                 f"The tilts of the inner third find {before[low].mean():.0%} of the dose spent, on average; it could "
@@ -170,6 +172,11 @@ def _scheme(design_scheme: Callable, session: Session) -> tuple[np.ndarray, np.n
         raise CheckFailed(
             f"Image {doses.argmin()} gets a dose of {doses.min():.2f}. Return tilts first, doses second, both in the "
             "order of acquisition; each dose is positive."
+        )
+    if np.unique(tilts).size < 3 or np.abs(tilts).max() > 180:
+        raise CheckFailed(
+            f"Your scheme has {np.unique(tilts).size} different tilts, up to {np.abs(tilts).max():.3g}°; "
+            f"{session.n_tilts} are wanted, in degrees."
         )
     return tilts, doses
 
