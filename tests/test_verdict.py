@@ -71,7 +71,7 @@ WRONG = {
     "unaligned": (moved, "the images are not aligned"),
     "negated": (lambda y: -y, "as if the images were negated"),
     "inverted": (lambda y: y.max() - y, "as if they were negated|as if the images were negated"),
-    "one brighter": (one_brighter, "image 7 .* is scaled wrongly"),
+    "one brighter": (one_brighter, r"the image at -35° is scaled wrongly"),
     "gains": (gains, "the images are scaled differently"),
     "less their means": (lambda y: y - y.mean(axis=(1, 2), keepdims=True), "a mean of 0"),
 }
