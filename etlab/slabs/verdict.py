@@ -154,8 +154,8 @@ def suspicions(found: Verdict, images: Prepared, jitter: float, n_rows: int) -> 
     said = [
         of_angles(found.mass.tilts_deg),
         of_sign(found.mass, images),
-        of_odd(found.mass),
         of_order(found),
+        of_odd(found.mass),
         of_scale(found.mass),
         of_axis(found, images),
         of_neighbours(found, jitter),
@@ -254,13 +254,13 @@ def of_neighbours(found: Verdict, jitter: float) -> str | None:
     near = found.neighbours
     if near.unlike > 1 - ALIKE:
         return None
-    if jitter > (JITTER if near.unlike < CLEAR else NOISY_JITTER):
-        return f"the images are not aligned, neighbours lie {near.jitter:.1f} pixels off each other; use `etlab align`"
-    if near.unlike < CLEAR and near.swelling > SWELLING:
+    if near.unlike < CLEAR and near.swelling > max(SWELLING, jitter / (SIZE / 4)):
         return (
             f"the magnification changes by {100 * near.swelling:.1f} % from one image to the next; scale the images to "
             "the same size of a pixel"
         )
+    if jitter > (JITTER if near.unlike < CLEAR else NOISY_JITTER):
+        return f"the images are not aligned, neighbours lie {near.jitter:.1f} pixels off each other; use `etlab align`"
     return None
 
 
