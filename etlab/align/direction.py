@@ -22,9 +22,9 @@ SIZE = 96  # pixels along the longer side of the images that are compared
 STEP = 3.0  # degrees
 PADDED = 3  # fields: the spacing of the transform in which lines are interpolated
 LOWEST, HIGHEST = 2.0, 1 / 4  # frequencies that are compared: periods in the field, and a pixel
-NEAR = 10.0  # degrees: to that a film shows its direction
+NEAR = 6.0  # degrees: to that a film shows its direction
 FEWEST = 6  # images
-BETTER = 0.8  # of the change along the expected direction
+BETTER = 0.7  # of the change along the expected direction
 NOISE = 4.0  # standard deviations: the least of the changes that noise alone has
 
 
@@ -48,7 +48,7 @@ class Direction(NamedTuple):
 def direction_seen(
     images: np.ndarray, tilts_deg: np.ndarray, expected: float = 0.0, *, within: float = NEAR
 ) -> Direction:
-    """Compare all directions with those ``within`` 10° of the ``expected`` one, in images (n_tilts, n_rows, nx)."""
+    """Compare all directions with those ``within`` 6° of the ``expected`` one, in images (n_tilts, n_rows, nx)."""
     from_middle = np.abs(tilts_deg - np.median(tilts_deg))
     lower = np.sort(np.argsort(from_middle, kind="stable")[: max(FEWEST, len(images) // 2)])
     angles = np.arange(-90.0, 90.0, STEP)
