@@ -40,9 +40,14 @@ class Direction(NamedTuple):
     to_median_in_noise: float
 
     @property
+    def plain(self) -> bool:
+        """Whether the images show a direction at all."""
+        return self.to_median < self.to_median_in_noise
+
+    @property
     def differs(self) -> bool:
         """Whether the images say plainly that the axis does not lie where it was expected."""
-        return self.to_expected < BETTER and self.to_median < self.to_median_in_noise
+        return self.to_expected < BETTER and self.plain
 
 
 def direction_seen(

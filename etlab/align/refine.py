@@ -126,14 +126,15 @@ def find_tilt_axis(images: np.ndarray, alignment: Alignment, *, thickness: float
     )
     angle, offset = descended(misfit, np.array([start, height]), np.array([1.0, binning]))
     angle = float(folded(angle))
-    if abs(offset - height) > 0.9 * highest:
+    lost = abs(offset - height) > 0.9 * highest
+    if lost:
         warnings.warn(
             f"the search moved the tilt axis by {offset - height:.0f} pixels, as far as it may: it stays where it was",
             stacklevel=2,
         )
         offset = height
     seen = direction_seen(images, alignment.tilts_deg, angle, within=STEP)
-    if seen.differs:  # as for a film, which a volume as wide as the field cannot explain
+    if seen.differs or (lost and seen.plain):  # a film, which a volume as wide as the field cannot explain
         angle, offset = seen.degrees, height
     warn_if_vertical(angle)
     return replace(alignment, tilt_axis_deg=angle, tilt_axis_offset=float(offset), tilt_axis_std=np.nan)
