@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from etlab.align.direction import folded
 from etlab.align.outliers import Search, outliers_in_words
 from etlab.io import open_series, open_stack
 from etlab.io.angles import NoTiltsError, source_in_words
@@ -23,6 +24,7 @@ LARGE = 0.1  # standard deviations that the most frequent value may be away from
 SATURATED = 0.002  # share of the largest value from which on it is called a limit of the detector
 LEFT = 0.25  # of a film's brightness that may be left of a background before it is noted
 OTHERWISE = 0.5  # how much, as a share, an image's mean may differ from that of the others
+UPRIGHT = 0.5  # degrees by which an axis may lean and need no note
 UNKNOWN_PIXEL_NM = 0.1  # 1 Å, which much software writes for want of something better
 NAMED = 5  # images that are named one by one
 
@@ -214,11 +216,19 @@ def axis_of(degrees: float) -> tuple[str, float]:
     return "x", degrees - 90 if degrees > 0 else degrees + 90
 
 
-def note_on_axis(series: SeriesFile) -> str | None:
-    """Say that the axis in use contradicts what the file records; None if it does not."""
+def lean_of(series: SeriesFile) -> float | None:
+    """Return how far the recorded tilt axis leans from the one in use, as --tilt-axis counts; None without a record."""
     degrees = series.recorded_axis_deg
-    if degrees is None or axis_of(degrees)[0] == series.axis:
+    return None if degrees is None else float(folded(degrees - 90 if series.axis == "x" else -degrees))
+
+
+def note_on_axis(series: SeriesFile) -> str | None:
+    """Say that the axis in use contradicts what the file records, or leans from it; None if neither."""
+    degrees = series.recorded_axis_deg
+    if degrees is None:
         return None
+    if axis_of(degrees)[0] == series.axis:
+        return f"the tilt axis lies {recorded_axis(series)}" if abs(lean_of(series)) > UPRIGHT else None
     right, way = axis_of(degrees)[0], "vertical" if abs(degrees) < 45 else "horizontal"
     return (
         f"{series.recorded_axis_from} records a {way} tilt axis, {abs(degrees):.1f}° from the vertical, but --axis "

@@ -59,6 +59,34 @@ def one_brighter(images):
     return images
 
 
+def turned(images, degrees=30):
+    return np.stack([ndimage.rotate(one, -degrees, reshape=False, order=1, mode="nearest") for one in images])
+
+
+def stuck(images):
+    images = images.copy()
+    images[:, 10, 20] = 100 * images.max()
+    return images
+
+
+def half_empty(images):
+    images = images.copy()
+    images[::2] = 0
+    return images
+
+
+def magnified(images, by):
+    """Enlarge each image about its centre by up to a share ``by``."""
+    centre = (np.array(images.shape[1:]) - 1) / 2
+    scales = 1 + np.random.default_rng(0).uniform(-by, by, len(images))
+    return np.stack(
+        [
+            ndimage.affine_transform(one, [1 / z, 1 / z], centre - centre / z, order=1, mode="nearest")
+            for one, z in zip(images, scales, strict=True)
+        ]
+    )
+
+
 def gains(images):
     return images * np.random.default_rng(0).uniform(0.7, 1.3, (len(images), 1, 1))
 
@@ -71,11 +99,15 @@ WRONG = {
     "unaligned": (moved, "the images are not aligned"),
     "negated": (lambda y: -y, "as if the images were negated"),
     "inverted": (lambda y: y.max() - y, "as if they were negated|as if the images were negated"),
-    "one brighter": (one_brighter, "image 7 .* is scaled wrongly"),
+    "one brighter": (one_brighter, r"the image at -35° is scaled wrongly"),
     "gains": (gains, "the images are scaled differently"),
     "less their means": (lambda y: y - y.mean(axis=(1, 2), keepdims=True), "a mean of 0"),
+    "turned": (turned, r"turned by about (2[5-9]|3[0-5])°.*use --tilt-axis (2[5-9]|3[0-5])"),
+    "stuck pixel": (stuck, "some pixels.*--despike"),
+    "half empty": (half_empty, "empty: images 0, 2, 4 and 12 more"),
 }
 WRONG_FILM = WRONG | {
+    "magnified": (lambda y: magnified(y, 0.04), "the magnification changes by [2-4]"),
     "means alike": (lambda y: y / y.mean(axis=(1, 2), keepdims=True), "they were scaled one by one"),
     "background": (lambda y: y + y.mean(), "vacuum is not 0"),
 }
@@ -119,6 +151,29 @@ def assert_named(line, cause):
     assert re.search(cause, line), line
 
 
+DOSE_SYMMETRIC = np.argsort(np.abs(TILTS), kind="stable")
+BIDIRECTIONAL = np.r_[14:29, 13:-1:-1]
+
+
+@pytest.mark.parametrize("specimen", [film, particle])
+def test_angles_are_suspicious_only_where_they_belong_to_other_images(specimen):
+    for order in (np.arange(29)[::-1], DOSE_SYMMETRIC, BIDIRECTIONAL):
+        assert said(specimen(0)[order], TILTS[order]).startswith("verdict: nothing suspicious")
+    for order in (np.random.default_rng(0).permutation(29), BIDIRECTIONAL):
+        assert_named(said(specimen(0), TILTS[order]), "belong to other images")
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_right_films_are_not_suspicious_and_turned_ones_are(seed):
+    assert said(film(seed)).startswith("verdict: nothing suspicious")
+    assert_named(said(turned(film(seed), -60)), r"--tilt-axis -(5[4-9]|6[0-6])")
+
+
+def test_few_electrons_are_no_other_magnification():
+    counts = np.random.default_rng(0).poisson(film(0) / film(0).mean() * 4)
+    assert said(counts).startswith("verdict: nothing suspicious")
+
+
 @pytest.fixture(scope="module")
 def needle():
     return data.needle()
@@ -126,7 +181,8 @@ def needle():
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    "wrong", [None, "transposed", "unaligned", "negated", "gains", "exposures with 1/cos"]
+    "wrong",
+    [None, "transposed", "unaligned", "negated", "gains", "exposures with 1/cos", "turned", "stuck pixel"],
 )
 def test_only_wrong_copies_of_the_needle_are_suspicious(needle, wrong):
     images, raw = (block_reduce(one, (1, 4, 4), np.mean) for one in (needle.aligned, needle.images))
@@ -139,6 +195,17 @@ def test_only_wrong_copies_of_the_needle_are_suspicious(needle, wrong):
         assert_named(said(images / cosines, needle.tilts_deg), WRONG_PARTICLE[wrong][1])
     else:
         assert_named(said(WRONG[wrong][0](images), needle.tilts_deg), WRONG[wrong][1])
+
+
+@pytest.mark.data
+def test_wrong_angles_and_a_wrong_height_of_the_needle_are_no_wrong_axis(needle):
+    """Each was called transposed, or was not called suspicious at all."""
+    images, tilts = block_reduce(needle.aligned, (1, 4, 4), np.mean), needle.tilts_deg
+    assert_named(said(np.roll(images, 4, axis=1), tilts), "use --axis-offset 4")
+    assert "axis" not in said(images, tilts / 2)
+    assert_named(said(np.log1p(np.maximum(images, 0)), tilts), "a background of about")
+    for others in (np.random.default_rng(0).permutation(tilts), np.r_[tilts[38::-1], tilts[39:]]):
+        assert_named(said(images, others), "belong to other images")
 
 
 @pytest.mark.data

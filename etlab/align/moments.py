@@ -18,6 +18,7 @@ import numpy as np
 from scipy import ndimage
 
 from etlab.align.alignment import Alignment, alignable_series
+from etlab.align.direction import folded, start_of_search, warn_if_vertical
 
 LEAST_MASS = 0.05  # of the heaviest slice: below it a slice's centre is mostly noise
 MARGIN = 0.1  # of the rows: what is cut from a slice's faint flanks moves its centre
@@ -25,12 +26,19 @@ EDGE = 4  # rows on either side that should see vacuum
 SETTLED = (0.01, 0.005)  # pixels, degrees: smaller steps are lost in the noise of any real series
 UNSETTLED = 0.5  # pixels that images still move by after the last round
 MAX_ROUNDS = 12
+LOST = (
+    "images: got some that left the field as they were moved along the tilt axis, expected an isolated specimen; "
+    'pass tilt_axis_deg= if you know the direction of the axis, or method="correlation"'
+)
 
 
-def align_by_moments(images: np.ndarray, tilts_deg: np.ndarray) -> Alignment:
+def align_by_moments(
+    images: np.ndarray, tilts_deg: np.ndarray, *, tilt_axis_deg: float | None = None
+) -> Alignment:
     """Align images (n_tilts, n_rows, nx) of an isolated specimen: shifts, and direction and height of the axis.
 
-    Repeated, because a slice is perpendicular to the axis only once that is known. ``residuals`` are those of the
+    Repeated, because a slice is perpendicular to the axis only once that is known; begins with the axis at
+    ``tilt_axis_deg`` (default: where the images show it, see `etlab.align.direction`). ``residuals`` are those of the
     slices' centres about their sinusoids. Warns if the specimen reaches the first or last rows, because what leaves
     the field there moves the centre of mass. Raises ValueError for fewer than 4 tilts, or nothing to align.
     """
@@ -51,7 +59,8 @@ def align_by_moments(images: np.ndarray, tilts_deg: np.ndarray) -> Alignment:
             'be wrong; method="correlation" does not need an isolated specimen',
             stacklevel=3,
         )
-    found = Alignment(tilts_deg, np.zeros((len(images), 2)), 0.0, 0.0, np.full(len(images), np.nan))
+    start = start_of_search(images, tilts_deg, tilt_axis_deg)
+    found = Alignment(tilts_deg, np.zeros((len(images), 2)), start, 0.0, np.full(len(images), np.nan))
     for _ in range(MAX_ROUNDS):
         aligned = found.apply(images)
         along = column_steps(aligned.sum(axis=1))
@@ -63,17 +72,17 @@ def align_by_moments(images: np.ndarray, tilts_deg: np.ndarray) -> Alignment:
                 "subtract the background, or remove outliers"
             )
         shifts = found.moved(np.stack([across, along], axis=1))
-        found = Alignment(
-            tilts_deg, shifts, found.tilt_axis_deg + turn_deg, 0.0, residuals, tilt_axis_std=std_deg
-        )
+        angle = float(folded(found.tilt_axis_deg + turn_deg))
+        found = Alignment(tilts_deg, shifts, angle, 0.0, residuals, tilt_axis_std=std_deg)
         if max(np.abs(across).max(), np.abs(along).max()) < SETTLED[0] and abs(turn_deg) < SETTLED[1]:
             break
     if (last := max(np.abs(across).max(), np.abs(along).max())) > UNSETTLED:
         warnings.warn(
             f"the centres of mass still move by {last:.2g} pixels after {MAX_ROUNDS} rounds: the alignment may be "
-            'wrong; compare with method="correlation"',
+            'wrong; compare with method="correlation", or pass tilt_axis_deg= if you know where the axis lies',
             stacklevel=3,
         )
+    warn_if_vertical(found.tilt_axis_deg)
     return found
 
 
@@ -142,7 +151,10 @@ def column_steps(profiles: np.ndarray) -> np.ndarray:
     steps = np.zeros(len(profiles))
     moved = profiles
     for _ in range(MAX_ROUNDS):
-        margin = int(np.ceil(np.abs(steps).max())) + 1
+        margin = np.ceil(np.abs(steps).max()) + 1
+        if not 2 * margin < profiles.shape[1]:
+            raise ValueError(LOST)
+        margin = int(margin)
         inside = slice(margin, profiles.shape[1] - margin)
         scaled = moved / moved[:, inside].sum(axis=1, keepdims=True)
         mean = scaled.mean(axis=0)
@@ -159,14 +171,3 @@ def column_steps(profiles: np.ndarray) -> np.ndarray:
         if np.abs(change).max() < SETTLED[0]:
             break
     return steps
-
-
-def sums_change(images: np.ndarray) -> float:
-    """Return how much the sums of columns change with the tilt, relative to their mean; each image is scaled alike.
-
-    Small if the tilt axis runs along x: a column's sum is then the mass of a slice.
-    """
-    sums = images.sum(axis=1, dtype=np.float64)
-    sums /= np.maximum(np.abs(sums.sum(axis=1, keepdims=True)), 1e-30)
-    mean = sums.mean(axis=0)
-    return float(np.sqrt(((sums - mean) ** 2).sum(axis=1).mean()) / np.linalg.norm(mean))

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from etlab.align.alignment import Alignment, alignable_series, without_gauge
 from etlab.align.correlate import best_shift
-from etlab.align.moments import sums_change
+from etlab.align.direction import STEP, direction_seen, folded, warn_if_vertical
 from etlab.geometry import TiltGeometry
 from etlab.projector import Projector
 from etlab.solvers import sirt
@@ -30,7 +30,8 @@ LEAST_GAIN = 1e-3  # of the misfit: a round that wins less is the last
 WIDEST = 4  # fields: how far a slab is followed beyond the images
 NEAR = np.arange(-8.0, 9.0, 2.0)  # degrees at which the search for the tilt axis begins
 MARKEDLY = 0.05  # lower, relative
-FAR_STEP = 4.0  # degrees, of the search beyond
+FAR_STEP, FARTHEST = 4.0, 92.0  # degrees, of the search beyond
+HIGHEST = 1 / 4  # of the rows: how far the height may move, as images outside the field are easily predicted
 MOVING = 4  # first steps: a search that is farther from its start after 40 trials begins again there
 MAX_DESCENTS = 3
 
@@ -82,14 +83,15 @@ def refine_by_projection_matching(
 def find_tilt_axis(images: np.ndarray, alignment: Alignment, *, thickness: float | None = None) -> Alignment:
     """Search the direction and the height of the tilt axis that minimise the half-set misfit; shifts stay.
 
-    Directions up to 8° either side are tried in steps of 2°, and farther ones where the sums of columns change least
-    with the tilt; from the best the search goes on outwards for as long as that helps. Then direction and height are
-    refined together (Nelder–Mead), on images binned to 64 pixels. With few tilts the result is drawn towards 0:
-    measured 0.3–0.8° short of 2° for a film seen every 5°, −0.1° for a needle seen every 2°. Moments and beads do
+    Directions up to 8° either side of the alignment's are tried in steps of 2°, and the one that the images show
+    (`etlab.align.direction`); from the best the search goes on outwards for as long as that helps. Then direction and
+    height are refined together (Nelder–Mead), on images binned to 64 pixels. With few tilts the result is drawn towards
+    0: measured 0.3–0.8° short of 2° for a film seen every 5°, −0.1° for a needle seen every 2°. Moments and beads do
     better.
 
-    Warns if the axis is nearer to vertical than to horizontal, or if the search was still moving at its end. Raises
-    ValueError for fewer than 6 tilts.
+    Where the images plainly show another direction, that one is returned, and the height as it was. Warns if the axis
+    is nearer to vertical than to horizontal, if its height moved by a quarter of the field, which a film may not show,
+    or if the search was still moving at its end. Raises ValueError for fewer than 6 tilts.
     """
     images = alignable_series(images, alignment.tilts_deg, at_least=AT_LEAST)
     binning = binning_to(SEARCH_SIZE, images)
@@ -104,51 +106,54 @@ def find_tilt_axis(images: np.ndarray, alignment: Alignment, *, thickness: float
             tilt_axis_offset=offset / binning,
         )
 
+    before, height = alignment.tilt_axis_deg, alignment.tilt_axis_offset
+    highest = HIGHEST * images.shape[1]
+
     def misfit(axis, n_iter=SEARCH_ITERATIONS):
         angle, offset = axis
+        if abs(offset - height) > highest:
+            return np.inf
         aligned = with_axis(angle, offset).apply(small)
         return half_set_misfit(
             aligned, alignment.tilts_deg, n_iter=n_iter, thickness=thickness and thickness / binning
         )
 
-    height = alignment.tilt_axis_offset
+    seen = direction_seen(images, alignment.tilts_deg, before)
     start = scanned(
         lambda angle: misfit((angle, height), SCAN_ITERATIONS),
-        likely_axes(lambda angle: sums_change(with_axis(angle, height).apply(small))),
+        before + NEAR,
+        [before + float(folded(seen.degrees - before))] if seen.differs else [],
     )
-    found = descended(misfit, np.array([start, height]), np.array([1.0, binning]))
-    angle = float((found[0] + 90) % 180 - 90)  # an axis has no arrow
-    if abs(angle) > 45:
+    angle, offset = descended(misfit, np.array([start, height]), np.array([1.0, binning]))
+    angle = float(folded(angle))
+    lost = abs(offset - height) > 0.9 * highest
+    if lost:
         warnings.warn(
-            f"the tilt axis was found {angle:.1f}° from the horizontal, nearer to the vertical: the images may have to "
-            "be transposed (--axis)",
+            f"the search moved the tilt axis by {offset - height:.0f} pixels, as far as it may: it stays where it was",
             stacklevel=2,
         )
-    return replace(alignment, tilt_axis_deg=angle, tilt_axis_offset=float(found[1]), tilt_axis_std=np.nan)
+        offset = height
+    seen = direction_seen(images, alignment.tilts_deg, angle, within=STEP)
+    if seen.differs or (lost and seen.plain):  # a film, which a volume as wide as the field cannot explain
+        angle, offset = seen.degrees, height
+    warn_if_vertical(angle)
+    return replace(alignment, tilt_axis_deg=angle, tilt_axis_offset=float(offset), tilt_axis_std=np.nan)
 
 
-def likely_axes(change: Callable[[float], float]) -> list[float]:
-    """Return the two directions beyond `NEAR` at which ``change(angle)`` has its lowest minima."""
-    angles = np.arange(-88.0, 89.0, FAR_STEP)
-    values = np.array([change(angle) for angle in angles])
-    low = (values <= np.roll(values, 1)) & (values <= np.roll(values, -1)) & (np.abs(angles) > NEAR[-1])
-    return [float(angle) for angle in angles[low][np.argsort(values[low])][:2]]
-
-
-def scanned(value: Callable[[float], float], far: Sequence[float]) -> float:
+def scanned(value: Callable[[float], float], near: np.ndarray, far: Sequence[float]) -> float:
     """Return the angle of the least ``value``, followed outwards for as long as a further step lowers it.
 
-    Of the angles ``far`` only one with a `MARKEDLY` lower value is believed while there is a minimum within `NEAR`:
+    Of the angles ``far`` only one with a `MARKEDLY` lower value is believed while there is a minimum within ``near``:
     turning images a long way smooths their noise, which alone lowers the misfit by 3 %.
     """
-    values = {float(angle): value(angle) for angle in NEAR}
+    values = {float(angle): value(angle) for angle in near}
     nearest = min(values, key=values.get)
-    limit = values[nearest] * (1 if abs(nearest) == NEAR[-1] else 1 - MARKEDLY)
+    limit = values[nearest] * (1 if nearest in (near[0], near[-1]) else 1 - MARKEDLY)
     values |= {angle: low for angle in far if (low := value(angle)) < limit}
     while True:
         best = min(values, key=values.get)
         beyond = [best + step for step in (-FAR_STEP, FAR_STEP) if best + step not in values]
-        values |= {angle: value(angle) for angle in beyond if abs(angle) <= 92}
+        values |= {angle: value(angle) for angle in beyond if abs(angle - near.mean()) <= FARTHEST}
         if min(values, key=values.get) == best:
             return best
 

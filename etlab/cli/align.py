@@ -47,6 +47,13 @@ def align(
         float | None, typer.Option(help="of a flat specimen, in pixels; with correlation")
     ] = None,
     bead_radius: Annotated[float | None, typer.Option(help="in pixels; with fiducials")] = None,
+    tilt_axis: Annotated[
+        float | None,
+        typer.Option(
+            help="degrees the tilt axis leans from +x (right) to +row (up), after --axis: where the search begins; "
+            "default: as recorded, or as the images show"
+        ),
+    ] = None,
     rounds: Annotated[int, typer.Option(min=0, help="of projection matching, at most")] = 10,
     rows: Rows = None,
     bin_: Bin = 1,
@@ -64,6 +71,7 @@ def align(
     Shifts and tilt axis are estimated from images binned to at most 512 pixels. Lengths are in pixels of OUT.
     """
     from etlab import slabs
+    from etlab.describe import lean_of
     from etlab.io import check_output
 
     with errors_in_one_line():
@@ -87,13 +95,15 @@ def align(
             bright=True,
             despike=despike,
             smooth=smooth,
+            tilt_axis=tilt_axis,
         )
         edge = pixel_nm * bin_ if pixel_nm else images.pixel_nm
         if edge is None:
             raise ValueError(f"{series}: does not say how large its pixels are; use --pixel-nm")
         how = {"thickness": thickness, "bead_radius": bead_radius, "n_rounds": rounds, "progress": True}
+        start = lean_of(images.series) if tilt_axis is None else tilt_axis
         with warnings_as_notes():
-            found = slabs.estimated(images, method=method.replace("-", " "), **how)
+            found = slabs.estimated(images, method=method.replace("-", " "), tilt_axis_deg=start, **how)
         say(said(found))
         verdict = spared("verdict", lambda: slabs.judge(replace(images, alignment=found)))
         if verdict:

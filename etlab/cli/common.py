@@ -24,6 +24,7 @@ OTHERWISE = {
     "binning": "--bin",
     "n_iter": "--iterations",
     "n_rounds": "--rounds",
+    "tilt_axis_deg": "--tilt-axis",
     "voxel_nm": "--pixel-nm",
 }
 OPTIONS = {name: f"--{name}" for name in ALIKE.split()} | OTHERWISE  # the package's arguments
@@ -119,7 +120,12 @@ class _Lossy:
 def in_options(message: str) -> str:
     """What the package says of its arguments, said of options: ``rows: got …``, of --rows."""
     message = re.sub(r"^(\w+)(?=:)", lambda name: OPTIONS.get(name[1], name[1]), message)
-    return re.sub(r"pass (\w+)=(?:True)?", lambda name: f"use {OPTIONS.get(name[1], name[1])}", message)
+
+    def option(told: re.Match) -> str:
+        value = told[2].removeprefix("True")
+        return f"use {OPTIONS.get(told[1], told[1])}" + (f" {value}" if value else "")
+
+    return re.sub(r"pass (\w+)=([\w.-]*)", option, message)
 
 
 def from_here(text: str) -> str:

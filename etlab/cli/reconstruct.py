@@ -121,6 +121,7 @@ def reconstruct(
             bright=method != "wbp",
             despike=despike,
             smooth=smooth,
+            tilt_axis=tilt_axis,
         )
         images = with_axis(images, align, tilt_axis, axis_offset)
         verdict = spared("verdict on the series", lambda: judged(images, thickness, width))
@@ -231,6 +232,7 @@ def with_axis(images, align: bool, tilt_axis: float, axis_offset: float):
     import numpy as np
 
     from etlab.align import Alignment
+    from etlab.describe import lean_of
     from etlab.slabs import estimated
 
     told = tilt_axis != 0 or axis_offset != 0
@@ -240,7 +242,7 @@ def with_axis(images, align: bool, tilt_axis: float, axis_offset: float):
         )
     if align:
         with warnings_as_notes():
-            found = estimated(images)
+            found = estimated(images, tilt_axis_deg=lean_of(images.series))
         say(said(found))
         return replace(images, alignment=found)
     if tilt_axis == 0 and images.binning == 1 and axis_offset % 1 == 0.5:

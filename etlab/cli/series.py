@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from etlab.cli.common import say
+from etlab.cli.common import in_options, say
 
 SeriesArgument = Annotated[
     Path,
@@ -73,8 +73,11 @@ def prepared(
     bright: bool,
     despike: bool = False,
     smooth: bool = False,
+    tilt_axis: float | None = None,
 ):
     """Open a series, say what it is, and all that `etlab info` finds suspicious about it.
+
+    What is recorded of the direction of the tilt axis is not said where ``tilt_axis`` is told.
 
     Raises ValueError or OSError; a ValueError, too, if ``bright`` and the mean of its line integrals is not positive.
     """
@@ -93,7 +96,7 @@ def prepared(
     )
     known = {"pixel": pixel_nm, "vacuum": background or bright_field, "outliers": despike}
     about = describe(series, tilts=tilts, dataset=dataset, known={name for name in known if known[name]})
-    for note in (note_on_axis(file), *about.notes):
+    for note in (None if tilt_axis else note_on_axis(file), *about.notes):
         if note:
             say(f"note: {note}", err=True)
     outliers = in_order_of(axis, about.outliers) if despike else None
@@ -165,7 +168,7 @@ def warnings_as_notes() -> Iterator[None]:
         warnings.simplefilter("always", UserWarning)
         yield
     for text in dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, UserWarning)):
-        say(f"note: {text}", err=True)
+        say(f"note: {in_options(text)}", err=True)
 
 
 def said(alignment) -> str:

@@ -2,40 +2,38 @@
 
 The correlation of half sets praises wrong volumes, because both halves make the same mistake. What does tell:
 
-* **Neighbours.** An image stretched across the tilt axis by the ratio of the cosines looks like the next one. Along the
-  wrong axis it does so less; and where it lies elsewhere than the next one, the series is not aligned.
-* **The axis.** The sum of each column is the mass of a slice, and changes little with the tilt; that of each row does.
 * **The mass** of all images (`etlab.slabs.mass`), and its centre, which runs on a sinusoid about the tilt axis.
+* **The direction** along which all images share their sums (`etlab.align.direction`): that of the tilt axis.
+* **Neighbours** in tilt, which look alike and lie in the same place (`etlab.slabs.neighbours`).
 * **The noise**, below which no residual can fall.
+
+Pixels and images that hold nothing of the specimen are found first, and have no part in what follows. A scale of the
+angles that is wrong is not seen: stretched angles explain the images of a few pixels nearly as well.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage
 from skimage.measure import block_reduce
 
-from etlab.align.alignment import without_gauge
-from etlab.align.correlate import best_shift, faded, neighbours, stretched
-from etlab.align.moments import sums_change
-from etlab.align.refine import AT_LEAST as MATCHING
-from etlab.align.refine import half_set_misfit
+from etlab.align.direction import SIZE, Direction, direction_seen
+from etlab.align.outliers import despiked, limits_of
 from etlab.slabs.mass import Mass, film_law, mass_of
-from etlab.slabs.prepare import BLOCK, Prepared
+from etlab.slabs.neighbours import Neighbours, compared
+from etlab.slabs.prepare import BLOCK, Prepared, sample
 
-SIZE = 64  # pixels along the longer side of the images that are judged
 AT_LEAST = 5  # tilts, and pixels along each side, below which nothing is judged
 ALIKE = 0.2  # correlation of neighbours below which noise hides what they have in common
-TURNED = 0.7  # of the given axis' disagreement: the other axis is the right one
+ACROSS = 70.0  # degrees beyond which the other axis is meant, and not one that leans
+REORDERED = (
+    0.95  # of neighbours' disagreement: the images are in the order of the file, whatever their angles say
+)
 JITTER = 0.3  # pixels of the small images by which a neighbour may be off
-CLEAR, NOISY_JITTER = (
-    0.3,
-    1.0,
-)  # disagreement of neighbours from which on noise moves their correlation, and how far
+CLEAR, NOISY_JITTER = 0.3, 1.0  # disagreement of neighbours beyond which noise moves them, and how far
+SWELLING = 0.015  # change of the magnification that noise feigns at most
 SCATTER = 0.05  # of the mass, from image to image
 SPREAD = 0.15  # of the mass, over all tilts
 UNEVEN = 0.05  # median distance from the law of a film that is due to a few objects in it
@@ -44,13 +42,25 @@ OFFSET = 0.03  # of the rows that the tilt axis may lie off the middle
 TOO_MUCH = 0.15  # of the mass that may lack in the border for a background that is too large
 CENTRED = 0.02  # standard deviations from 0: no mean of line integrals is that near
 STANDS_OUT = 0.2  # standard deviations that a specimen is brighter or darker than the border
-UNDECIDED = (0.5, 2.0)  # ratios between which the axes are compared by reconstruction, too
-N_TILTS = (
-    24  # from which they are reconstructed: few, as images close in tilt predict each other about any axis
-)
-BETTER = 0.9  # of the given axis' misfit
 NOISELESS = 1e-4  # of the images: less is that of rounding
 SURE = 5.0  # standard deviations
+NAMED = 3  # images that are named one by one
+
+
+class Sound:
+    """A series whose outliers are replaced as it is read, and counted."""
+
+    def __init__(self, series, limits: tuple[float, float]):
+        self.series, self.limits, self.n_outliers = series, limits, 0
+
+    def __getattr__(self, name):
+        return getattr(self.series, name)
+
+    def read(self, x0: int, x1: int) -> np.ndarray:
+        """Columns x0 … x1 − 1 of all images, (n_tilts, n_rows, x1 − x0) float32, sound."""
+        images, places = despiked(self.series.read(x0, x1), self.limits)
+        self.n_outliers += len(places)
+        return images
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,13 +71,12 @@ class Verdict:
     ----------
     mass
         Brightness of the images.
-    disagreement
-        1 − correlation of neighbouring images, stretched across the axis as given and across the other one, and the
-        change of the column sums and of the row sums with the tilt; (2, 2).
-    other_axis
-        How badly images fit about the other axis, relative to the given one; below 1 where the other one is likelier.
-    jitter
-        How far neighbours lie off each other, in pixels.
+    direction
+        Where the tilt axis is seen, relative to the given one.
+    neighbours
+        How images differ from the next in tilt.
+    reordered
+        Disagreement of neighbours in the order of the file, relative to that in tilt; 1 if it is the same order.
     axis_offset
         Height of the tilt axis above the middle in pixels and its standard deviation; NaN for a film.
     noise
@@ -77,9 +86,9 @@ class Verdict:
     """
 
     mass: Mass
-    disagreement: np.ndarray
-    other_axis: float
-    jitter: float
+    direction: Direction
+    neighbours: Neighbours
+    reordered: float
     axis_offset: tuple[float, float]
     noise: float
     suspicions: tuple[str, ...]
@@ -89,7 +98,8 @@ class Verdict:
         if self.suspicions:
             return f"suspicious: {self.suspicions[0]}"
         law = "the same at all tilts" if self.mass.within else "that of a film, 1/cos θ,"
-        said = f"mass {law} to {100 * self.mass.spread:.1f} %, neighbouring images aligned to {self.jitter:.1f} pixels"
+        aligned = f"neighbouring images aligned to {self.neighbours.jitter:.1f} pixels"
+        said = f"mass {law} to {100 * self.mass.spread:.1f} %, {aligned}"
         if residual and self.noise > NOISELESS:
             said += f", residual {residual / self.noise:.1f} times the noise"
         return f"verdict: nothing suspicious: {said}"
@@ -99,8 +109,10 @@ class Verdict:
         measured = {
             "spread of the mass": self.mass.spread,
             "scatter of the mass": self.mass.scatter,
-            "misfit about the other axis": self.other_axis,
-            "jitter [pixels]": self.jitter,
+            "direction of the tilt axis [degrees]": self.direction.degrees,
+            "change of the sums there, relative to the given direction": self.direction.to_expected,
+            "jitter [pixels]": self.neighbours.jitter,
+            "change of magnification": self.neighbours.swelling,
             "height of the axis [pixels]": self.axis_offset[0],
             "its standard deviation": self.axis_offset[1],
             "noise": self.noise,
@@ -112,50 +124,73 @@ class Verdict:
 def judge(images: Prepared) -> Verdict | None:
     """Judge a series as it would be reconstructed; None where it is too small to be judged.
 
-    Reads all columns once and holds images of 64 pixels.
+    Reads all columns once and holds images of 96 pixels.
     """
+    known = images.outliers is not None
+    if not known:
+        images = replace(images, series=Sound(images.series, limits_of(sample(images.series))))
     small, factor = reduced(images)
-    if min(small.shape) < AT_LEAST:
+    empty = np.ptp(small, axis=(1, 2)) == 0
+    if min(*small.shape[1:], np.sum(~empty)) < AT_LEAST:
         return None
-    mass, tilts_deg = mass_of(small, images.tilts_deg), np.asarray(images.tilts_deg, float)
-    across = np.ascontiguousarray(small.swapaxes(1, 2))
-    (unlike, steps), (unlike_other, _) = (compared(one, tilts_deg) for one in (small, across))
-    changes = [sums_change(one) for one in (small, across)]
-    disagreement = np.array([[unlike, unlike_other], changes])
-    jitter = jitter_of(steps, tilts_deg)
+    small, tilts_deg = small[~empty], np.asarray(images.tilts_deg, float)[~empty]
+    mass, near = mass_of(small, tilts_deg), compared(small, tilts_deg)
     offset = axis_offset(small, tilts_deg) if mass.within else (math.nan, math.nan)
     found = Verdict(
         mass,
-        disagreement,
-        other_axis(disagreement, small, tilts_deg),
-        jitter * factor,
+        direction_seen(small, tilts_deg),
+        replace(near, jitter=near.jitter * factor),
+        reordered(small, tilts_deg, near),
         (offset[0] * factor, offset[1] * factor),
         noise_in(images),
         (),
     )
-    return replace(found, suspicions=tuple(suspicions(found, images, jitter, small.shape[1] * factor)))
+    said = suspicions(found, images, near.jitter, small.shape[1] * factor)
+    said += [of_empty(np.flatnonzero(empty)), of_outliers(0 if known else images.series.n_outliers)]
+    return replace(found, suspicions=tuple(one for one in said if one))
 
 
-def suspicions(found: Verdict, images: Prepared, jitter: float, n_rows: int) -> list[str]:
-    """Return what is suspicious, a sentence each, the likeliest cause first."""
-    said = [of_angles(found.mass.tilts_deg), of_sign(found.mass, images), of_axis(found, images)]
-    unlike = found.disagreement[0].min()
-    if jitter > (JITTER if unlike < CLEAR else NOISY_JITTER) and unlike < 1 - ALIKE:
-        said.append(
-            f"the images are not aligned, neighbours lie {found.jitter:.1f} pixels off each other; use `etlab align`"
-        )
-    said.append(of_scale(found.mass))
+def suspicions(found: Verdict, images: Prepared, jitter: float, n_rows: int) -> list[str | None]:
+    """Return what is suspicious, a sentence each, the likeliest cause first; None where there is nothing."""
+    said = [
+        of_angles(found.mass.tilts_deg),
+        of_sign(found.mass, images),
+        of_order(found),
+        of_odd(found.mass),
+        of_scale(found.mass),
+        of_axis(found, images),
+        of_neighbours(found, jitter),
+    ]
     offset, std = found.axis_offset
     if not any(said) and abs(offset) > max(OFFSET * n_rows, SURE * std):
         said.append(
             f"the tilt axis seems to lie {abs(offset):.1f} pixels {'above' if offset > 0 else 'below'} the middle; "
             f"use --axis-offset {offset:.1f}"
         )
-    return [one for one in said if one]
+    return said
+
+
+def of_empty(empty: np.ndarray) -> str | None:
+    """Say that images are empty, if any are."""
+    if not len(empty):
+        return None
+    named = ", ".join(str(number) for number in empty[:NAMED])
+    more = f" and {len(empty) - NAMED} more" if len(empty) > NAMED else ""
+    many = "image" if len(empty) == 1 else "images"
+    return f"of one value throughout, empty: {many} {named}{more}; leave them out, and their angles"
+
+
+def of_outliers(n_outliers: int) -> str | None:
+    """Say that pixels stand out, if they do."""
+    if not n_outliers:
+        return None
+    return "some pixels are far brighter or darker than the rest, and will draw streaks; use --despike"
 
 
 def of_angles(tilts_deg: np.ndarray) -> str | None:
     """Say that the angles seem to be scaled wrongly, if they do."""
+    if np.ptp(tilts_deg) == 0:
+        return f"all tilt angles are {tilts_deg[0]:g}°; see --tilts"
     if np.abs(tilts_deg).max() < np.pi / 2:
         return "all tilt angles are below 1.6°, as if they were in radians; pass degrees (--tilts)"
     return None
@@ -180,24 +215,60 @@ def of_sign(mass: Mass, images: Prepared) -> str | None:
     return None
 
 
-def of_axis(found: Verdict, images: Prepared) -> str | None:
-    """Say that the other axis fits better, if it does."""
-    if found.disagreement[0].min() > 1 - ALIKE or found.other_axis > 1:
+def of_odd(mass: Mass) -> str | None:
+    """Say that single images are much brighter or darker than those beside them, if they are."""
+    if not len(mass.odd):
         return None
-    axis = "y" if getattr(images.series, "axis", "x") == "x" else "x"
+    named = ", ".join(f"{mass.tilts_deg[n]:g}°" for n in mass.odd[:NAMED])
+    return f"the image at {named} is scaled wrongly: much brighter or darker than those beside it in tilt"
+
+
+def of_axis(found: Verdict, images: Prepared) -> str | None:
+    """Say that the tilt axis seems to lie in another direction, if it does."""
+    if not found.direction.differs:
+        return None
+    degrees = found.direction.degrees
+    if abs(degrees) > ACROSS:
+        axis = "y" if getattr(images.series, "axis", "x") == "x" else "x"
+        return (
+            "the tilt axis seems to be the wrong one, or the images transposed: what all images share lies along the "
+            f"other axis; use --axis {axis}"
+        )
     return (
-        "the tilt axis seems to be the wrong one, or the images transposed: they fit together better about the other "
-        f"axis; use --axis {axis}"
+        f"the tilt axis seems to be turned by about {degrees:.0f}°: what all images share lies in that direction; "
+        f"use --tilt-axis {degrees:.0f}, or `etlab align`"
     )
+
+
+def of_order(found: Verdict) -> str | None:
+    """Say that the angles seem to belong to other images, if they do."""
+    if found.reordered > REORDERED:
+        return None
+    return (
+        "the tilt angles seem to belong to other images: in the order of the file neighbours are more alike than in "
+        "the order of their tilts; see --tilts"
+    )
+
+
+def of_neighbours(found: Verdict, jitter: float) -> str | None:
+    """Say that neighbours in tilt lie elsewhere or are magnified otherwise, if they are."""
+    near = found.neighbours
+    if near.unlike > 1 - ALIKE:
+        return None
+    if near.unlike < CLEAR and near.swelling > max(SWELLING, jitter / (SIZE / 4)):
+        return (
+            f"the magnification changes by {100 * near.swelling:.1f} % from one image to the next; scale the images to "
+            "the same size of a pixel"
+        )
+    if jitter > (JITTER if near.unlike < CLEAR else NOISY_JITTER):
+        return f"the images are not aligned, neighbours lie {near.jitter:.1f} pixels off each other; use `etlab align`"
+    return None
 
 
 def of_scale(mass: Mass) -> str | None:
     """Say that images seem to be scaled wrongly, or a background left, if they do."""
     if mass.bounded and np.median(mass.rows / mass.means) < -TOO_MUCH:
         return "vacuum around the specimen is below 0: too much background was subtracted; see --background"
-    if len(mass.odd):
-        named = ", ".join(f"{n} (at {mass.tilts_deg[n]:g}°)" for n in mass.odd[:3])
-        return f"image {named} is scaled wrongly: much brighter or darker than those beside it in tilt"
     if mass.scatter > SCATTER:
         return (
             f"the images are scaled differently: their mass jumps by {100 * mass.scatter:.0f} % from one to the next; "
@@ -221,27 +292,6 @@ def of_scale(mass: Mass) -> str | None:
             "exposures not divided by, a background, or a shadow at high tilt"
         )
     return None
-
-
-def other_axis(disagreement: np.ndarray, images: np.ndarray, tilts_deg: np.ndarray) -> float:
-    """Return how badly images fit about the other axis, relative to the given one, less than 1 for suspicious.
-
-    By neighbours and column sums where these tell; else by the half-set misfit of reconstructions about either axis.
-    """
-    (given, other), (columns, rows) = np.maximum(disagreement, 1e-9)
-    ratio = other / given * np.clip(rows / columns, 0.5, 1.5)
-    if not UNDECIDED[0] < ratio < UNDECIDED[1]:
-        return float(ratio / TURNED)
-    some = np.argsort(tilts_deg, kind="stable")[:: max(1, math.ceil(len(tilts_deg) / N_TILTS))]
-    if len(some) < MATCHING or not all(np.ptp(image) > 0 for image in images[some]):
-        return float(ratio / TURNED)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # outliers are named elsewhere
-        about = [
-            half_set_misfit(np.ascontiguousarray(one), tilts_deg[some])
-            for one in (images[some], images[some].swapaxes(1, 2))
-        ]
-    return float(about[1] / about[0] / BETTER)
 
 
 def no_film(mass: Mass) -> bool:
@@ -271,27 +321,12 @@ def reduced(images: Prepared, size: int = SIZE) -> tuple[np.ndarray, int]:
     return small, factor
 
 
-def compared(images: np.ndarray, tilts_deg: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return the median of 1 − correlation of neighbours, stretched and registered, and the shifts of all images."""
-    cosines = np.maximum(np.cos(np.deg2rad(tilts_deg)), 0.05)
-    shifts, unlike = np.zeros((len(images), 2)), []
-    for near, far in neighbours(tilts_deg):
-        ratio = cosines[far] / cosines[near]
-        moved = stretched(images[far], ratio) if 0.3 < ratio < 3 else images[far]
-        step = best_shift(moved, images[near], upsampling=10)
-        moved = ndimage.shift(moved, step, order=1, mode="nearest") if step.any() else moved
-        one, other = faded(moved), faded(images[near])
-        norms = np.linalg.norm(one) * np.linalg.norm(other)
-        unlike.append(1 - float(np.vdot(one, other)) / norms if norms > 0 else 1.0)
-        shifts[far] = (step + shifts[near]) * [ratio, 1]
-    return float(np.mean(unlike)), shifts
-
-
-def jitter_of(shifts: np.ndarray, tilts_deg: np.ndarray) -> float:
-    """Return how far images lie off the two beside them in tilt, in pixels, less what displaces the specimen."""
-    left = without_gauge(shifts, tilts_deg, offset=True)[np.argsort(tilts_deg, kind="stable")]
-    steps = left[1:-1] - (left[:-2] + left[2:]) / 2
-    return float(np.sqrt((steps**2).sum(axis=1).mean() / 1.5))
+def reordered(images: np.ndarray, tilts_deg: np.ndarray, near: Neighbours) -> float:
+    """Return how unlike neighbours in the order of the file are, relative to those in tilt, ``near``."""
+    in_order = np.sort(tilts_deg)
+    if (in_order == tilts_deg).all() or (in_order == tilts_deg[::-1]).all():
+        return 1.0
+    return compared(images, in_order).unlike / max(near.unlike, 1e-9)
 
 
 def axis_offset(images: np.ndarray, tilts_deg: np.ndarray) -> tuple[float, float]:
