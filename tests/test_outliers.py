@@ -162,3 +162,9 @@ def test_a_splash_and_a_column_are_replaced_whichever_axis_the_file_has(tmp_path
         found = prepared(series, **told, **options)
         np.testing.assert_array_equal(found.read(0, 96), expected)
         assert f"--despike: {len(places)} values are replaced" in capsys.readouterr().out
+
+
+def test_a_lone_slice_has_no_outliers():
+    images = np.random.default_rng(0).random((20, 100, 1), np.float32)
+    images[3, 40] = images[9, 70:72] = 1000
+    assert len(find_outliers(images)) == 0

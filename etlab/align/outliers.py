@@ -41,6 +41,7 @@ SAMPLE = 10**6  # values from which a range is estimated
 ALONG = 256  # pixels of a line that stand for all
 NAMED = 3  # outliers that are named one by one
 EIGHT = np.ones((3, 3), bool)  # neighbours, diagonal ones too
+NARROWEST = 3  # pixels across: in a lone column of pixels sharp detail of the specimen looks like an outlier
 
 
 def limits_of(values: np.ndarray) -> tuple[float, float]:
@@ -80,6 +81,8 @@ class Search:
     def add(self, image: np.ndarray, number: int, every: int = 1) -> None:
         """Take in an image; one of its values in ``every`` stands for the range of the series."""
         image = np.asarray(image, np.float32)
+        if min(image.shape) < NARROWEST:
+            return
         bad = lines_in(image)
         sound = image[~bad] if bad.any() else image.ravel()
         self.samples.append(sound[number % every :: every].copy())
