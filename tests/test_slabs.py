@@ -1,5 +1,6 @@
 """Slabs along the tilt axis: the same volume as in memory, whatever the width, and whatever happens on the way."""
 
+import faulthandler
 import itertools
 import json
 import multiprocessing
@@ -7,6 +8,7 @@ import os
 import resource
 import shutil
 import signal
+import sys
 import threading
 import time
 import tracemalloc
@@ -532,7 +534,8 @@ def test_half_sets_that_fail_cost_no_volume(series, specimen, tmp_path, narrow, 
 
 
 def interrupted(series, out):
-    """What the user sees who interrupts: the process ends by KeyboardInterrupt."""
+    """What the user sees who interrupts: the process ends by KeyboardInterrupt. Where it hangs, it says where."""
+    faulthandler.dump_traceback_later(100, exit=True, file=sys.__stderr__)
     try:
         run(series, out, Method("sirt", {"n_iter": 100_000}))
     except KeyboardInterrupt:
@@ -541,7 +544,7 @@ def interrupted(series, out):
 
 def test_an_interrupt_ends_the_run_within_an_iteration(series, tmp_path):
     child = in_a_child(interrupted, series, tmp_path / "volume.mrc")
-    while not list(tmp_path.glob("volume.mrc.slabs/*/width.json")):
+    while child.is_alive() and not list(tmp_path.glob("volume.mrc.slabs/*/width.json")):
         time.sleep(0.01)
     time.sleep(0.3)
     os.kill(child.pid, signal.SIGINT)
