@@ -1,6 +1,5 @@
 """Slabs along the tilt axis: the same volume as in memory, whatever the width, and whatever happens on the way."""
 
-import faulthandler
 import itertools
 import json
 import multiprocessing
@@ -8,7 +7,6 @@ import os
 import resource
 import shutil
 import signal
-import sys
 import threading
 import time
 import tracemalloc
@@ -534,8 +532,9 @@ def test_half_sets_that_fail_cost_no_volume(series, specimen, tmp_path, narrow, 
 
 
 def interrupted(series, out):
-    """What the user sees who interrupts: the process ends by KeyboardInterrupt. Where it hangs, it says where."""
-    faulthandler.dump_traceback_later(100, exit=True, file=sys.__stderr__)
+    """What the user sees who interrupts: the process ends by KeyboardInterrupt."""
+    # as in a terminal: what a shell runs in the background ignores interrupts, tests too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         run(series, out, Method("sirt", {"n_iter": 100_000}))
     except KeyboardInterrupt:
