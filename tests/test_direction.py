@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 from etlab.align import Alignment, align, align_by_moments, find_tilt_axis
 from etlab.align.direction import direction_seen, folded
 from etlab.cli import app
+from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.io import write_mrc
+from etlab.projector import Projector
 from tests.test_align import TILTS, jitter, particle, small
 from tests.test_verdict import film, turned
 
@@ -85,3 +87,13 @@ def test_the_commands_say_what_is_recorded_and_begin_there(tmp_path):
     assert note in done.stderr
     found = re.search(r"tilt axis at (\S+)°", done.stdout)[1]
     assert float(found) == pytest.approx(-30, abs=0.5)
+
+
+def test_a_helix_along_the_axis_does_not_lean():
+    """Its mass is the same all along, so hardly anything is seen in that direction."""
+    z, y, x = np.meshgrid(*[np.arange(48) - 23.5] * 3, indexing="ij")
+    turn = 2 * np.pi * x / 24
+    helix = np.exp(-((y - 12 * np.cos(turn)) ** 2 + (z - 12 * np.sin(turn)) ** 2) / 8).astype(np.float32)
+    tilts_deg = linear_tilts(60, 3)
+    images = Projector(TiltGeometry(tilts_deg, helix.shape))(helix)
+    assert not direction_seen(images, tilts_deg).differs

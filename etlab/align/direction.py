@@ -58,13 +58,18 @@ def direction_seen(
     lower = np.sort(np.argsort(from_middle, kind="stable")[: max(FEWEST, len(images) // 2)])
     angles = np.arange(-90.0, 90.0, STEP)
     small = reduced(images[lower])
-    changes = line_changes(small, angles)
+    changes, variances = line_changes(small, angles)
     best = int(np.argmin(changes))
     near = np.abs(folded(angles - expected)) <= within
-    shares = (changes[best] / max(float(other), 1e-30) for other in (changes[near].min(), np.median(changes)))
+    to_median = changes[best] / max(float(np.median(changes)), 1e-30)
+    # where hardly anything is seen along an axis, as in a rod along it, changes are large relative to that only
+    to_expected = max(one[best] / max(float(one[near].min()), 1e-30) for one in (changes, variances))
     n_values = len(small) * max(HIGHEST * max(small.shape[1:]) - LOWEST, 1)
     return Direction(
-        float(folded(angles[best] + STEP * vertex(changes, best))), *shares, 1 - NOISE / n_values**0.5
+        float(folded(angles[best] + STEP * vertex(changes, best))),
+        to_expected,
+        to_median,
+        1 - NOISE / n_values**0.5,
     )
 
 
@@ -89,8 +94,8 @@ def reduced(images: np.ndarray) -> np.ndarray:
     return block_reduce(images, (1, factor, factor), np.mean) if factor > 1 else images
 
 
-def line_changes(images: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """Return, for each direction, the variance over the tilts of the amplitudes, relative to their mean square.
+def line_changes(images: np.ndarray, angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return, for each direction, the variance over the tilts of the amplitudes, relative to their mean square and not.
 
     The mean over the frequencies from two periods in the field to half of the Nyquist frequency, each counting alike.
     """
@@ -104,8 +109,8 @@ def line_changes(images: np.ndarray, angles: np.ndarray) -> np.ndarray:
     for image, out in zip(images, seen, strict=True):
         amplitudes = np.abs(np.fft.fftshift(np.fft.fft2((image - image.mean()) * window, (n, n))))
         ndimage.map_coordinates(amplitudes, line, output=out, order=1)
-    squares = np.maximum((seen**2).mean(axis=0), 1e-30)
-    return (seen.var(axis=0) / squares).mean(axis=1)
+    squares, variances = np.maximum((seen**2).mean(axis=0), 1e-30), seen.var(axis=0)
+    return (variances / squares).mean(axis=1), (variances / squares.mean(axis=0)).mean(axis=1)
 
 
 def folded(degrees):
