@@ -6,7 +6,7 @@ neighbours along x, which lie next to each other in memory. The rest is order of
 rows at a time, so that the lines in use stay in the processor's cache from one tilt to the next.
 
 A is a gather along each ray, Aᵀ a gather at each voxel. Both evaluate the same weights, so the pair is matched.
-A lone slice has no runs along x; it has kernels of its own that run along rows instead.
+A few slices make no runs along x; they have kernels of their own that run along rows instead.
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ NOISE = 4.0  # standard deviations: the least of the changes that noise alone ha
 class Direction(NamedTuple):
     """Direction of the least change in degrees from +x towards +row, that change, and how far noise makes it fall.
 
-    The change is relative to the least near the expected direction, and to the median of all directions.
+    The change is relative to the least near the expected direction, taken with and without regard to how much is seen
+    there, whichever says less; and to the median of all directions.
     """
 
     degrees: float

@@ -20,9 +20,7 @@ from scipy import ndimage
 
 INNER = (1, 99)  # per cent: what lies between counts as the range of the values
 BEYOND = 5.0  # ranges on either side that values may lie outside: noise of a few counts reaches two or three
-FOLLOWS = (
-    0.4  # share of its excess that the neighbours of a single pixel have if they are part of the same detail
-)
+FOLLOWS = 0.4  # share of a single pixel's excess that its neighbours have if they belong to the same detail
 SHARP = 0.15  # the same of the weakest pixel of a spot, for its strongest neighbour: beads have 0.2 and more
 FEW = 2  # pixels, of which no detail can consist
 SPOT = 5  # pixels that a spot is across, at most
@@ -31,11 +29,7 @@ RARE = 0.25  # of the images that hold a spot like it, if it is a hit
 STUCK = 0.8  # of the images that hold it in the same place, if it is the camera's
 LINES = (0.5, 10.0)  # ranges of the values, and typical differences between lines, by which a line differs
 BESIDE = 4  # lines on either side from which one is told
-RADII = (
-    2,
-    3,
-    4,
-)  # pixels on either side whose median takes the place of an outlier, the first that are sound
+RADII = 2, 3, 4  # pixels on either side whose median replaces an outlier: the first where some are sound
 MARGIN = RADII[-1]
 SAMPLE = 10**6  # values from which a range is estimated
 ALONG = 256  # pixels of a line that stand for all

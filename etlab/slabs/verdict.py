@@ -29,7 +29,7 @@ AT_LEAST = 5  # tilts, and pixels along each side, below which nothing is judged
 ALIKE = 0.2  # correlation of neighbours below which noise hides what they have in common
 ACROSS = 70.0  # degrees beyond which the other axis is meant, and not one that leans
 REORDERED = (
-    0.95  # of neighbours' disagreement: the images are in the order of the file, whatever their angles say
+    0.95  # of neighbours' disagreement in tilt: if that in the file is less, the angles are in another order
 )
 JITTER = 0.3  # pixels of the small images by which a neighbour may be off
 CLEAR, NOISY_JITTER = 0.3, 1.0  # disagreement of neighbours beyond which noise moves them, and how far
