@@ -145,6 +145,14 @@ def http_root(book_html) -> str:
 
 
 @pytest.fixture
+def empty_page(monkeypatch):
+    """The page of a report has nothing on it: drawing takes longer than a small volume; `test_report` looks at one."""
+    from matplotlib.figure import Figure
+
+    monkeypatch.setattr("etlab.report.page", lambda *_: Figure())
+
+
+@pytest.fixture
 def static(monkeypatch):
     """Figures are made for a page without a kernel."""
     monkeypatch.setenv("ETLAB_STATIC", "1")

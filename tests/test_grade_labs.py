@@ -16,9 +16,13 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
+from numba.extending import is_jitted
 
+from etlab import kernels
+from etlab.solvers import tv_kernels
 from tests.classroom import found_backend
 from tests.labs import ROOT, Graded, Lab, grade_id
+from tools.run_apart import compiled
 
 LAB = Lab("lab-1-projector")
 WORDS = Lab("lab-6-leaderboard")
@@ -158,6 +162,12 @@ def graded(tmp_path_factory) -> Graded:
     os.symlink(folder / "submitted" / next(iter(submissions)), folder / "submitted" / "is-a-link")
     os.symlink(folder / "private" / "notes.txt", folder / "submitted" / "sent-a-link" / f"{LAB.name}.ipynb")
     return LAB.graded(folder, submissions | BROKEN, cell_seconds=CELL_SECONDS, at_a_time=2)
+
+
+def test_notebooks_find_every_kernel_compiled():
+    kept = {path.name.split(".")[1].rpartition("-")[0] for path in compiled(found_backend()).rglob("*.nbi")}
+    ours = {name for module in (kernels, tv_kernels) for name, one in vars(module).items() if is_jitted(one)}
+    assert len(ours) > 8 and ours <= kept
 
 
 def test_a_cell_that_does_harm_costs_nothing_but_itself(graded):

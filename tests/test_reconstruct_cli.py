@@ -3,7 +3,6 @@
 import json
 import re
 
-import matplotlib.image
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -19,6 +18,8 @@ from etlab.slabs import Plan, Prepared
 from etlab.slabs.density import density_of
 from etlab.solvers import sirt, tv, wbp
 from tests.test_align import TILTS, middle, particle, small
+
+pytestmark = pytest.mark.usefixtures("empty_page")
 
 
 def etlab(*arguments):
@@ -87,8 +88,6 @@ def test_a_series_becomes_a_volume_with_a_report(aligned, tmp_path):
     assert voxel_nm == pytest.approx(2.0)
     assert "2 nm a pixel" in said and "50 × 80 × 96 voxels of 2 nm" in said
     assert "residual before the last iteration" in said and "Fourier shell correlation" in said
-    picture = matplotlib.image.imread(out.with_suffix(".png"))
-    assert min(picture.shape[:2]) > 500 and picture[..., :3].std() > 0.05
     numbers = json.loads(out.with_suffix(".json").read_text())
     assert numbers["shape"] == [50, 80, 96] and len(numbers["residuals"]) == 5
     assert numbers["residuals"] == sorted(numbers["residuals"], reverse=True)

@@ -17,6 +17,7 @@ from etlab.slabs import Prepared, judge
 from tests.test_align import TILTS, blob_images, particle
 from tests.test_align import film as sparse_film
 
+pytestmark = pytest.mark.usefixtures("empty_page")
 COSINES = np.cos(np.deg2rad(TILTS))[:, None, None]
 
 

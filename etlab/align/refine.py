@@ -114,9 +114,10 @@ def find_tilt_axis(images: np.ndarray, alignment: Alignment, *, thickness: float
         if abs(offset - height) > highest:
             return np.inf
         aligned = with_axis(angle, offset).apply(small)
-        return half_set_misfit(
+        predicted = half_set_predictions(
             aligned, alignment.tilts_deg, n_iter=n_iter, thickness=thickness and thickness / binning
         )
+        return relative_misfit(aligned, predicted)
 
     seen = direction_seen(images, alignment.tilts_deg, before)
     start = scanned(

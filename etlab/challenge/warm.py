@@ -56,14 +56,21 @@ def compile_kernels(cache: Path, backend: sandbox.Backend) -> None:
 
 
 def main() -> None:
-    """Calibrate and reconstruct the smallest scene there is."""
+    """Calibrate and reconstruct the smallest scene there is, and project a single slice, which has its own kernels."""
+    import numpy as np
+
     from etlab.challenge import baselines
     from etlab.challenge.draw import draw
+    from etlab.geometry import TiltGeometry
+    from etlab.projector import Projector
 
     problem, _ = draw("public", 0, "small")
     mismatch = baselines.found_mismatch(problem)
     for method in ("WBP-ET", "SIRT-ET", "CS-ET", "SART", "GENFIRE"):
         baselines.reconstruct(method, problem, mismatch)
+    slice_of_ones = np.ones((8, 8, 1), np.float32)
+    A = Projector(TiltGeometry([0.0], slice_of_ones.shape))
+    A.T(A(slice_of_ones))
 
 
 if __name__ == "__main__":
