@@ -52,6 +52,23 @@ def test_everything_else_counts(old, new):
     assert changed != CODE and essence(changed) != essence(CODE)
 
 
+def test_where_a_module_lies_does_not_count_but_what_is_imported_does():
+    used = "x = Mismatch(c)\n"
+    here = "from etlab.forward import (\n    Mismatch,\n    Optics,\n)\nfrom etlab.a import b as c\n\n" + used
+    there = (
+        "from etlab.course.b import b as c\nfrom etlab.optics import Optics\nfrom etlab.forward import Mismatch\n"
+        + used
+    )
+    assert essence(here) == essence(there)
+    for old, new in (
+        ("b as c", "d as c"),
+        ("    Optics,\n", ""),
+        ("from etlab.a", "from numpy.a"),
+        ("Mismatch(c)", "c"),
+    ):
+        assert essence(here.replace(old, new)) != essence(here)
+
+
 def test_a_class_that_is_only_described_is_still_a_class():
     assert essence('class A:\n    """Nothing."""\n') != essence("")
 

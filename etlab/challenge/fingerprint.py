@@ -1,7 +1,9 @@
 """Fingerprints of code: equal as long as nothing changes that could change a result.
 
-The text itself is hashed, less comments, docstrings and layout. A syntax tree printed by Python would do the same, but
-every version of Python prints it differently, so results measured under one would be stale under the next.
+The text itself is hashed without comments, docstrings and layout. A syntax tree printed by Python would do the same,
+but every version of Python prints it differently, so results measured under one would be stale under the next. The
+place of a module within `etlab` changes no result: of an import from the package only the imported names count, and
+modules are hashed in the order of their code.
 """
 
 from __future__ import annotations
@@ -35,13 +37,11 @@ def source(packages: Iterable[str]) -> str:
     Left out are the lists of names that a package offers and `etlab.solvers.methods`, where a row concerns itself only.
     """
     root = files("etlab")
-    modules = [root / f"{name}.py" for name in MODEL]
+    modules = [root / f"{name}.py" for name in MODEL] + [root / "challenge" / "simulate.py"]
     for package in packages:
-        inside = (one for one in (root / package).iterdir() if one.name.endswith(".py"))
-        modules += sorted(inside, key=lambda module: module.name)
-    modules.append(root / "challenge" / "simulate.py")
+        modules += [one for one in (root / package).iterdir() if one.name.endswith(".py")]
     left_out = {"__init__.py", "methods.py"}
-    return "".join(code_of(one) for one in modules if one.name not in left_out)
+    return "".join(sorted(code_of(one) for one in modules if one.name not in left_out))
 
 
 def code_of(module: Path) -> str:
@@ -51,20 +51,25 @@ def code_of(module: Path) -> str:
 
 @functools.cache
 def essence(text: str) -> str:
-    """Return Python code as its logical lines, tokens one space apart, without comments and docstrings."""
+    """Return Python code as its logical lines, tokens one space apart, without comments and docstrings.
+
+    Names imported from `etlab` follow at the end, sorted.
+    """
     return "\n".join(" ".join(line) for line in _logical_lines(text))
 
 
 def _logical_lines(text: str) -> Iterator[list[str]]:
-    """Yield the tokens of each logical line, but for a text that stands alone (a docstring)."""
-    marks, line, texts = [], [], 0
+    """Yield the tokens of each logical line except for standalone strings (docstrings) and imports from `etlab`."""
+    marks, line, texts, imported = [], [], 0, set()
     for token_type, string in _tokens(text):
         if token_type == tokenize.INDENT:
             marks.append("{")
         elif token_type == tokenize.DEDENT:
             marks.append("}")
         elif token_type == tokenize.NEWLINE:
-            if len(line) != texts:
+            if line[:2] == ["from", "etlab"]:
+                imported.update(_imported(line))
+            elif len(line) != texts:
                 yield marks + line
                 marks = []
             line, texts = [], 0
@@ -72,6 +77,14 @@ def _logical_lines(text: str) -> Iterator[list[str]]:
             line.append(string)
             texts += token_type == tokenize.STRING
     yield marks
+    if imported:
+        yield sorted(imported)
+
+
+def _imported(line: list[str]) -> list[str]:
+    """Return what ``from … import a, b as c`` imports: "a" and "b as c"."""
+    names = " ".join(token for token in line[line.index("import") + 1 :] if token not in "()")
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def _tokens(text: str) -> Iterator[tuple[int, str]]:
