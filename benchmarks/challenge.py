@@ -22,11 +22,12 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from etlab.challenge import make_tier, sandbox, standings
-from etlab.challenge.draw import TIERS
-from etlab.challenge.evaluate import Evaluator
-from etlab.challenge.evaluate_all import evaluate_all, found_submissions
-from etlab.challenge.records import Records
+from etlab.course import sandbox
+from etlab.course.challenge import make_tier, standings
+from etlab.course.challenge.evaluate import Evaluator
+from etlab.course.challenge.evaluate_all import evaluate_all, found_submissions
+from etlab.course.challenge.records import Records
+from etlab.course.scenes.draw import TIERS
 
 ZEROS = """
 import numpy as np

@@ -17,7 +17,7 @@ import numpy as np
 from projector import fastest
 from scipy.ndimage import gaussian_filter, rotate
 
-from etlab.challenge.simulate import PRESETS
+from etlab.course.scenes.simulation import PRESETS
 from etlab.forward import GROUP, Mismatch, TiltSeriesModel
 from etlab.phantoms import scene
 

@@ -29,8 +29,8 @@ from projector import Astra, fastest
 
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.io import open_series, open_stack
+from etlab.pipeline import bytes_of, write_prepared
 from etlab.projector import Projector
-from etlab.slabs import bytes_of, write_prepared
 from etlab.solvers import sirt, wbp
 
 TILTS = linear_tilts(60, 2)

@@ -38,7 +38,7 @@ def take_kernels(cache: Path) -> None:
     """Inside the sandbox: copy them to where this process may write; numba takes no cache that it cannot write to.
 
     Only what is imported afterwards, or runs in a process started afterwards, finds them. Nothing if there is no
-    ``cache``, the folder that `etlab.challenge.warm` made.
+    ``cache``, the folder that `etlab.course.sandbox.warm` made.
     """
     if cache.is_dir():
         own = Path(os.environ["HOME"], "numba")

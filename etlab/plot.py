@@ -17,7 +17,7 @@ from matplotlib.patches import Arc, FancyArrowPatch, Polygon
 from matplotlib.transforms import Affine2D
 
 if TYPE_CHECKING:  # drawing must not wait for numba
-    from etlab.calibrate import Calibration
+    from etlab.calibration import Calibration
     from etlab.forward import Detector, TiltSeriesModel
     from etlab.geometry import TiltGeometry
 

@@ -11,12 +11,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from etlab import grading
-from etlab.challenge import PRESETS, baselines, tiers
-from etlab.challenge.draw import draw
+from etlab.course import grading
+from etlab.course.challenge import tiers
+from etlab.course.grading import challenge_cases
+from etlab.course.grading.alignment_cases import NeedleCase
+from etlab.course.scenes import PRESETS, baselines
+from etlab.course.scenes.draw import draw
 from etlab.geometry import TiltGeometry, linear_tilts
-from etlab.grading import challenge_cases
-from etlab.grading.alignment_cases import NeedleCase
 
 # recording, calibrating and scoring take half or a fifth of the time
 HALF_THE_TILTS = replace(PRESETS["small"], tilts_deg=linear_tilts(70, 4))
@@ -72,12 +73,12 @@ def _told_apart(argument):
 
 @contextlib.contextmanager
 def worked_out_once(*names: str) -> Iterator[None]:
-    """Remember what these functions of ``etlab.grading``, such as "variation.solved", answer."""
+    """Remember what these functions of ``etlab.course.grading``, such as "variation.solved", answer."""
     with pytest.MonkeyPatch.context() as patch:
         for name in names:
-            module, function = (f"etlab.grading.{name}").rsplit(".", 1)
+            module, function = (f"etlab.course.grading.{name}").rsplit(".", 1)
             patch.setattr(
-                f"etlab.grading.{name}", remembered(getattr(importlib.import_module(module), function))
+                f"etlab.course.grading.{name}", remembered(getattr(importlib.import_module(module), function))
             )
         yield
 
@@ -109,6 +110,6 @@ def scenes_made_once() -> Iterator[None]:
         return made[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("etlab.grading.challenge.scene", scene)
-        patch.setattr("etlab.grading.challenge.reconstruct", reconstruct)
+        patch.setattr("etlab.course.grading.challenge.scene", scene)
+        patch.setattr("etlab.course.grading.challenge.reconstruct", reconstruct)
         yield

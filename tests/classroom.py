@@ -18,16 +18,18 @@ from typing import ClassVar
 
 import pytest
 
-from etlab.challenge import evaluate as evaluation
-from etlab.challenge import keys, make_tier, run_scene, sandbox, score_answer
-from etlab.challenge.draw import TIERS
-from etlab.challenge.evaluate import Evaluator
-from etlab.challenge.problem import Problem, Truth
-from etlab.challenge.sandbox import Limits, Outcome, find
-from etlab.challenge.sandbox.bubblewrap import find_bubblewrap
-from etlab.challenge.sandbox.watch import family, processes
-from etlab.challenge.tiers import Tier, found_tiers
-from etlab.challenge.warm import cache_folder
+from etlab.course import sandbox
+from etlab.course.challenge import evaluate as evaluation
+from etlab.course.challenge import make_tier, run_scene
+from etlab.course.challenge.evaluate import Evaluator
+from etlab.course.challenge.tiers import Tier, found_tiers
+from etlab.course.sandbox import Limits, Outcome, find
+from etlab.course.sandbox.bubblewrap import find_bubblewrap
+from etlab.course.sandbox.warm import cache_folder
+from etlab.course.sandbox.watch import family, processes
+from etlab.course.scenes import keys, score_answer
+from etlab.course.scenes.draw import TIERS
+from etlab.course.scenes.problem import Problem, Truth
 from tests.checks import few_tilts
 from tools.sandbox import MISSING
 

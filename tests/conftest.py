@@ -149,7 +149,7 @@ def empty_page(monkeypatch):
     """The page of a report has nothing on it: drawing takes longer than a small volume; `test_report` looks at one."""
     from matplotlib.figure import Figure
 
-    monkeypatch.setattr("etlab.report.page", lambda *_: Figure())
+    monkeypatch.setattr("etlab.pipeline.report.page", lambda *_: Figure())
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from scipy import ndimage
 
 from etlab import data
-from etlab.align import (
+from etlab.alignment import (
     Alignment,
     align,
     align_by_moments,
@@ -23,8 +23,8 @@ from etlab.align import (
     track_beads,
     without_gauge,
 )
-from etlab.align.beads import find_beads
-from etlab.align.refine import descended
+from etlab.alignment.beads import find_beads
+from etlab.alignment.refine import descended
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.projector import Projector
 from tests.test_data import COLUMNS, even_odd_correlation, fit_centre_of_mass

@@ -8,10 +8,11 @@ import threading
 import pytest
 from typer.testing import CliRunner
 
-from etlab import archives, data
-from etlab.archives import Remote, chosen, download
+from etlab import data
 from etlab.cli import app
 from etlab.io import open_series
+from etlab.pipeline import archives
+from etlab.pipeline.archives import Remote, chosen, download
 
 CONTENT = bytes(range(256)) * 5000
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from etlab.challenge import blind, blind_board
-from etlab.challenge.baselines import AS_RECORDED, ROWS, VARIANTS, calibrated, uncalibrated
-from etlab.challenge.blind import Cell
-from etlab.challenge.draw import TIERS, draw
-from etlab.challenge.problem import SPEC
-from etlab.challenge.published import published, spec_ranges
-from etlab.challenge.scoring import score_answer
-from etlab.challenge.simulate import PUBLIC_SEEDS
+from etlab.course.benchmark import blind, blind_board
+from etlab.course.benchmark.blind import Cell
+from etlab.course.scenes.baselines import AS_RECORDED, ROWS, VARIANTS, calibrated, uncalibrated
+from etlab.course.scenes.draw import TIERS, draw
+from etlab.course.scenes.problem import SPEC
+from etlab.course.scenes.published import published, spec_ranges
+from etlab.course.scenes.scoring import score_answer
+from etlab.course.scenes.simulation import PUBLIC_SEEDS
 from etlab.forward import Mismatch
 from etlab.solvers import METHODS, tv
 
@@ -126,7 +126,7 @@ def test_what_is_not_known_is_named(options, message):
 
 
 def test_draws_are_uniform_in_the_ranges_of_their_tier(monkeypatch):
-    from etlab.challenge import draw as module
+    from etlab.course.scenes import draw as module
 
     class Sample:
         y = geometry = optics = fiducials = x_true = None
@@ -142,7 +142,7 @@ def test_draws_are_uniform_in_the_ranges_of_their_tier(monkeypatch):
 
 
 def test_only_public_scenes_are_those_that_anything_was_tuned_on(monkeypatch):
-    from etlab.challenge import draw as module
+    from etlab.course.scenes import draw as module
 
     seeds = []
 

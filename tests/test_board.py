@@ -5,9 +5,9 @@ import functools
 import pytest
 from typer.testing import CliRunner
 
-from etlab.challenge import board, standard
-from etlab.challenge.standard import Cell, Score
 from etlab.cli import app
+from etlab.course.benchmark import board, standard
+from etlab.course.benchmark.standard import Cell, Score
 
 
 def result(psnr_db, ssim=0.8, score=0.5):

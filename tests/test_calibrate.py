@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from etlab import plot
-from etlab.calibrate import CalibrationWarning, calibrate
-from etlab.calibrate.fiducials import calibrate_with_beads
-from etlab.challenge import simulate
-from etlab.challenge.calibration import PARAMETERS
-from etlab.challenge.published import spec_ranges
+from etlab.calibration import CalibrationWarning, calibrate
+from etlab.calibration.fiducials import calibrate_with_beads
+from etlab.course.benchmark.calibration import PARAMETERS
+from etlab.course.scenes import simulate
+from etlab.course.scenes.published import spec_ranges
 from etlab.forward import Mismatch, Optics
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.phantoms import Fiducials

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from etlab.challenge import calibration
-from etlab.challenge.calibration import (
+from etlab.course.benchmark import calibration
+from etlab.course.benchmark.calibration import (
     DRAW_SEEDS,
     MEASURED,
     Draw,
@@ -18,7 +18,7 @@ from etlab.challenge.calibration import (
     summary,
     true_mismatch,
 )
-from etlab.challenge.published import spec_ranges
+from etlab.course.scenes.published import spec_ranges
 from etlab.phantoms import SCENES
 
 # asked for: root mean square error in degrees, degrees and nm/µm

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from etlab.grading.calling import CheckFailed, call
+from etlab.course.grading.calling import CheckFailed, call
 
 
 def test_a_function_may_log_and_warn_without_being_heard(capsys):

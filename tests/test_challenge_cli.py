@@ -9,11 +9,12 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from etlab.challenge import load_tier, sandbox, tiers, workers, write_submission
-from etlab.challenge.evaluate import Evaluator
-from etlab.challenge.warm import cache_folder
 from etlab.cli import app
 from etlab.cli.challenge import DEMO_NOTICE
+from etlab.course import sandbox
+from etlab.course.challenge import load_tier, tiers, workers, write_submission
+from etlab.course.challenge.evaluate import Evaluator
+from etlab.course.sandbox.warm import cache_folder
 from etlab.forward import Mismatch
 from etlab.solvers import wbp
 from tests.classroom import ZEROS, classroom, forked, found_backend, score_each_answer_once

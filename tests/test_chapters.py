@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from etlab import widgets
+from etlab.course import widgets
 from tests.notebooks import executed, source
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,10 +11,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from etlab.challenge.sandbox import SandboxError
 from etlab.cli import app
 from etlab.cli.common import errors_in_one_line, say, say_anything, spared
-from etlab.slabs import SlabError
+from etlab.course.sandbox import SandboxError
+from etlab.pipeline import SlabError
 from etlab.solvers.learned import WeightsError
 
 HEAVY = ("numba", "matplotlib", "scipy", "skimage", "h5py", "dask")

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from etlab.calibrate.crossval import binning, coarse, cross_validate, noise, two_way_spread, vertex
-from etlab.challenge import simulate
+from etlab.calibration.crossval import binning, coarse, cross_validate, noise, two_way_spread, vertex
+from etlab.course.scenes import simulate
 from etlab.forward import Mismatch
 from etlab.geometry import TiltGeometry, linear_tilts
 from tests.checks import HALF_THE_TILTS

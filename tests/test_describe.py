@@ -6,10 +6,10 @@ from typer.testing import CliRunner
 
 from etlab import data
 from etlab.cli import app
-from etlab.describe import describe, note_on_axis, order_of
 from etlab.geometry import bidirectional_order, dose_symmetric_order, linear_tilts, saxton_tilts
 from etlab.io import open_series, volume_writer, write_mrc
-from etlab.slabs import vacuum_of
+from etlab.pipeline import vacuum_of
+from etlab.pipeline.describe import describe, note_on_axis, order_of
 from tests.files import make_mrc, make_tiff
 
 TILTS = np.arange(-60, 61, 20.0)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from etlab.align import Alignment, align, align_by_moments, find_tilt_axis
-from etlab.align.direction import direction_seen, folded
+from etlab.alignment import Alignment, align, align_by_moments, find_tilt_axis
+from etlab.alignment.direction import direction_seen, folded
 from etlab.cli import app
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.io import write_mrc

@@ -17,12 +17,13 @@ import h5py
 import numpy as np
 import pytest
 
-from etlab.challenge import evaluate as evaluation
-from etlab.challenge import make_tier, score_answer, standings, warm, write_submission
-from etlab.challenge.handin import HandInError
-from etlab.challenge.records import Records, without_errors
-from etlab.challenge.sandbox import Outcome, SandboxError, Unsafe
-from etlab.challenge.warm import cache_folder
+from etlab.course.challenge import evaluate as evaluation
+from etlab.course.challenge import make_tier, standings, write_submission
+from etlab.course.challenge.handin import HandInError
+from etlab.course.challenge.records import Records, without_errors
+from etlab.course.sandbox import Outcome, SandboxError, Unsafe, warm
+from etlab.course.sandbox.warm import cache_folder
+from etlab.course.scenes import score_answer
 from etlab.forward import Mismatch
 from tests.classroom import (
     IN_SANDBOX,
@@ -158,8 +159,9 @@ PROGRAM = """\
 #!/usr/bin/env python
 import sys
 import numpy as np
-from etlab.challenge import hdf5, write_submission
-from etlab.challenge.problem import read_problem
+from etlab.course.scenes import hdf5
+from etlab.course.challenge import write_submission
+from etlab.course.scenes.problem import read_problem
 
 with hdf5.opened(sys.argv[1]) as file:
     (name,) = file
@@ -482,8 +484,8 @@ def test_files_that_are_no_program(attacks):
 
 CHEATS = {
     "other scores": """
-        import etlab.challenge.scoring as scoring, etlab.challenge.problem as problems, etlab.metrics
-        from etlab.challenge import run_scene, submission, tiers, evaluate, records
+        import etlab.course.scenes.scoring as scoring, etlab.course.scenes.problem as problems, etlab.metrics
+        from etlab.course.challenge import run_scene, submission, tiers, evaluate, records
 
         perfect = scoring.Score(1.0, 99.0, 1.0, 1.0, 0.0, 0.0, 0.0)
         for module in (scoring, submission, evaluate, problems, etlab.metrics, records):
@@ -536,7 +538,7 @@ def all_at_once(results):
                         time.sleep(0.01)
             return zeros(problem)
     """
-    hidden = ("numpy.py", "etlab/__init__.py", "etlab/challenge/__init__.py", "h5py.py", "json.py")
+    hidden = ("numpy.py", "etlab/__init__.py", "etlab/course/challenge/__init__.py", "h5py.py", "json.py")
     return {"solve.py": ZEROS + textwrap.dedent(code)} | dict.fromkeys(hidden, "raise ImportError('hidden')")
 
 
@@ -552,7 +554,7 @@ def test_cheats_that_the_sandbox_stops(attacks, room):
 
 def test_what_is_not_checked_in_there_is_checked_out_here(attacks, room):
     unchecked = """
-        import etlab.challenge.scoring as scoring
+        import etlab.course.scenes.scoring as scoring
         scoring.checked = lambda name, array, shape: array
         scoring.checked_spec = lambda spec, ranges: spec
         def solve(problem):

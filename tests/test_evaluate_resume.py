@@ -19,11 +19,11 @@ import dask
 import numpy as np
 import pytest
 
-from etlab.challenge import evaluate as evaluation
-from etlab.challenge import standings
-from etlab.challenge.evaluate_all import evaluate_all, found_submissions
-from etlab.challenge.records import Records
-from etlab.challenge.tiers import found_tiers
+from etlab.course.challenge import evaluate as evaluation
+from etlab.course.challenge import standings
+from etlab.course.challenge.evaluate_all import evaluate_all, found_submissions
+from etlab.course.challenge.records import Records
+from etlab.course.challenge.tiers import found_tiers
 from tests.classroom import (
     LIMITS,
     ZEROS,

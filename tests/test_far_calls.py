@@ -11,8 +11,8 @@ from multiprocessing import Pipe
 import numpy as np
 import pytest
 
+from etlab.course.grading.calling import CheckFailed, call
 from etlab.forward import Mismatch
-from etlab.grading.calling import CheckFailed, call
 from tests.labs import ROOT, Lab, grade_id
 
 

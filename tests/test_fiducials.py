@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from etlab.calibrate.background import Unshaded, background
-from etlab.calibrate.bead_image import PIXEL_VARIANCE, BeadImage
-from etlab.calibrate.bundle import Beads, Bundle
-from etlab.calibrate.detection import apart, find_beads
-from etlab.calibrate.fiducials import SAME_AMPLITUDE, alike, doubts, of_one_kind, plane_through, spread
-from etlab.challenge import PRESETS, simulate
-from etlab.challenge.simulate import binned, refined
+from etlab.calibration.background import Unshaded, background
+from etlab.calibration.bead_image import PIXEL_VARIANCE, BeadImage
+from etlab.calibration.bundle import Beads, Bundle
+from etlab.calibration.detection import apart, find_beads
+from etlab.calibration.fiducials import SAME_AMPLITUDE, alike, doubts, of_one_kind, plane_through, spread
+from etlab.course.scenes import PRESETS, simulate
+from etlab.course.scenes.simulation import binned, refined
 from etlab.forward import Mismatch, Optics, TiltSeriesModel
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.phantoms import SCENES, Fiducials, specimen
 from etlab.phantoms.canvas import Canvas
-from etlab.phantoms.specimen import _paint_beads
+from etlab.phantoms.specimens import _paint_beads
 
 GEOMETRY = PRESETS["small"]
 FIDUCIALS = Fiducials.for_field(64)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from etlab.challenge.fingerprint import code_of, digest, essence
+from etlab.course.benchmark.fingerprint import code_of, digest, essence
 
 CODE = '''"""What it is."""
 import math

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from scipy.ndimage import laplace, rotate
 
-from etlab.calibrate.fisher import (
+from etlab.course.fisher import (
     PARAMETERS,
     bound_object_known,
     bound_object_unknown,
     gauge_scan,
     inverse_variance,
 )
-from etlab.challenge.simulate import simulate
+from etlab.course.scenes.simulation import simulate
 from etlab.forward import Detector, Mismatch, Optics, TiltSeriesModel
 from etlab.geometry import TiltGeometry, linear_tilts
 

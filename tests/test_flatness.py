@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from etlab.calibrate.flatness import film_tilt, tilt
-from etlab.challenge import simulate
+from etlab.calibration.flatness import film_tilt, tilt
+from etlab.course.scenes import simulate
 from etlab.forward import Detector, Mismatch
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.projector import Projector

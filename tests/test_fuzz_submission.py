@@ -22,9 +22,10 @@ import pytest
 from hypothesis import strategies as st
 from test_hostile_files import ATTACKS, GEOMETRY, HARMLESS, SCENE, SHAPE, X_HAT, sound, write_tiny_tier
 
-from etlab.challenge import AnswerError, FileError, SubmissionError, load_tier, score_submission
-from etlab.challenge.hdf5 import LARGEST
-from etlab.challenge.submission import read_answer
+from etlab.course.challenge import SubmissionError, load_tier, score_submission
+from etlab.course.challenge.submission import read_answer
+from etlab.course.scenes import AnswerError, FileError
+from etlab.course.scenes.hdf5 import LARGEST
 
 COUNT, SEED = (
     int(os.environ.get(name, default)) for name, default in (("ETLAB_FUZZ", 1_000), ("ETLAB_FUZZ_SEED", 0))

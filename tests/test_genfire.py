@@ -8,7 +8,7 @@ from etlab.forward import Mismatch, Optics, TiltSeriesModel
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.projector import Projector
 from etlab.solvers import genfire, wbp
-from etlab.solvers.genfire import frequencies, gridded, resolution_limit
+from etlab.solvers._genfire import frequencies, gridded, resolution_limit
 
 FULL = np.arange(-90, 90, 3.0)
 

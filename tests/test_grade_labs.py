@@ -77,13 +77,13 @@ for cell in range(60):
 os.kill(os.getppid(), signal.SIGKILL)
 """
 REPLACE = """
-from etlab import grading
-import etlab.grading.calling, etlab.grading.projector, runpy, sys
+from etlab.course import grading
+import etlab.course.grading.calling, etlab.course.grading.projector, runpy, sys
 
 def fine(*arguments, **keywords):
     print("✓ voxels land where they should [seed=1]")
 
-for module in (grading, etlab.grading.calling, etlab.grading.projector):
+for module in (grading, etlab.course.grading.calling, etlab.course.grading.projector):
     for name in dir(module):
         if name.startswith("check_") or name in ("call", "answered", "case"):
             setattr(module, name, fine)
@@ -398,11 +398,12 @@ def test_a_check_that_says_nothing_proves_nothing(tools, monkeypatch):
     student = contextlib.nullcontext()
     student.restart, student.named = lambda: None, lambda name: None
     monkeypatch.setattr(run_checks.grading, "check_sign", lambda *_, **__: None)
-    silent = run_checks.verdict("from etlab import grading\ngrading.check_sign(project)", student)
+    silent = run_checks.verdict("from etlab.course import grading\ngrading.check_sign(project)", student)
     assert "without saying that it holds" in silent["error"]["words"]
     monkeypatch.setattr(run_checks.grading, "check_sign", lambda *_, **__: print("✓ it holds [seed=5]"))
     assert (
-        run_checks.verdict("from etlab import grading\ngrading.check_sign(project)", student)["error"] is None
+        run_checks.verdict("from etlab.course import grading\ngrading.check_sign(project)", student)["error"]
+        is None
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
-from etlab import grading
+from etlab.course import grading
 from tests.checks import check
 
 CHECKS = ["sign", "centre", "mass", "accuracy", "linearity"]

@@ -10,11 +10,11 @@ import pytest
 from scipy import ndimage, optimize, signal
 from skimage.registration import phase_cross_correlation
 
-from etlab import grading
-from etlab.align import align_by_moments
+from etlab.alignment import align_by_moments
+from etlab.course import grading
+from etlab.course.grading import alignment, alignment_cases
 from etlab.data import needle
 from etlab.geometry import TiltGeometry
-from etlab.grading import alignment, alignment_cases
 from etlab.projector import Projector
 from etlab.solvers import sirt, wbp
 from tests.checks import ALIGNMENT, check, remembered, worked_out_once

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from etlab.challenge.sandbox import Outcome, leftovers
+from etlab.course.sandbox import Outcome, leftovers
 from tests.classroom import reached_by_an_outsider
 from tests.labs import ROOT, Lab
 

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from skimage.restoration import denoise_tv_chambolle
 
-from etlab import grading
-from etlab.calibrate import calibrate
-from etlab.calibrate.crossval import cross_validate
-from etlab.challenge import load_tier, make_tier, score_answer, score_submission, write_submission
-from etlab.challenge.scoring import AnswerError
+from etlab.calibration import calibrate
+from etlab.calibration.crossval import cross_validate
+from etlab.course import grading
+from etlab.course.challenge import load_tier, make_tier, score_submission, write_submission
+from etlab.course.grading import challenge_cases
+from etlab.course.scenes import score_answer
+from etlab.course.scenes.scoring import AnswerError
 from etlab.forward import Mismatch, Optics
-from etlab.grading import challenge_cases
 from etlab.refocus import refocused
 from etlab.solvers import sart, sirt, tv, wbp
 from tests.checks import check, scenes_made_once

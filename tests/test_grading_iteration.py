@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from etlab import grading
+from etlab.course import grading
 from etlab.geometry import TiltGeometry, linear_tilts
 from tests.checks import check, worked_out_once
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
 
-from etlab.grading import least_variation as given
+from etlab.course.grading import least_variation as given
 from tests.checks import check, worked_out_once
 
 SEEDS = range(2)

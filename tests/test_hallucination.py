@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import scipy.fft
 
-from etlab.challenge import hallucination, simulate
-from etlab.challenge.hallucination import (
+from etlab.course.benchmark import hallucination
+from etlab.course.benchmark.hallucination import (
     INVENTED,
     Cell,
     amplitude,
@@ -20,7 +20,8 @@ from etlab.challenge.hallucination import (
     run,
     with_patch,
 )
-from etlab.challenge.simulate import DOSE, PRESETS
+from etlab.course.scenes import simulate
+from etlab.course.scenes.simulation import DOSE, PRESETS
 from etlab.forward import Detector, Optics, TiltSeriesModel
 from etlab.geometry import measured_frequencies
 from etlab.solvers import METHODS, sirt, wbp

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from etlab.challenge import unpack
-from etlab.challenge.evaluate_all import found_submissions
-from etlab.challenge.handin import HandInError, copied, submission_name
+from etlab.course.challenge import unpack
+from etlab.course.challenge.evaluate_all import found_submissions
+from etlab.course.challenge.handin import HandInError, copied, submission_name
 
 CODE = b"def solve(problem): ...\n"
 MB = 1 << 20
@@ -468,7 +468,7 @@ def test_a_file_that_grows_while_it_is_copied(take, submission, monkeypatch):
         def fileno(self):
             return 0
 
-    monkeypatch.setattr("etlab.challenge.handin.open_plain", lambda *_: Endless())
+    monkeypatch.setattr("etlab.course.challenge.handin.open_plain", lambda *_: Endless())
     with pytest.raises(HandInError, match="more than 256 MiB"):
         take(submission)
 

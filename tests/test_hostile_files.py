@@ -17,18 +17,10 @@ import numpy as np
 import pytest
 from h5py import h5d, h5p, h5s, h5t, h5z
 
-from etlab.challenge import (
-    FileError,
-    Problem,
-    SubmissionError,
-    Truth,
-    hdf5,
-    load_tier,
-    score_submission,
-    write_submission,
-)
-from etlab.challenge.problem import digest, write_problem, write_truth
-from etlab.challenge.published import spec_ranges
+from etlab.course.challenge import SubmissionError, load_tier, score_submission, write_submission
+from etlab.course.scenes import FileError, Problem, Truth, hdf5
+from etlab.course.scenes.problem import digest, write_problem, write_truth
+from etlab.course.scenes.published import spec_ranges
 from etlab.forward import Mismatch, Optics, TiltSeriesModel
 from etlab.geometry import TiltGeometry
 from etlab.phantoms import Fiducials

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from etlab.describe import describe
 from etlab.io import open_series, open_stack
-from etlab.slabs.folder import file_digest
+from etlab.pipeline.describe import describe
+from etlab.pipeline.folder import file_digest
 
 IMAGES = np.arange(12 * 4 * 5, dtype=np.uint16).reshape(12, 4, 5)
 ANGLES = np.arange(-9.0, 15.0, 2.0)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from etlab.describe import describe
 from etlab.io import open_series, read_tilts
 from etlab.io.angles import on_grid
+from etlab.pipeline.describe import describe
 from tests.files import make_mrc, make_tiff
 
 TILTS = [-60.0, 0.0, 60.0]

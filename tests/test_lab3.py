@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from etlab import grading
+from etlab.course import grading
 from tests.checks import worked_out_once
 from tests.labs import Lab
 from tools.lab import Answers

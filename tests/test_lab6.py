@@ -10,8 +10,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from etlab.calibrate import calibrate
-from etlab.grading.challenge_cases import SPARSE, hard_to_guess, scene
+from etlab.calibration import calibrate
+from etlab.course.grading.challenge_cases import SPARSE, hard_to_guess, scene
 from tests.checks import remembered, scenes_made_once
 from tests.labs import Lab
 from tools.lab import Answers
@@ -100,7 +100,7 @@ def answers() -> dict[str, Answers]:
 def scenes_and_rows_made_once():
     """A scene is calibrated once, too, whichever check it is of."""
     with scenes_made_once(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("etlab.calibrate.calibrate", remembered(calibrate))
+        patch.setattr("etlab.calibration.calibrate", remembered(calibrate))
         yield
 
 

@@ -7,8 +7,8 @@ import re
 import pytest
 from PIL import Image
 
-from etlab.challenge import page
-from etlab.challenge.draw import TIERS
+from etlab.course.challenge import page
+from etlab.course.scenes.draw import TIERS
 
 HOSTILE = """</script><img src=x onerror="document.title='taken'"> & 'quotes' "too" <!-- \u202e$x$"""
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}

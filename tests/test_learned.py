@@ -10,18 +10,18 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from etlab.challenge import simulate
+from etlab.course.scenes import simulate
 from etlab.forward import TiltSeriesModel
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.metrics import psnr, wedge_filling
 from etlab.projector import Projector
 from etlab.solvers import METHODS, learned, sirt, wbp
 from etlab.solvers.learned import network, slices
-from etlab.solvers.learned.cryocare import half_reconstructions
-from etlab.solvers.learned.deeprecon import band_reconstructions, filter_bank
-from etlab.solvers.learned.diffusion import drawn_to_data
-from etlab.solvers.learned.isonet import SIRT_ITERATIONS, filled, measured_frequencies
-from etlab.solvers.learned.unrolled import STEPS
+from etlab.solvers.learned._cryocare import half_reconstructions
+from etlab.solvers.learned._deeprecon import band_reconstructions, filter_bank
+from etlab.solvers.learned._diffusion import drawn_to_data
+from etlab.solvers.learned._isonet import SIRT_ITERATIONS, filled, measured_frequencies
+from etlab.solvers.learned._unrolled import STEPS
 
 SOLVERS = (
     "cryocare",

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from etlab.challenge import evaluate_all, sandbox
 from etlab.cli import app
+from etlab.course import sandbox
+from etlab.course.challenge import evaluate_all
 from tests.classroom import forked, found_backend
 from tests.labs import ROOT, names
 

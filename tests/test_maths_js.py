@@ -5,11 +5,11 @@ import base64
 import numpy as np
 import pytest
 
+from etlab.course.widgets.page import source
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.projector import Projector
 from etlab.reference import sparse_matrix
 from etlab.solvers import sirt, wbp
-from etlab.widgets.page import source
 
 pytestmark = pytest.mark.browser
 

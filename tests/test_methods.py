@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from etlab.challenge import simulate
-from etlab.challenge.published import published
-from etlab.challenge.standard import MEASURED_MISMATCH, load
+from etlab.course.benchmark.standard import MEASURED_MISMATCH, load
+from etlab.course.scenes import simulate
+from etlab.course.scenes.published import published
 from etlab.forward import TiltSeriesModel
 from etlab.phantoms import SCENES
 from etlab.solvers import LEARNED, METHODS

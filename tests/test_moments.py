@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from etlab.calibrate.moments import complement, moment_gradient, outside_moments
-from etlab.challenge import simulate
+from etlab.calibration.moments import complement, moment_gradient, outside_moments
+from etlab.course.scenes import simulate
 from etlab.forward import Mismatch, Optics, TiltSeriesModel
 from etlab.geometry import TiltGeometry, linear_tilts
 from tests.checks import HALF_THE_TILTS

@@ -8,9 +8,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch: run in .venv-training (`make test-training`)")
 pytest.importorskip("onnxscript", reason="needs onnxscript: run in .venv-training (`make test-training`)")
 
-from etlab.challenge.training import study  # noqa: E402
+from etlab.course.benchmark.training import study  # noqa: E402
 from etlab.solvers import LEARNED  # noqa: E402
-from etlab.solvers.learned.deeprecon import NEIGHBOURS, band_reconstructions  # noqa: E402
+from etlab.solvers.learned._deeprecon import NEIGHBOURS, band_reconstructions  # noqa: E402
 from training import data, export  # noqa: E402
 from training.networks import dncnn, halve, n_parameters  # noqa: E402
 from training.networks.deeprecon import DeepRecon  # noqa: E402

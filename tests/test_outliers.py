@@ -7,13 +7,13 @@ import pytest
 from typer.testing import CliRunner
 
 from etlab import data
-from etlab.align import align_by_moments, cross_correlation_shifts
-from etlab.align.outliers import despiked, find_outliers, limits_of, outliers_in_words
+from etlab.alignment import align_by_moments, cross_correlation_shifts
+from etlab.alignment.outliers import despiked, find_outliers, limits_of, outliers_in_words
 from etlab.cli import app
 from etlab.cli.series import prepared
-from etlab.describe import describe
 from etlab.io import open_series, read_volume, write_mrc
-from etlab.slabs import Prepared
+from etlab.pipeline import Prepared
+from etlab.pipeline.describe import describe
 from tests.test_align import TILTS, beads, blob_images, jitter, particle, shift_errors
 
 PLACES = [(4, 5, 2), (12, 70, 29), (12, 40, 48), (20, 2, 95)]

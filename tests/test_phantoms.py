@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from etlab.arrays import require_memory
-from etlab.challenge.simulate import binned
+from etlab.course.scenes.simulation import binned
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.phantoms import SCENES, Fiducials, ellipsoids, gaussians, scene, shepp_logan, specimen
 from etlab.phantoms.canvas import Canvas, GaussianField, ellipsoid
-from etlab.phantoms.specimen import FAMILIES
+from etlab.phantoms.specimens import FAMILIES
 from etlab.projector import Projector
 
 SMALL = (32, 64, 64)

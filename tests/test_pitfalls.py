@@ -3,14 +3,8 @@
 import numpy as np
 import pytest
 
-from etlab.calibrate.pitfalls import (
-    frozen_object_step,
-    gradient_sign,
-    joint_fit,
-    total_variation,
-    wrong_slab,
-)
-from etlab.challenge.simulate import simulate
+from etlab.course.pitfalls import frozen_object_step, gradient_sign, joint_fit, total_variation, wrong_slab
+from etlab.course.scenes.simulation import simulate
 from etlab.forward import Detector, Mismatch, Optics, TiltSeriesModel
 from etlab.geometry import TiltGeometry, linear_tilts
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from etlab.challenge.published import TABLES, published
+from etlab.course.scenes.published import TABLES, published
 from etlab.metrics import standard_score
 
 TIERS = ("public", "dev", "hidden")

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from etlab.align import align as align_images
+from etlab.alignment import align as align_images
 from etlab.cli import app
 from etlab.cli.reconstruct import say_plan
 from etlab.data import BACKGROUND, fetch_needle
 from etlab.geometry import TiltGeometry
 from etlab.io import open_series, read_series, read_volume, write_mrc
+from etlab.pipeline import Plan, Prepared
+from etlab.pipeline.density import density_of
 from etlab.projector import Projector
-from etlab.slabs import Plan, Prepared
-from etlab.slabs.density import density_of
 from etlab.solvers import sirt, tv, wbp
 from tests.test_align import TILTS, middle, particle, small
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from etlab.challenge import simulate
+from etlab.course.scenes import simulate
 from etlab.forward import Detector, Mismatch, TiltSeriesModel
 from etlab.metrics import psnr
 from etlab.refocus import refocused

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from etlab import report, slabs
 from etlab.cli import app
 from etlab.io import read_volume, write_mrc
-from etlab.slabs import Plan, Reconstruction
-from etlab.slabs.assemble import Sections
+from etlab.pipeline import Plan, Reconstruction, report
+from etlab.pipeline.assemble import Sections
 
 TILTS = np.arange(-60, 61, 15.0)
 IMAGES = np.random.default_rng(0).random((len(TILTS), 12, 12)).astype(np.float32)
@@ -109,7 +108,7 @@ def test_a_failed_verdict_costs_no_product(tmp_path, monkeypatch, command):
     def fail(_):
         raise RuntimeError("out of ideas\x1b[31m")
 
-    monkeypatch.setattr(slabs, "judge", fail)
+    monkeypatch.setattr(pipeline, "judge", fail)
     series, out = tmp_path / "a.mrc", tmp_path / "out.mrc"
     write_mrc(series, drawn(), voxel_nm=1)
     np.savetxt(series.with_suffix(".tlt"), TILTS)

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from etlab.challenge.sandbox import Limits, SandboxError, exposed, find, inside, run
-from etlab.challenge.sandbox.bubblewrap import Bubblewrap, find_bubblewrap
-from etlab.challenge.sandbox.engines import Engine, apptainer, find_engines, oci
-from etlab.challenge.sandbox.limits import Job
-from etlab.challenge.sandbox.plain import Unsafe, translated
+from etlab.course.sandbox import Limits, SandboxError, exposed, find, inside, run
+from etlab.course.sandbox.bubblewrap import Bubblewrap, find_bubblewrap
+from etlab.course.sandbox.engines import Engine, apptainer, find_engines, oci
+from etlab.course.sandbox.limits import Job
+from etlab.course.sandbox.plain import Unsafe, translated
 from tests.classroom import alive
 from tools.sandbox import MISSING
 
@@ -513,7 +513,7 @@ def test_two_runs_do_not_see_each_other(backend, tmp_path):
     script = f"""
 import sys, threading
 from pathlib import Path
-from etlab.challenge.sandbox import find, run
+from etlab.course.sandbox import find, run
 backend = find()
 def one(name):
     print(run(["python", "-c", {code!r}, name], folder=Path(sys.argv[1]) / name, visible={{}}, backend=backend).log)
@@ -534,8 +534,8 @@ def test_nothing_outlives_the_evaluator(backend, tmp_path, how, name):
     script = f"""
 import sys
 from pathlib import Path
-from etlab.challenge.sandbox import find, run
-from etlab.challenge.sandbox.plain import Unsafe
+from etlab.course.sandbox import find, run
+from etlab.course.sandbox.plain import Unsafe
 backend = find() if {name!r} == "bubblewrap" else Unsafe()
 code = "import os, time; os.fork(); time.sleep(60)"
 run(["python", "-c", code, {token!r}], folder=Path(sys.argv[1]), visible={{}}, backend=backend)

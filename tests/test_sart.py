@@ -8,7 +8,7 @@ from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.projector import Projector
 from etlab.reference import sparse_matrix
 from etlab.solvers import sart, sirt
-from etlab.solvers.sart import golden_order
+from etlab.solvers._sart import golden_order
 
 
 @pytest.fixture

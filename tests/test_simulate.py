@@ -5,9 +5,9 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from etlab.challenge import PRESETS, simulate
-from etlab.challenge.simulate import DOSE, binned, refined
-from etlab.challenge.standard import MEASURED, load
+from etlab.course.benchmark.standard import MEASURED, load
+from etlab.course.scenes import PRESETS, simulate
+from etlab.course.scenes.simulation import DOSE, binned, refined
 from etlab.forward import Detector, Mismatch, Optics, TiltSeriesModel
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.phantoms import SCENES

@@ -13,9 +13,9 @@ import pytest
 from tqdm.auto import tqdm
 
 from etlab.io import open_series, read_volume, volume_writer, write_mrc
-from etlab.slabs import Prepared, Slab, SlabError, SlabFolder, write_prepared
-from etlab.slabs.folder import Facts
-from etlab.slabs.run import STEPS, executor, make
+from etlab.pipeline import Prepared, Slab, SlabError, SlabFolder, write_prepared
+from etlab.pipeline.folder import Facts
+from etlab.pipeline.run import STEPS, executor, make
 
 fcntl = pytest.importorskip("fcntl")
 TILTS = np.linspace(-60, 60, 5)
@@ -112,7 +112,7 @@ def test_the_bar_ends_at_its_end_and_never_beyond(tmp_path, n_iter, monkeypatch)
             super().update(n)
             bars.append((self.n, self.total))
 
-    monkeypatch.setattr("etlab.slabs.run.tqdm", Bar)
+    monkeypatch.setattr("etlab.pipeline.run.tqdm", Bar)
     folder = SlabFolder(tmp_path / "a.slabs" / "one", "print", (2, 2))
     with warnings.catch_warnings(), folder.held(), executor(1) as pool:
         warnings.simplefilter("error")

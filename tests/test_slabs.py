@@ -18,18 +18,28 @@ import numpy as np
 import pytest
 from tqdm.auto import tqdm
 
-from etlab.align import Alignment
+from etlab.alignment import Alignment
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.io import open_series, read_volume, write_mrc
 from etlab.phantoms import scene
+from etlab.pipeline import (
+    SOLVERS,
+    Method,
+    Prepared,
+    Slab,
+    SlabError,
+    SlabFolder,
+    bytes_of,
+    planned,
+    reconstruct,
+)
+from etlab.pipeline.assemble import assemble, residual_curve
+from etlab.pipeline.folder import Facts, code_digest
+from etlab.pipeline.methods import TRAITS
+from etlab.pipeline.plan import LIBRARIES, READING, Plan, slab_bytes
+from etlab.pipeline.prepare import SPLINE, estimated, most_frequent, sample, small_enough
+from etlab.pipeline.run import Task, executor, make, wait_for, workers_of
 from etlab.projector import Projector
-from etlab.slabs import SOLVERS, Method, Prepared, Slab, SlabError, SlabFolder, bytes_of, planned, reconstruct
-from etlab.slabs.assemble import assemble, residual_curve
-from etlab.slabs.folder import Facts, code_digest
-from etlab.slabs.methods import TRAITS
-from etlab.slabs.plan import LIBRARIES, READING, Plan, slab_bytes
-from etlab.slabs.prepare import SPLINE, estimated, most_frequent, sample, small_enough
-from etlab.slabs.run import Task, executor, make, wait_for, workers_of
 
 TILTS = linear_tilts(60, 6)
 NZ, N_ROWS, NX = 24, 40, 70
@@ -236,7 +246,7 @@ def test_an_alignment_estimated_from_binned_images_is_in_pixels_of_the_images(tm
     moved = np.stack([np.roll(one, t % 5 - 2, axis=0) for t, one in enumerate(images)])
     prepared = saved(tmp_path / "series.mrc", moved)
     expected = estimated(prepared, n_rounds=0).shifts
-    monkeypatch.setattr("etlab.slabs.prepare.SEEN", 64)
+    monkeypatch.setattr("etlab.pipeline.prepare.SEEN", 64)
     found = estimated(prepared, n_rounds=0).shifts
     np.testing.assert_allclose(found - found.mean(axis=0), expected - expected.mean(axis=0), atol=0.3)
 
@@ -328,7 +338,7 @@ SIRT = Method("sirt", {"n_iter": 4})
 @pytest.fixture
 def narrow(monkeypatch):
     """Slabs of 8 slices, so that a small volume has several."""
-    monkeypatch.setattr("etlab.slabs.plan.WIDTHS", (8,))
+    monkeypatch.setattr("etlab.pipeline.plan.WIDTHS", (8,))
 
 
 def volume_of(path):
@@ -465,9 +475,9 @@ def test_slabs_with_another_fingerprint_are_not_taken(tmp_path):
 
 def test_less_memory_on_the_second_run_keeps_the_width(series, tmp_path, monkeypatch):
     out = tmp_path / "volume.mrc"
-    monkeypatch.setattr("etlab.slabs.plan.WIDTHS", (16, 8))
+    monkeypatch.setattr("etlab.pipeline.plan.WIDTHS", (16, 8))
     stopped_run(series, out)
-    monkeypatch.setattr("etlab.slabs.plan.WIDTHS", (8,))
+    monkeypatch.setattr("etlab.pipeline.plan.WIDTHS", (8,))
     plans = []
     run(series, out, begin=lambda plan, n_there: plans.append((plan.width, n_there)))
     assert plans == [(16, 7)]

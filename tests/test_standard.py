@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from etlab.challenge import standard
-from etlab.challenge.board import standard_board
-from etlab.challenge.results import save, write_csv
-from etlab.challenge.simulate import PUBLIC_SEEDS
-from etlab.challenge.standard import Cell, Score, cells, code_hash, load, measure, run
-from etlab.challenge.training import SUPERVISED
 from etlab.cli import app
+from etlab.course.benchmark import standard
+from etlab.course.benchmark.board import standard_board
+from etlab.course.benchmark.results import save, write_csv
+from etlab.course.benchmark.standard import Cell, Score, cells, code_hash, load, measure, run
+from etlab.course.benchmark.training import SUPERVISED
+from etlab.course.scenes.simulation import PUBLIC_SEEDS
 from etlab.solvers import tv
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from etlab.challenge import load_tier, make_tier, score_answer, score_submission
-from etlab.challenge.draw import draw
+from etlab.course.challenge import load_tier, make_tier, score_submission
+from etlab.course.scenes import score_answer
+from etlab.course.scenes.draw import draw
 from etlab.forward import Mismatch
 from etlab.solvers import tv, wbp
 

@@ -7,21 +7,18 @@ import numpy as np
 import pytest
 from scipy.ndimage import uniform_filter
 
-from etlab.challenge import (
-    AnswerError,
-    FileError,
+from etlab.course.challenge import (
     SubmissionError,
-    hdf5,
     load_tier,
     make_tier,
-    score_answer,
     score_submission,
     submission,
     write_submission,
 )
-from etlab.challenge.problem import SPEC
-from etlab.challenge.scoring import checked_spec
-from etlab.challenge.submission import read_answer
+from etlab.course.challenge.submission import read_answer
+from etlab.course.scenes import AnswerError, FileError, hdf5, score_answer
+from etlab.course.scenes.problem import SPEC
+from etlab.course.scenes.scoring import checked_spec
 from etlab.forward import Mismatch, TiltSeriesModel
 from etlab.metrics import consistency
 from etlab.solvers import wbp

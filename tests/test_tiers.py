@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from etlab.challenge import PUBLIC_SEEDS, FileError, Tier, hdf5, keys, load_tier, make_tier, tiers
-from etlab.challenge import draw as drawing
-from etlab.challenge.draw import TIERS, draw
-from etlab.challenge.problem import SPEC, UNITS, write_problem
-from etlab.challenge.published import spec_ranges
+from etlab.course.challenge import Tier, load_tier, make_tier, tiers
+from etlab.course.scenes import PUBLIC_SEEDS, FileError, hdf5, keys
+from etlab.course.scenes import draw as drawing
+from etlab.course.scenes.draw import TIERS, draw
+from etlab.course.scenes.problem import SPEC, UNITS, write_problem
+from etlab.course.scenes.published import spec_ranges
 from etlab.phantoms import SCENES
 
 KEY, OTHER_KEY = b"a key of thirty-two bytes, secret", b"another key, which is secret, too"

@@ -12,8 +12,8 @@ pytest.importorskip("onnxscript", reason="needs onnxscript: run in .venv-trainin
 
 from typer.testing import CliRunner  # noqa: E402
 
-from etlab.challenge.simulate import PUBLIC_SEEDS  # noqa: E402
-from etlab.challenge.standard import TEST_SEEDS  # noqa: E402
+from etlab.course.benchmark.standard import TEST_SEEDS  # noqa: E402
+from etlab.course.scenes.simulation import PUBLIC_SEEDS  # noqa: E402
 from etlab.phantoms import SCENES  # noqa: E402
 from training import data, isotropy, objectives, run, step_by_step, train  # noqa: E402
 from training.isotropy import Isotropy, turned_piece  # noqa: E402

@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from etlab.challenge import training
-from etlab.challenge.training import Cell, Quality, Training, as_text, by_seed, cells, left_out, study
+from etlab.course.benchmark import training
+from etlab.course.benchmark.training import Cell, Quality, Training, as_text, by_seed, cells, left_out, study
 from etlab.phantoms import SCENES
 from etlab.solvers.learned import WeightsError
 from etlab.solvers.learned.network import WEIGHTS

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from etlab import grading
-from etlab.challenge.problem import SPEC
-from etlab.grading.calling import CheckFailed
+from etlab.course import grading
+from etlab.course.grading.calling import CheckFailed
+from etlab.course.scenes.problem import SPEC
 
 
 def images(slice_, tilts, n_rows):

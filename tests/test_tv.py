@@ -13,7 +13,7 @@ from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.projector import Projector
 from etlab.reference import sparse_matrix
 from etlab.solvers import tv
-from etlab.solvers.tv import image_ramp, ramped_norm
+from etlab.solvers._tv import image_ramp, ramped_norm
 from etlab.solvers.tv_kernels import dual_step, primal_step
 
 CONVERGED = dict(n_iter=1000, tol=0)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from etlab import data
 from etlab.cli import app
 from etlab.io import read_volume, write_mrc
-from etlab.slabs import Prepared, judge
+from etlab.pipeline import Prepared, judge
 from tests.test_align import TILTS, blob_images, particle
 from tests.test_align import film as sparse_film
 

@@ -6,7 +6,7 @@ import pytest
 from etlab.geometry import TiltGeometry, linear_tilts, saxton_tilts
 from etlab.projector import Projector
 from etlab.solvers import wbp
-from etlab.solvers.wbp import WINDOWS, exact_filters, ramp_filter, tilt_weights
+from etlab.solvers._wbp import WINDOWS, exact_filters, ramp_filter, tilt_weights
 
 FULL = np.arange(-90, 90, 180 / 128)
 

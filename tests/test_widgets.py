@@ -16,9 +16,9 @@ import ipywidgets
 import matplotlib.pyplot as plt
 
 from etlab import plot
-from etlab.widgets import RadonExplorer, TiltSeriesFilm, explore
-from etlab.widgets.page import embedded_json
-from etlab.widgets.static import bundle
+from etlab.course.widgets import RadonExplorer, TiltSeriesFilm, explore
+from etlab.course.widgets.page import embedded_json
+from etlab.course.widgets.static import bundle
 from tests.figures import drag, value_text
 
 HOSTILE = """</script><img src=x onerror="document.title='taken'"> & 'quotes' "too" <!--"""
@@ -229,9 +229,9 @@ def test_pages_stay_light(static):
 
 
 def test_without_ipywidgets_the_error_says_what_to_install():
-    code = "import sys; sys.modules['ipywidgets'] = None; import etlab.widgets"
+    code = "import sys; sys.modules['ipywidgets'] = None; import etlab.course.widgets"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stderr.strip().endswith('etlab.widgets needs ipywidgets: pip install "etlab[book]"')
+    assert done.stderr.strip().endswith('etlab.course.widgets needs ipywidgets: pip install "etlab[book]"')
 
 
 # --- in a browser, without a kernel

@@ -5,12 +5,12 @@ import base64
 import numpy as np
 import pytest
 
+from etlab.course.widgets.gridding import GriddingExplorer
+from etlab.course.widgets.static import bundle
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.projector import Projector
 from etlab.solvers import genfire
-from etlab.solvers.genfire import gridded
-from etlab.widgets.gridding import GriddingExplorer
-from etlab.widgets.static import bundle
+from etlab.solvers._genfire import gridded
 
 N, TILTS = 32, linear_tilts(60, 6)
 

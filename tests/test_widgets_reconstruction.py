@@ -5,10 +5,10 @@ import re
 import numpy as np
 import pytest
 
+from etlab.course.widgets import FilterExplorer, SirtExplorer, WedgeExplorer
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.projector import Projector
 from etlab.solvers import sirt, wbp
-from etlab.widgets import FilterExplorer, SirtExplorer, WedgeExplorer
 from tests.figures import drag, value_text
 
 TILTS = linear_tilts(60, 3)

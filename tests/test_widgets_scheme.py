@@ -8,12 +8,12 @@ import pytest
 from scipy.stats import poisson
 
 from etlab.acquisition import accumulated_dose, damaged
+from etlab.course.widgets.scheme import SchemeExplorer
+from etlab.course.widgets.static import bundle
 from etlab.forward import Detector
 from etlab.geometry import TiltGeometry, dose_symmetric_order, linear_tilts
 from etlab.projector import Projector
 from etlab.solvers import wbp
-from etlab.widgets.scheme import SchemeExplorer
-from etlab.widgets.static import bundle
 from tests.figures import drag, value_text
 
 TILTS = linear_tilts(60, 6)

@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from etlab.widgets.static import bundle
-from etlab.widgets.variation import N, VariationExplorer
+from etlab.course.widgets.static import bundle
+from etlab.course.widgets.variation import N, VariationExplorer
 
 
 @pytest.fixture

@@ -24,8 +24,10 @@ from run_apart import compiled
 from tables import read_table, write_table
 from tqdm import tqdm
 
-from etlab.challenge import keys, make_tier, sandbox
-from etlab.challenge.warm import cache_folder
+from etlab.course import sandbox
+from etlab.course.challenge import make_tier
+from etlab.course.sandbox.warm import cache_folder
+from etlab.course.scenes import keys
 
 TOOLS = Path(__file__).resolve().parent
 EXPECTED = LABS / "expected-class.csv"

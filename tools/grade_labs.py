@@ -38,8 +38,8 @@ from tables import write_table
 from tqdm import tqdm
 from traitlets.config import Config
 
-from etlab.challenge.sandbox import SandboxError
-from etlab.challenge.unpack import open_plain
+from etlab.course.challenge.unpack import open_plain
+from etlab.course.sandbox import SandboxError
 
 LARGEST = 256 << 20  # bytes of a notebook with its outputs, which are dropped
 MOST_VALUES = 10_000_000  # in it; reading takes up to a hundred bytes of memory for each

@@ -29,10 +29,10 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
 import etlab
-from etlab.challenge import sandbox
-from etlab.challenge.fingerprint import digest
-from etlab.challenge.records import held
-from etlab.challenge.warm import ONE_THREAD, compile_kernels
+from etlab.course import sandbox
+from etlab.course.benchmark.fingerprint import digest
+from etlab.course.challenge.records import held
+from etlab.course.sandbox.warm import ONE_THREAD, compile_kernels
 from etlab.data import fetch_needle
 
 TOOLS = Path(__file__).resolve().parent

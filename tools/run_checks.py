@@ -29,7 +29,7 @@ from pathlib import Path
 
 from far_calls import HELLO, Gone, Student, TimeUp
 
-from etlab import grading
+from etlab.course import grading
 
 MEMORY = 3 << 30  # bytes of one check, most of them its own
 AT_THE_DOOR = 64  # connections that have not said yet which cell they are of

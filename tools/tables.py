@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable
 from pathlib import Path
 
-from etlab.challenge.records import new_private
+from etlab.course.challenge.records import new_private
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 QUOTE = "'"  # in front of a text that a spreadsheet would take for a formula, or that begins with one

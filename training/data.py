@@ -18,11 +18,11 @@ import platformdirs
 import typer
 from tqdm.auto import tqdm
 
-from etlab.challenge.simulate import DOSE, PRESETS, Sample, simulate
+from etlab.course.scenes.simulation import DOSE, PRESETS, Sample, simulate
 from etlab.forward import TiltSeriesModel
 from etlab.phantoms import SCENES
-from etlab.solvers.learned.cryocare import half_reconstructions
-from etlab.solvers.wbp import wbp
+from etlab.solvers._wbp import wbp
+from etlab.solvers.learned._cryocare import half_reconstructions
 
 FIRST_SEED = 1000  # below lie the seeds of tuning (0–3), of the board (101–103) and of acceptance (200–999)
 FIRST_VALIDATION_SEED = 9000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from tqdm.auto import tqdm
 
-from etlab.solvers.learned.deeprecon import NEIGHBOURS, band_reconstructions
+from etlab.solvers.learned._deeprecon import NEIGHBOURS, band_reconstructions
 from etlab.solvers.learned.slices import SliceNetwork, by_slices
 from training.data import Which, model
 from training.objectives import Batch, Supervised, flipped, slab_of, slices_at

@@ -14,12 +14,12 @@ from scipy.ndimage import affine_transform
 from scipy.spatial.transform import Rotation
 from tqdm.auto import tqdm
 
-from etlab.challenge.simulate import DOSE
+from etlab.course.scenes.simulation import DOSE
 from etlab.forward import Detector, TiltSeriesModel
-from etlab.solvers.learned.isonet import SIRT_ITERATIONS
+from etlab.solvers._sirt import sirt
+from etlab.solvers._wbp import wbp
+from etlab.solvers.learned._isonet import SIRT_ITERATIONS
 from etlab.solvers.learned.slices import SliceNetwork
-from etlab.solvers.sirt import sirt
-from etlab.solvers.wbp import wbp
 from training.data import Which, model
 from training.objectives import (
     NEIGHBOURS,

@@ -13,19 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
-from etlab.align.refine import specimen_shape
-from etlab.challenge.simulate import binned
+from etlab.alignment.refine import specimen_shape
+from etlab.course.scenes.simulation import binned
 from etlab.data import needle
 from etlab.forward import Detector, TiltSeriesModel
 from etlab.geometry import TiltGeometry
 from etlab.io import read_series
 from etlab.metrics import psnr
-from etlab.slabs.density import density_of
-from etlab.solvers.learned.isonet import SIRT_ITERATIONS, isonet
+from etlab.pipeline.density import density_of
+from etlab.solvers._sirt import sirt
+from etlab.solvers._tv import tv
+from etlab.solvers._wbp import wbp
+from etlab.solvers.learned._isonet import SIRT_ITERATIONS, isonet
 from etlab.solvers.learned.slices import SliceNetwork, by_slices
-from etlab.solvers.sirt import sirt
-from etlab.solvers.tv import tv
-from etlab.solvers.wbp import wbp
 from training import data
 from training.isotropy import NEIGHBOURS, Isotropy
 from training.noise import estimated_detector

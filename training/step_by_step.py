@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from etlab.solvers.learned._unrolled import NEIGHBOURS, STEPS, advanced, descent
 from etlab.solvers.learned.slices import SliceNetwork
-from etlab.solvers.learned.unrolled import NEIGHBOURS, STEPS, advanced, descent
 from training.data import Which, model
 from training.objectives import SLAB, Batch, Supervised, flipped, slab_of, slices_at, stacked
 

@@ -14,7 +14,7 @@ from typing import Annotated
 import torch
 import typer
 
-from etlab.challenge.training import Training, study
+from etlab.course.benchmark.training import Training, study
 from etlab.solvers.methods import LEARNED
 from training.data import CacheError
 from training.export import ExportError, export, write_card

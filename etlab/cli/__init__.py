@@ -8,13 +8,8 @@ from typing import Annotated
 
 import typer
 
-from etlab.cli.align import align
-from etlab.cli.benchmark import benchmark
-from etlab.cli.challenge import challenge
+from etlab.cli import align, benchmark, challenge, fetch, info, reconstruct
 from etlab.cli.common import DEBUG, errors_in_one_line, say_anything
-from etlab.cli.fetch import fetch
-from etlab.cli.info import info
-from etlab.cli.reconstruct import reconstruct
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,12 +17,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Electron tomography, small enough to be read.",
 )
-app.add_typer(benchmark, name="benchmark")
-app.add_typer(challenge, name="challenge")
-app.command()(align)
-app.command()(fetch)
-app.command()(info)
-app.command()(reconstruct)
+app.add_typer(benchmark.app, name="benchmark")
+app.add_typer(challenge.app, name="challenge")
+app.command()(align.align)
+app.command()(fetch.fetch)
+app.command()(info.info)
+app.command()(reconstruct.reconstruct)
 
 
 @app.callback()
@@ -49,7 +44,7 @@ def leaderboard(
     ] = None,
 ) -> None:
     """Print the measured boards, standard and blind, with the published values beside, and what the methods invent."""
-    from etlab.challenge import blind, blind_board, board, hallucination, standard
+    from etlab.course.benchmark import blind, blind_board, board, hallucination, standard
 
     with errors_in_one_line():
         provenance, measured = standard.load(results or standard.MEASURED)

@@ -70,9 +70,9 @@ def align(
 
     Shifts and tilt axis are estimated from images binned to at most 512 pixels. Lengths are in pixels of OUT.
     """
-    from etlab import slabs
-    from etlab.describe import lean_of
+    from etlab import pipeline
     from etlab.io import check_output
+    from etlab.pipeline.describe import lean_of
 
     with errors_in_one_line():
         check_output(out, overwrite=overwrite)
@@ -103,9 +103,9 @@ def align(
         how = {"thickness": thickness, "bead_radius": bead_radius, "n_rounds": rounds, "progress": True}
         start = lean_of(images.series) if tilt_axis is None else tilt_axis
         with warnings_as_notes():
-            found = slabs.estimated(images, method=method.replace("-", " "), tilt_axis_deg=start, **how)
+            found = pipeline.estimated(images, method=method.replace("-", " "), tilt_axis_deg=start, **how)
         say(said(found))
-        verdict = spared("verdict", lambda: slabs.judge(replace(images, alignment=found)))
+        verdict = spared("verdict", lambda: pipeline.judge(replace(images, alignment=found)))
         if verdict:
             say(verdict.in_words())
         about = {
@@ -130,7 +130,7 @@ def align(
             text = json.dumps(about, indent=1)
             spared(str(found_file), lambda: found_file.write_text(text, encoding="utf-8"))
 
-        slabs.write_prepared(
+        pipeline.write_prepared(
             replace(images, alignment=found),
             out,
             pixel_nm=edge,

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from etlab.cli.common import errors_in_one_line, say
 
-benchmark = typer.Typer(no_args_is_help=True, help="Measure every method on the benchmark's scenes.")
+app = typer.Typer(no_args_is_help=True, help="Measure every method on the benchmark's scenes.")
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="results file (JSON); a CSV is written beside it")]
 Methods = Annotated[
@@ -30,7 +30,7 @@ Confirm = Annotated[
 ]
 
 
-@benchmark.command()
+@app.command()
 def standard(
     out: Out = Path("standard.json"),
     method: Methods = None,
@@ -39,15 +39,15 @@ def standard(
     confirm: Confirm = 0,
 ) -> None:
     """Measure all methods on four scenes and three seeds, on the operator that is known exactly. Resumable."""
-    from etlab.challenge import board
-    from etlab.challenge.standard import cells, run
+    from etlab.course.benchmark import board
+    from etlab.course.benchmark.standard import cells, run
 
     with errors_in_one_line():
         results = run(out, cells(methods=_or_all(method), preset=preset), renew=renew, confirm=confirm)
     typer.echo(board.as_text(board.standard_board(results)))
 
 
-@benchmark.command()
+@app.command()
 def mismatch(
     out: Out = Path("mismatch.json"),
     method: Methods = None,
@@ -56,8 +56,8 @@ def mismatch(
     confirm: Confirm = 0,
 ) -> None:
     """Measure the gallery: nominal operator (I), mismatch not known (II), mismatch known (III). Resumable."""
-    from etlab.challenge import board
-    from etlab.challenge.standard import SCENARIOS, TEST_SEEDS, cells, run
+    from etlab.course.benchmark import board
+    from etlab.course.benchmark.standard import SCENARIOS, TEST_SEEDS, cells, run
 
     with errors_in_one_line():
         todo = cells(methods=_or_all(method), preset=preset, scenarios=SCENARIOS, seeds=TEST_SEEDS[:1])
@@ -65,7 +65,7 @@ def mismatch(
     typer.echo(board.gallery_text(board.gallery(results)))
 
 
-@benchmark.command()
+@app.command()
 def calibration(
     out: Out = Path("calibration.json"),
     preset: Preset = "standard",
@@ -74,14 +74,14 @@ def calibration(
     confirm: Confirm = 0,
 ) -> None:
     """Measure blind calibration on fresh draws of the mismatch in the public ranges. Resumable."""
-    from etlab.challenge.calibration import as_text, draws, run
+    from etlab.course.benchmark.calibration import as_text, draws, run
 
     with errors_in_one_line():
         results = run(out, draws(preset=preset, fiducials=fiducials), renew=renew, confirm=confirm)
     typer.echo(as_text(results))
 
 
-@benchmark.command()
+@app.command()
 def hallucination(
     out: Out = Path("hallucination.json"),
     method: Methods = None,
@@ -90,7 +90,7 @@ def hallucination(
     confirm: Confirm = 0,
 ) -> None:
     """Measure how much each method shows of fringes inside the missing wedge, and outside it. Resumable."""
-    from etlab.challenge.hallucination import cells, run
+    from etlab.course.benchmark.hallucination import cells, run
 
     with errors_in_one_line():
         results = run(out, cells(methods=_or_all(method), preset=preset), renew=renew, confirm=confirm)
@@ -101,7 +101,7 @@ def hallucination(
         )
 
 
-@benchmark.command()
+@app.command()
 def training(
     weights: Annotated[
         Path, typer.Argument(help="folder of the weights that `python -m training.study` made")
@@ -111,14 +111,14 @@ def training(
     confirm: Confirm = 0,
 ) -> None:
     """Measure other trainings of the learned rows: other seeds, and scene families left out. Resumable."""
-    from etlab.challenge import training
+    from etlab.course.benchmark import training
 
     with errors_in_one_line():
         results = training.run(out, weights, training.study(), renew=renew, confirm=confirm)
     typer.echo(training.as_text(results))
 
 
-@benchmark.command()
+@app.command()
 def blind(
     out: Out = Path("blind.json"),
     method: Methods = None,
@@ -128,8 +128,8 @@ def blind(
     confirm: Confirm = 0,
 ) -> None:
     """Measure the blind board: nine rows on three tiers, calibrated, uncalibrated and with the truth. Resumable."""
-    from etlab.challenge import blind, blind_board
     from etlab.cli.challenge import DEMO_NOTICE
+    from etlab.course.benchmark import blind, blind_board
 
     typer.echo(DEMO_NOTICE, err=True)
     with errors_in_one_line():
@@ -138,7 +138,7 @@ def blind(
     typer.echo(blind_board.as_text(results))
 
 
-@benchmark.command()
+@app.command()
 def gallery(
     out: Annotated[Path, typer.Option("--out", "-o", help="picture to write (PNG, SVG or PDF)")] = Path(
         "gallery.png"
@@ -151,7 +151,7 @@ def gallery(
 ) -> None:
     """Draw four scenes by one method: truth, nominal operator (I), mismatch not known (II), mismatch known (III)."""
     from etlab import plot
-    from etlab.challenge.standard import SCENARIOS, TEST_SEEDS, cells, reconstructions
+    from etlab.course.benchmark.standard import SCENARIOS, TEST_SEEDS, cells, reconstructions
 
     with errors_in_one_line():
         if out.exists() and not overwrite:
@@ -170,7 +170,7 @@ def gallery(
 
 def _or_all(method: list[str] | None) -> tuple[str, ...] | None:
     """The methods asked for; if none, all that can be run here, and it is said which cannot."""
-    from etlab.challenge.standard import not_runnable
+    from etlab.course.benchmark.standard import not_runnable
 
     if method:
         return tuple(method)

@@ -9,7 +9,7 @@ import typer
 
 from etlab.cli.common import errors_in_one_line, say, say_table
 
-challenge = typer.Typer(
+app = typer.Typer(
     no_args_is_help=True, help="The blind challenge: reconstruct without knowing the microscope exactly."
 )
 
@@ -48,17 +48,17 @@ TCP_NOTICE = (
 )
 
 
-@challenge.command()
+@app.command()
 def key(file: Annotated[Path, typer.Argument(help="file to write, for its owner only")]) -> None:
     """Make a secret key, from which dev and hidden tiers are drawn."""
-    from etlab.challenge.keys import new_key
+    from etlab.course.scenes.keys import new_key
 
     with errors_in_one_line():
         new_key(file)
     say(f"{file} holds a new key. Keep it, and keep it secret: it can draw the truth again.")
 
 
-@challenge.command()
+@app.command()
 def make(
     tier: Annotated[str, typer.Option(help="public, dev or hidden")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for the tier's file")] = Path("challenge"),
@@ -68,8 +68,8 @@ def make(
     overwrite: Overwrite = False,
 ) -> None:
     """Draw a tier: TIER.h5, and the truth of dev and hidden in sealed/TIER.h5."""
-    from etlab.challenge.keys import read_key
-    from etlab.challenge.tiers import make_tier
+    from etlab.course.challenge.tiers import make_tier
+    from etlab.course.scenes.keys import read_key
 
     with errors_in_one_line():
         secret = read_key(key) if key else None
@@ -90,7 +90,7 @@ def make(
     _say_if_demo(made)
 
 
-@challenge.command()
+@app.command()
 def score(
     submission: Annotated[Path, typer.Argument(help="answers (HDF5), as write_submission makes them")],
     tier: Annotated[
@@ -101,8 +101,8 @@ def score(
     overwrite: Overwrite = False,
 ) -> None:
     """Score answers that you made yourself."""
-    from etlab.challenge.submission import score_submission
-    from etlab.challenge.tiers import load_tier
+    from etlab.course.challenge.submission import score_submission
+    from etlab.course.challenge.tiers import load_tier
 
     with errors_in_one_line():
         if report and report.exists() and not overwrite:
@@ -123,7 +123,7 @@ def score(
 def _draw(path, submission, tier, scored):
     """Middle slices of truth, answer and their difference, a row for each scene."""
     from etlab import plot
-    from etlab.challenge.submission import read_answer
+    from etlab.course.challenge.submission import read_answer
 
     rows = {}
     for name, score in scored.scenes.items():
@@ -139,7 +139,7 @@ def _draw(path, submission, tier, scored):
     partial.replace(path)
 
 
-@challenge.command()
+@app.command()
 def evaluate(
     submission: Annotated[Path, typer.Argument(help="folder or zip with solve.py, solve, or answers")],
     folder: Folder = Path("challenge"),
@@ -151,7 +151,7 @@ def evaluate(
     unsafe: Unsafe = False,
 ) -> None:
     """Run one submission in a sandbox on every tier that is there, scene by scene. Resumable."""
-    from etlab.challenge import standings
+    from etlab.course.challenge import standings
 
     with errors_in_one_line():
         evaluator = _evaluator(folder, results, wall, memory, attempts, unsafe)
@@ -160,7 +160,7 @@ def evaluate(
         say_table(standings.as_text(standings.write(results, evaluator.tiers)))
 
 
-@challenge.command("evaluate-all")
+@app.command("evaluate-all")
 def evaluate_all(
     submissions: Annotated[Path, typer.Argument(help="folder of folders and zips, one for each submission")],
     folder: Folder = Path("challenge"),
@@ -179,9 +179,9 @@ def evaluate_all(
     """Run every submission of a class in parallel and write leaderboard.json and leaderboard.html. Resumable."""
     from tempfile import TemporaryDirectory
 
-    from etlab.challenge import own_rows, standings
-    from etlab.challenge.evaluate_all import evaluate_all as run
-    from etlab.challenge.evaluate_all import found_submissions
+    from etlab.course.challenge import own_rows, standings
+    from etlab.course.challenge.evaluate_all import evaluate_all as run
+    from etlab.course.challenge.evaluate_all import found_submissions
 
     if scheduler and not scheduler.startswith("tls://"):
         say(TCP_NOTICE, err=True)
@@ -200,9 +200,9 @@ def evaluate_all(
 
 
 def _evaluator(folder, results, wall, memory, attempts, unsafe):
-    from etlab.challenge import sandbox
-    from etlab.challenge.evaluate import Evaluator
-    from etlab.challenge.tiers import found_tiers
+    from etlab.course import sandbox
+    from etlab.course.challenge.evaluate import Evaluator
+    from etlab.course.challenge.tiers import found_tiers
 
     tiers = found_tiers(folder.absolute())  # workers may have another current folder
     _say_if_demo(*tiers)

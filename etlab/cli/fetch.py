@@ -20,7 +20,7 @@ def fetch(
     ] = None,
 ) -> None:
     """Download the needle, or a tilt series of others; without a name, say which there are. Resumable."""
-    from etlab.archives import ARCHIVES, chosen, download
+    from etlab.pipeline.archives import ARCHIVES, chosen, download
 
     with errors_in_one_line():
         if name is None:

@@ -19,7 +19,7 @@ def info(
     dataset: Dataset = None,
 ) -> None:
     """Print what a file holds: shape, type, pixel, tilts, values, and what looks suspicious."""
-    from etlab.describe import describe
+    from etlab.pipeline.describe import describe
 
     with errors_in_one_line():
         for line in describe(file, tilts=tilts, dataset=dataset).lines():

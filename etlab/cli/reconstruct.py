@@ -98,8 +98,9 @@ def reconstruct(
     ] = False,
 ) -> None:
     """Reconstruct a tilt series into OUT, with a report (.png, .json) beside it. Resumable: repeat the command."""
-    from etlab import report, slabs
+    from etlab import pipeline
     from etlab.io import check_output
+    from etlab.pipeline import report
 
     with errors_in_one_line(), kept_when_interrupted():
         check_output(out, overwrite=overwrite)
@@ -107,7 +108,7 @@ def reconstruct(
         options = options_of(option)
         if iterations is not None:
             options["n_iter"] = iterations
-        chosen = slabs.Method(method, options)
+        chosen = pipeline.Method(method, options)
         images = prepared(
             series,
             tilts=tilts,
@@ -131,7 +132,7 @@ def reconstruct(
             n_rows = images.shape[1]
             chosen = in_densities(chosen, images, (thickness or n_rows, width or n_rows))
         used = range_of("--columns", columns)
-        done = slabs.reconstruct(
+        done = pipeline.reconstruct(
             images,
             out,
             chosen,
@@ -140,7 +141,7 @@ def reconstruct(
             columns=used and (used[0] // bin_, used[1] // bin_),
             overlap=overlap,
             voxel_nm=pixel_nm and pixel_nm * bin_,
-            memory=memory and slabs.bytes_of(memory),
+            memory=memory and pipeline.bytes_of(memory),
             workers=workers,
             processes=processes,
             scheduler=scheduler,
@@ -163,10 +164,10 @@ def reconstruct(
 
 def in_densities(chosen, images, shape: tuple[int, int]):
     """Convert the method's options from units of the specimen's density, and say so."""
-    from etlab import slabs
+    from etlab import pipeline
 
     given = chosen.options.get("scale")
-    density = given or slabs.density_in(images, shape)
+    density = given or pipeline.density_in(images, shape)
     if "scale" in chosen.allowed:
         say(f"density that the network takes for 1: {density:.4g}")
     if "lam" in chosen.allowed:
@@ -176,9 +177,9 @@ def in_densities(chosen, images, shape: tuple[int, int]):
 
 def judged(images, thickness: int | None, width: int | None):
     """Judge a series before hours are spent, and say what is suspicious or what a film wants."""
-    from etlab import slabs
+    from etlab import pipeline
 
-    verdict = slabs.judge(images)
+    verdict = pipeline.judge(images)
     if verdict and verdict.suspicions:
         say(verdict.in_words(), err=True)
     elif verdict and width is None:
@@ -188,7 +189,7 @@ def judged(images, thickness: int | None, width: int | None):
 
 def propose_width(verdict, images, thickness: int | None) -> None:
     """Say how wide a volume holds all that the rays of a film meet, if the series is one that fills the field."""
-    from etlab.align.refine import specimen_shape
+    from etlab.alignment.refine import specimen_shape
 
     if verdict.mass.bounded:
         return
@@ -231,9 +232,9 @@ def with_axis(images, align: bool, tilt_axis: float, axis_offset: float):
     """Move the tilt axis to where a solver expects it: found, or told. Nothing is interpolated that need not be."""
     import numpy as np
 
-    from etlab.align import Alignment
-    from etlab.describe import lean_of
-    from etlab.slabs import estimated
+    from etlab.alignment import Alignment
+    from etlab.pipeline import estimated
+    from etlab.pipeline.describe import lean_of
 
     told = tilt_axis != 0 or axis_offset != 0
     if align and told:
@@ -268,7 +269,7 @@ def without_a_row(images, axis_offset: float):
 
 def say_plan(plan, n_there: int) -> None:
     """How the work is divided, and what is there of an earlier run."""
-    from etlab.slabs.plan import NARROWEST
+    from etlab.pipeline.plan import NARROWEST
 
     first, stop = plan.columns
     held = f"{plan.n_bytes / 1e9:.2f} GB of memory"

@@ -81,10 +81,10 @@ def prepared(
 
     Raises ValueError or OSError; a ValueError, too, if ``bright`` and the mean of its line integrals is not positive.
     """
-    from etlab import slabs
-    from etlab.describe import describe, note_on_axis
+    from etlab import pipeline
     from etlab.io import open_series
     from etlab.io.angles import source_in_words
+    from etlab.pipeline.describe import describe, note_on_axis
 
     file = open_series(series, tilts=tilts, axis=axis, dataset=dataset)
     n_tilts, n_rows, nx = file.shape
@@ -102,11 +102,11 @@ def prepared(
     outliers = in_order_of(axis, about.outliers) if despike else None
     if despike:
         say(f"--despike: {len(outliers)} values are replaced by the medians of those around them")
-    values = slabs.sample(slabs.Prepared(file, outliers=outliers))
-    usual = slabs.vacuum_of(values)
+    values = pipeline.sample(pipeline.Prepared(file, outliers=outliers))
+    usual = pipeline.vacuum_of(values)
     by_mode = background == "mode" or (bright_field and background is None)
     vacuum = usual if by_mode else number("--background", background or "0")
-    images = slabs.Prepared(
+    images = pipeline.Prepared(
         file, range_of("--rows", rows), binning, vacuum, bright_field, smooth=smooth, outliers=outliers
     )
     mean = float(images.integrals(values).mean(dtype=float))
@@ -116,7 +116,7 @@ def prepared(
         )
         name = (
             "the most frequent intensity"
-            if usual == slabs.most_frequent(values)
+            if usual == pipeline.most_frequent(values)
             else "the mean of what is empty"
         )
         say(f"background {vacuum:g}, {name}, {what}")

@@ -1,12 +1,12 @@
 """Reconstruction methods, one file per family, each a plain function ``(operator, images, *, options) -> volume``."""
 
 from etlab.solvers import learned
+from etlab.solvers._genfire import genfire
+from etlab.solvers._sart import sart
+from etlab.solvers._sirt import sirt
+from etlab.solvers._tv import tv
+from etlab.solvers._wbp import wbp
 from etlab.solvers.common import Status
-from etlab.solvers.genfire import genfire
 from etlab.solvers.methods import LEARNED, METHODS
-from etlab.solvers.sart import sart
-from etlab.solvers.sirt import sirt
-from etlab.solvers.tv import tv
-from etlab.solvers.wbp import wbp
 
 __all__ = ["LEARNED", "METHODS", "Status", "genfire", "learned", "sart", "sirt", "tv", "wbp"]

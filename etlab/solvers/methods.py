@@ -1,8 +1,8 @@
 """The rows of the leaderboard as ready calls: ``METHODS[name](operator, images) -> volume``.
 
 Parameters were chosen once, by mean PSNR and SSIM over the four benchmark scenes at the standard preset, on public
-seeds only (`etlab.challenge.PUBLIC_SEEDS`), for an operator without mismatch; a row's parameters are the same for all
-scenes. The learned rows take the weights that come with `etlab`; how those were made, their model cards say.
+seeds only (`etlab.course.scenes.PUBLIC_SEEDS`), for an operator without mismatch; a row's parameters are the same for
+all scenes. The learned rows take the weights that come with `etlab`; how those were made, their model cards say.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from functools import partial
 import numpy as np
 
 from etlab.solvers import learned
-from etlab.solvers.genfire import genfire
-from etlab.solvers.sart import sart
-from etlab.solvers.sirt import sirt
-from etlab.solvers.tv import tv
-from etlab.solvers.wbp import wbp
+from etlab.solvers._genfire import genfire
+from etlab.solvers._sart import sart
+from etlab.solvers._sirt import sirt
+from etlab.solvers._tv import tv
+from etlab.solvers._wbp import wbp
 
 METHODS: dict[str, Callable[..., np.ndarray]] = {
     # the plain ramp of the textbook; a Hann window gains 0.015 in SSIM and loses 0.1 dB

@@ -4,7 +4,7 @@ The evaluator calls ``solve`` once for every scene, in a process of its own, wit
 and the problem in sight. It may take ten minutes and 4 GB.
 """
 
-from etlab.calibrate import calibrate
+from etlab.calibration import calibrate
 from etlab.solvers import tv
 
 

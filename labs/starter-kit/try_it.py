@@ -5,7 +5,7 @@ import sys
 from solve import solve
 from tqdm import tqdm
 
-from etlab.challenge import load_tier, write_submission
+from etlab.course.challenge import load_tier, write_submission
 
 tier = load_tier(sys.argv[1])
 answers = {name: solve(problem) for name, problem in tqdm(tier.items(), total=len(tier), unit="scene")}

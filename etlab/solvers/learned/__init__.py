@@ -4,13 +4,13 @@ Each is a solver like any other, ``(operator, images, *, options) -> volume``. T
 each with a model card (JSON) that says on what, how long and how well it was trained.
 """
 
-from etlab.solvers.learned.cryocare import cryocare
-from etlab.solvers.learned.deeprecon import deeprecon
-from etlab.solvers.learned.diffusion import Samples, diffusion, diffusion_samples
-from etlab.solvers.learned.isonet import isonet
+from etlab.solvers.learned._cryocare import cryocare
+from etlab.solvers.learned._deeprecon import deeprecon
+from etlab.solvers.learned._diffusion import Samples, diffusion, diffusion_samples
+from etlab.solvers.learned._isonet import isonet
+from etlab.solvers.learned._unrolled import unrolled
 from etlab.solvers.learned.network import WeightsError
 from etlab.solvers.learned.onepass import dncnn, swin, tomogan, transformer
-from etlab.solvers.learned.unrolled import unrolled
 
 __all__ = [
     "Samples",

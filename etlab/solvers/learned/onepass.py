@@ -13,9 +13,9 @@ import os
 
 import numpy as np
 
+from etlab.solvers._wbp import wbp
 from etlab.solvers.learned.network import load
 from etlab.solvers.learned.slices import by_slices
-from etlab.solvers.wbp import wbp
 
 
 def dncnn(

@@ -1,5 +1,0 @@
-"""Finding the mismatch from the tilt series alone, with gold beads or without, and what can be known at all."""
-
-from etlab.calibrate.calibrate import Calibration, CalibrationWarning, Std, Step, calibrate
-
-__all__ = ["Calibration", "CalibrationWarning", "Std", "Step", "calibrate"]

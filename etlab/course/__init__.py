@@ -1,0 +1,1 @@
+"""What only the course needs: scenes, benchmark, challenge, sandbox, grading of labs, and the sliders of the book."""

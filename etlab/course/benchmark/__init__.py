@@ -1,0 +1,1 @@
+"""Measured boards: what is measured, with which code, and how it is shown."""

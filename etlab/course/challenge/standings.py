@@ -1,0 +1,184 @@
+"""A class's board: the records of an evaluation as rows, best first, and as files, ``leaderboard.json`` and ``.html``.
+
+The score of a tier is the mean over all its scenes, where a scene without a valid answer counts zero. The overall score
+is the mean of dev and hidden, and there is none unless both are there. The public tier is practice: everybody has its
+truth, so it stands apart and ranks nobody. Baselines are rows of the course's own (`etlab.course.scenes.baselines`),
+run by the evaluator; only they have published values beside them.
+
+A board must not give away what is sealed. Numbers are rounded to what is shown, errors of the spec are those of the
+public tier, since a few submissions and their errors are equations for the truth, and of the hidden tier it says only
+how many scenes have a valid answer.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from etlab.course.challenge import page
+from etlab.course.challenge.evaluate import BEFORE_A_RUN
+from etlab.course.challenge.own_rows import BASELINE
+from etlab.course.challenge.records import ERRORS, Record, Records
+from etlab.course.challenge.tiers import Tier
+from etlab.course.scenes.draw import TIERS
+from etlab.course.scenes.published import published
+from etlab.course.scenes.scoring import Score
+
+Row = dict[str, Any]
+RANKED = ("dev", "hidden")  # tiers whose truth is sealed
+DIGITS = {"score": 3, "psnr_db": 1, "ssim": 3, "consistency": 3} | dict.fromkeys(ERRORS, 2)
+
+
+def standings(records: Iterable[Record], tiers: Iterable[Tier]) -> list[Row]:
+    """A row for each submission, best first: keys as `etlab.course.challenge.page.page` takes them, without pictures.
+
+    Records of other problems than those of ``tiers`` are left out; a scene that is not recorded yet counts zero.
+    """
+    problems = {tier.tier: {scene: tier.sha256(scene) for scene in tier} for tier in tiers}
+    by_name: dict[str, list[Record]] = {}
+    for record in records:
+        if problems.get(record.tier, {}).get(record.scene) == record.problem_sha256:
+            by_name.setdefault(record.submission, []).append(record)
+    sizes = {tier: len(scenes) for tier, scenes in problems.items()}
+    return ranked(_row(name, mine, sizes) for name, mine in by_name.items())
+
+
+def ranked(rows: Iterable[Row]) -> list[Row]:
+    """Rows by overall score, those without one after them by the ranked tier that they have; equals by name."""
+
+    def key(row):
+        scores = [row["tiers"][tier]["score"] for tier in RANKED if tier in row["tiers"]]
+        return row["overall"] is None, -(row["overall"] or np.mean(scores or [0])), row["name"]
+
+    return sorted(rows, key=key)
+
+
+def tier_summary(scores: list[Score], n_scenes: int) -> dict[str, float | int | None]:
+    """One tier of a row: the mean score, zero for scenes not among ``scores``, and means and RMS errors over these."""
+
+    def over(name, statistic):
+        values = [getattr(score, name) for score in scores]
+        finite = [value for value in values if np.isfinite(value)]
+        return statistic(finite) if finite else None
+
+    return (
+        {"score": float(sum(score.score for score in scores) / n_scenes)}
+        | {name: over(name, lambda x: float(np.mean(x))) for name in ("psnr_db", "ssim", "consistency")}
+        | {name: over(name, lambda x: float(np.sqrt(np.mean(np.square(x))))) for name in ERRORS}
+        | {"scored": len(scores), "scenes": n_scenes}
+    )
+
+
+def overall(tiers: dict[str, dict]) -> float | None:
+    """Mean of the scores of `RANKED`; None unless all of these tiers are there."""
+    return float(np.mean([tiers[tier]["score"] for tier in RANKED])) if set(RANKED) <= set(tiers) else None
+
+
+def published_beside(name: str) -> Row | None:
+    """The published blind row of this name, nested by tier; None if there is none."""
+    for row in published("blind"):
+        if row["method"] == name:
+            by_tier = {
+                tier: {what: row[f"{tier}_{what}"] for what in ("score", "psnr_db", "ssim")} for tier in TIERS
+            }
+            return {"overall": row["overall"]} | by_tier
+    return None
+
+
+def write(results: Path, tiers: Iterable[Tier], *, note: str = "") -> list[Row]:
+    """Write ``leaderboard.json`` and ``leaderboard.html`` into a folder of results, each whole or not at all.
+
+    Returns the rows. ``note`` stands on the page.
+    """
+    records = Records(results)
+    with records.locked_whole():
+        for left in results.glob(".leaderboard.html.*.part"):
+            left.unlink()  # by one that was killed: nobody else writes now
+        rows = standings(records.all(), tiers)
+        made = datetime.datetime.now(datetime.UTC).date().isoformat()
+        content = {"format": "etlab leaderboard", "version": "1", "made": made, "note": note, "rows": rows}
+        partial = results / "leaderboard.json.part"
+        partial.unlink(missing_ok=True)
+        with partial.open("x", encoding="utf-8") as file:  # unlike "w" it follows no link
+            file.write(json.dumps(content, indent=1, allow_nan=False))
+        partial.replace(results / "leaderboard.json")
+        with_pictures = [row | _picture(records, row) for row in rows]
+        page.write_page(
+            results / "leaderboard.html",
+            with_pictures,
+            title="Blind challenge: leaderboard",
+            made=made,
+            note=note,
+        )
+    return rows
+
+
+def as_text(rows: list[Row]) -> str:
+    """The rows as a table of plain text."""
+    order = (*RANKED, "public")
+    lines = [f"{'':44s}{'overall':>8s}" + "".join(f"{tier:>9s}" for tier in order) + "  (practice)"]
+    for place, row in enumerate(rows, 1):
+        numbers = [row["overall"], *(row["tiers"].get(tier, {}).get("score") for tier in order)]
+        columns = "".join(f"{'–' if number is None else f'{number:.3f}':>9s}" for number in numbers)
+        lines.append(f"{place:3d} {row['name']:<39.39s}{columns}")
+    return "\n".join(lines)
+
+
+def _row(name, records, sizes):
+    tiers, problems = {}, []
+    for tier in TIERS:
+        mine = [record for record in records if record.tier == tier]
+        if mine:
+            scored = [record.score for record in mine if record.status == "scored"]
+            tiers[tier] = _shown(tier, tier_summary(scored, sizes[tier]))
+        problems += _problems(tier, mine)
+    score = overall(tiers)
+    baseline = name.startswith(BASELINE)
+    shown = name.removeprefix(BASELINE)
+    return {
+        "name": shown,
+        "kind": "baseline" if baseline else "submission",
+        "overall": None if score is None else round(score, DIGITS["score"]),
+        "tiers": tiers,
+        "published": published_beside(shown) if baseline else None,
+        "problems": problems,
+    }
+
+
+def _shown(tier, summary):
+    """A tier's numbers as a board may show them."""
+    secret = () if tier == "public" else ERRORS
+    return {
+        name: None if name in secret or value is None else round(value, DIGITS.get(name, 0))
+        for name, value in summary.items()
+    }
+
+
+def _problems(tier, records):
+    """What went wrong, in words that may be shown. How a program ends on hidden data, it may have chosen."""
+    wrong = [one for one in records if one.status != "scored"]
+    told = [one for one in wrong if tier != "hidden" or one.status in BEFORE_A_RUN]
+    said = [f"{tier} {one.scene}: {one.status}" + f": {one.reason}" * bool(one.reason) for one in told]
+    untold = len(wrong) - len(told)
+    return said + [f"{tier}: no valid answer to {untold} of {len(records)} scenes"] * bool(untold)
+
+
+def _picture(records, row):
+    """The first picture of the row, as the page takes it; none of the hidden tier is shown."""
+    name = BASELINE * (row["kind"] == "baseline") + row["name"]
+    found = next(
+        (path for tier in TIERS[:2] for path in sorted((records.folder / name / tier).glob("scene_*.png"))),
+        None,
+    )
+    if found is None:
+        return {"picture": None, "picture_alt": ""}
+    return {
+        "picture": "data:image/png;base64," + base64.b64encode(found.read_bytes()).decode(),
+        "picture_alt": f"slice across the tilt axis of {found.parent.name} {found.stem} by {row['name']}",
+    }

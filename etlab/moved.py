@@ -1,0 +1,87 @@
+"""Old names of modules, which keep working until the next version."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+PACKAGES = {  # old name: where its modules are now; the first that has a name gives it
+    "etlab.align": ("etlab.alignment",),
+    "etlab.calibrate": ("etlab.calibration", "etlab.course"),
+    "etlab.challenge": (
+        "etlab.course.challenge",
+        "etlab.course.scenes",
+        "etlab.course.benchmark",
+        "etlab.course",
+    ),
+    "etlab.grading": ("etlab.course.grading",),
+    "etlab.slabs": ("etlab.pipeline",),
+    "etlab.widgets": ("etlab.course.widgets",),
+}
+MODULES = {
+    "etlab.align.align": "etlab.alignment.automatic",
+    "etlab.archives": "etlab.pipeline.archives",
+    "etlab.calibrate.calibrate": "etlab.calibration.combined",
+    "etlab.challenge.simulate": "etlab.course.scenes.simulation",
+    "etlab.challenge.warm": "etlab.course.sandbox.warm",
+    "etlab.describe": "etlab.pipeline.describe",
+    "etlab.report": "etlab.pipeline.report",
+    "etlab.slabs.reconstruct": "etlab.pipeline.reconstruction",
+}
+
+
+class Moved(MetaPathFinder, Loader):
+    """Finds modules by their old names."""
+
+    def find_spec(self, fullname, path=None, target=None) -> ModuleSpec | None:
+        """See `MetaPathFinder.find_spec`."""
+        if fullname not in MODULES and not any(
+            fullname == old or fullname.startswith(f"{old}.") for old in PACKAGES
+        ):
+            return None
+        return ModuleSpec(fullname, self, is_package=fullname in PACKAGES)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return an empty module that takes its names from the new one."""
+        module = ModuleType(spec.name)
+        module.__getattr__ = lambda name: self._found(spec.name, name)
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Find out at once whether there is such a module."""
+        homes = self._homes(module.__name__)
+        warnings.warn(f"{module.__name__} is now {homes[0].__name__}", DeprecationWarning, stacklevel=2)
+
+    def _found(self, old, name):
+        for home in self._homes(old):
+            if hasattr(home, name):
+                return getattr(home, name)
+        raise AttributeError(f"module {old!r} has no attribute {name!r}")
+
+    def _homes(self, old) -> list[ModuleType]:
+        package, _, name = old.rpartition(".")
+        names = (
+            [MODULES[old]]
+            if old in MODULES
+            else PACKAGES.get(old) or [f"{new}.{name}" for new in PACKAGES[package]]
+        )
+        homes = []
+        for new in names:
+            try:
+                homes.append(importlib.import_module(new))
+            except ModuleNotFoundError as error:
+                if error.name != new:
+                    raise
+        if not homes:
+            raise ModuleNotFoundError(f"No module named {old!r}", name=old)
+        return homes
+
+
+def find_moved() -> None:
+    """Have Python find modules by their old names."""
+    if not any(isinstance(finder, Moved) for finder in sys.meta_path):
+        sys.meta_path.append(Moved())

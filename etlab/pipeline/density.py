@@ -1,0 +1,31 @@
+"""The density of the specimen, estimated from the series: what a network takes for 1, and the unit of TV's weight."""
+
+from __future__ import annotations
+
+import numpy as np
+from skimage.filters import threshold_otsu
+
+from etlab.geometry import TiltGeometry
+from etlab.pipeline.prepare import Prepared, sample
+from etlab.projector import Projector
+from etlab.solvers import sirt
+
+DENSEST = 99.9  # per cent of the specimen that is less dense than the unit of density
+ITERATIONS = 100  # of SIRT: after fewer it is still smooth
+
+
+def density_of(volume: np.ndarray) -> float:
+    """Return nearly the highest density in the specimen, which Otsu's threshold separates from vacuum.
+
+    Raises ValueError for a volume with nothing in it.
+    """
+    if not volume.max() > 0:
+        raise ValueError("images: got nothing above the background, expected a specimen")
+    return float(np.percentile(volume[volume >= threshold_otsu(volume)], DENSEST))
+
+
+def density_in(images: Prepared, shape: tuple[int, int]) -> float:
+    """`density_of` the volume (nz, ny, …) of a series, estimated from some slices by SIRT."""
+    some = sample(images)
+    geometry = TiltGeometry(images.tilts_deg, (*shape, some.shape[2]), some.shape[1])
+    return density_of(sirt(Projector(geometry), some, n_iter=ITERATIONS))

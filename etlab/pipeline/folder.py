@@ -1,0 +1,231 @@
+"""The folder in which slabs wait until all are there: whole, verified, and of one set of settings only.
+
+Beside the volume OUT lies ``OUT.slabs``, and in it a folder named after a fingerprint of all that decides the result:
+the images, the settings, the code. A slab is a file of float32 [z, y, x], and beside it what is known of it (JSON) with
+its SHA-256. Both appear whole, under their names, or not at all. So a run that was killed goes on where it was; other
+settings begin anew beside it; a damaged slab is as good as none.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+import shutil
+import socket
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from etlab.pipeline.plan import Slab
+
+CODE = (
+    "*.py",
+    "alignment/*.py",
+    "io/*.py",
+    "pipeline/*.py",
+    "solvers/**/*.py",
+)  # of etlab, what decides a volume
+LIBRARIES = ("numpy", "scipy", "numba")
+
+
+class SlabError(RuntimeError):
+    """A volume cannot be made, or not now. The message says why and what to do, in a line."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a finished slab beside its values.
+
+    ``residuals`` are the solver's, one an iteration, relative to ``norm``, that of the images; ``peak_bytes`` is the
+    most memory that the process had held until then.
+    """
+
+    norm: float = 0.0
+    residuals: tuple[float, ...] = ()
+    peak_bytes: float = 0.0
+
+
+@dataclass(frozen=True)
+class SlabFolder:
+    """Slabs (nz, ny, …) of one volume and one set of settings. Workers get it, and must see the same file system."""
+
+    path: Path
+    fingerprint: str
+    shape: tuple[int, int]
+
+    @classmethod
+    def beside(cls, out: str | os.PathLike, settings: dict, shape: tuple[int, int]) -> SlabFolder:
+        """The folder that belongs to a file ``out`` and to ``settings``. Nothing is made yet."""
+        whole = fingerprint(settings)
+        return cls(Path(f"{Path(out).absolute()}.slabs") / whole[:16], whole, shape)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Make the folder and hold it alone. Raises SlabError if another run holds that of the same ``out``."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with _locked(self.path.parent / "lock"):
+            shutil.rmtree(self._finished, ignore_errors=True)
+            for part in self.path.glob("*.part"):  # of runs that were killed
+                part.unlink(missing_ok=True)
+            try:
+                yield
+            finally:
+                if self.path.is_dir() and not any(self.path.glob("*.f32")):
+                    self.remove()
+
+    def width(self, proposed: int | None = None) -> int | None:
+        """Width of the slabs in the folder; that ``proposed`` is noted where there is none yet."""
+        note = self.path / "width.json"
+        with suppress(OSError, ValueError):
+            return int(json.loads(note.read_text(encoding="utf-8")))
+        if proposed is not None:
+            with _appearing(note) as part:
+                part.write_text(json.dumps(proposed), encoding="utf-8")
+        return proposed
+
+    def save(self, slab: Slab, volume: np.ndarray, facts: Facts) -> None:
+        """Write a slab [z, y, x] and its facts. Raises OSError, of a full disk say, and then leaves nothing."""
+        whole = hashlib.sha256()
+        with _appearing(self._data(slab)) as part, part.open("wb") as file:
+            for plane in volume:
+                values = np.ascontiguousarray(plane, "<f4")
+                whole.update(values)
+                file.write(values)
+        about = {"fingerprint": self.fingerprint, "sha256": whole.hexdigest(), "facts": asdict(facts)}
+        with _appearing(self._about(slab)) as part:
+            part.write_text(json.dumps(about), encoding="utf-8")
+
+    def facts(self, slab: Slab) -> Facts | None:
+        """Facts of a slab that is there, undamaged and of these settings; else None."""
+        try:
+            about = json.loads(self._about(slab).read_text(encoding="utf-8"))
+            if about["fingerprint"] != self.fingerprint or about["sha256"] != file_digest(self._data(slab)):
+                return None
+            return Facts(**about["facts"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def read(self, slab: Slab, z0: int, z1: int) -> np.ndarray:
+        """Planes z0 … z1 − 1 of a finished slab, [z, y, x]."""
+        ny, wide = self.shape[1], slab.x1 - slab.x0
+        plane = ny * wide
+        values = np.fromfile(self._data(slab), "<f4", count=(z1 - z0) * plane, offset=4 * z0 * plane)
+        return values.reshape(z1 - z0, ny, wide)
+
+    def others(self) -> list[Path]:
+        """Folders of the same file but of other settings."""
+        known = (self.path, self._finished)
+        return [one for one in self.path.parent.iterdir() if one.is_dir() and one not in known]
+
+    def remove(self) -> None:
+        """Remove the folder, at a stroke; and that around it, unless it holds slabs of other settings."""
+        # a run that is killed while removing leaves no half folder to go on with
+        self.path.replace(self._finished)
+        shutil.rmtree(self._finished)
+        if not self.others():
+            shutil.rmtree(self.path.parent)
+
+    @property
+    def _finished(self):
+        return self.path.parent / "finished"
+
+    def _data(self, slab):
+        return self.path / f"{slab.name}.f32"
+
+    def _about(self, slab):
+        return self.path / f"{slab.name}.json"
+
+
+def fingerprint(settings: dict) -> str:
+    """SHA-256 of settings (as JSON) and code, in hexadecimal digits."""
+    text = json.dumps([settings, code_digest()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 of the Python files that decide a volume, and of the versions of what they compute with."""
+    package = Path(str(files("etlab")))
+    whole = hashlib.sha256()
+    for path in sorted(path for pattern in CODE for path in package.glob(pattern)):
+        whole.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes())
+    whole.update(" ".join(map(version, LIBRARIES)).encode())
+    return whole.hexdigest()
+
+
+def file_digest(path: str | os.PathLike) -> str:
+    """SHA-256 of a file; of a folder, that of all its files and their names."""
+    path = Path(path)
+    if not path.is_dir():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    inside = sorted(one for one in path.rglob("*") if one.is_file())
+    listing = "".join(f"{one.relative_to(path).as_posix()} {file_digest(one)}\n" for one in inside)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def remove_unfinished(out: Path) -> None:
+    """Remove what a run that was killed had written of ``out``: it holds no lock, so nobody writes it any more."""
+    for part in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
+        shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _appearing(path: Path) -> Iterator[Path]:
+    """A file to write that takes the name ``path`` at the end, or vanishes."""
+    part = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock that dies with its holder; go on without where the file system has none, and say so."""
+    with path.open("a+") as lock:
+        try:
+            alone = _lock(lock.fileno())
+            if alone and os.fstat(lock.fileno()).st_ino != path.stat().st_ino:
+                raise FileNotFoundError(f"{path}: taken away by a run that has just ended")
+        except (BlockingIOError, FileNotFoundError) as error:
+            lock.seek(0)
+            raise SlabError(
+                f"{path.parent}: another run is at work on it ({lock.read().strip() or 'just ending'}); wait for "
+                "it, or write to another name"
+            ) from error
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+        lock.flush()
+        yield
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock an open file, and tell whether the system can. Raises BlockingIOError if another process holds it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as error:  # as on some shared file systems
+        warnings.warn(
+            f"files cannot be locked here ({error.strerror}): see to it that no other run writes to the same output",
+            UserWarning,
+            stacklevel=2,
+        )
+        return False
+    return True

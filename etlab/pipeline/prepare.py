@@ -1,0 +1,267 @@
+"""A tilt series as a solver takes it, any range of columns at a time: rows chosen, binned, line integrals, aligned.
+
+Columns run along the tilt axis. As long as that is along x, a slice of the volume needs its own column of the images
+and no other, so a series larger than memory is read in ranges of columns. An alignment moves and turns images, and
+mixes columns; then a range is read with as many columns beside it as its content comes from.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from skimage.measure import block_reduce
+
+from etlab.alignment import Alignment, align
+from etlab.alignment.alignment import turned
+from etlab.alignment.outliers import MARGIN, replaced
+
+SPLINE = 14  # columns beside a point that matter for a spline through the pixels: 0.27 to this power is 1e-8
+BLOCK = 64  # columns read at a time where all are wanted
+PLACES, FEW = 4, 8  # columns that stand for all: so many places, and so many columns in each
+COUNTED = 0.05  # of the values are equal to the most frequent one: they are counts of a few electrons
+DARKEST = 1e-3  # of the intensity of vacuum, below which a logarithm says more of noise than of the specimen
+SEEN = 512  # pixels along the longer side of images from which an alignment is estimated
+
+
+class Columns(Protocol):
+    """What is needed of a series: `etlab.io.open_series` returns one, and `Prepared` is one again."""
+
+    tilts_deg: np.ndarray
+    pixel_nm: float | None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(n_tilts, n_rows, nx)."""
+
+    def read(self, x0: int, x1: int) -> np.ndarray:
+        """Columns x0 … x1 − 1 of all images, (n_tilts, n_rows, x1 − x0) float32."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Line integrals from some rows of ``series``, averaged over blocks of ``binning``² pixels, and aligned.
+
+    Parameters
+    ----------
+    series
+        Anything with ``shape``, ``tilts_deg``, ``pixel_nm`` and ``read(x0, x1)``.
+    rows
+        Half-open range (first, stop) of the detector rows to use, in the series' own pixels; None for all. The tilt
+        axis is taken to be half-way up these.
+    binning
+        Edge of a block in pixels. Rows and columns that fill no block are left out, as many on either side.
+    background
+        Intensity I₀ of vacuum in the file.
+    bright_field
+        Whether the specimen is darker than vacuum: line integrals are then ln(I₀/I), in place of I − I₀.
+    alignment
+        Of the binned images, see `etlab.alignment.Alignment`; None for a series that is aligned already.
+    smooth
+        Whether the alignment may smooth every image alike, see `etlab.alignment.Alignment.apply`. By default whole
+        pixels are moved exactly, and fractions by a spline through the pixels.
+    outliers
+        (image, row, column) of pixels of the series that cannot belong to the specimen, (n, 3), as found by
+        `etlab.alignment.outliers`: they are replaced by the median of those around them. None: nothing is replaced.
+
+    Raises
+    ------
+    ValueError
+        For rows that are not there, a binning that would move the tilt axis or leave nothing, or a background that is
+        not positive in bright field.
+    """
+
+    series: Columns
+    rows: tuple[int, int] | None = None
+    binning: int = 1
+    background: float = 0.0
+    bright_field: bool = False
+    alignment: Alignment | None = None
+    smooth: bool = False
+    outliers: np.ndarray | None = None
+
+    def __post_init__(self):
+        _, n_rows, nx = self.series.shape
+        first, stop = self.rows or (0, n_rows)
+        if not 0 <= first < stop <= n_rows:
+            raise ValueError(f"rows: got {first}:{stop}, expected a range within 0:{n_rows}")
+        if self.binning < 1 or self.binning > min(stop - first, nx):
+            raise ValueError(
+                f"binning: got {self.binning} for images of {stop - first} × {nx} pixels, expected from 1 to "
+                f"{min(stop - first, nx)}"
+            )
+        if (stop - first) % self.binning % 2:
+            raise ValueError(
+                f"binning: got {self.binning} for {stop - first} rows, which would move the tilt axis by half a "
+                f"pixel; choose rows by a number that {self.binning} divides"
+            )
+        if self.bright_field and not self.background > 0:
+            raise ValueError(
+                f"background: got {self.background:g}, expected vacuum's intensity, positive in bright field"
+            )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(n_tilts, n_rows, nx) after binning."""
+        n_tilts, n_rows, nx = self.series.shape
+        first, stop = self.rows or (0, n_rows)
+        return n_tilts, (stop - first) // self.binning, nx // self.binning
+
+    @property
+    def tilts_deg(self) -> np.ndarray:
+        """Tilts in degrees, (n_tilts,)."""
+        return self.series.tilts_deg
+
+    @property
+    def pixel_nm(self) -> float | None:
+        """Edge of a binned pixel in nm, None if the series does not say."""
+        return self.series.pixel_nm and self.series.pixel_nm * self.binning
+
+    def read(self, x0: int, x1: int) -> np.ndarray:
+        """Columns x0 … x1 − 1 of all images, (n_tilts, n_rows, x1 − x0) float32."""
+        if self.alignment is None:
+            return self._binned(x0, x1)
+        first, stop = self.reach(x0, x1)
+        # about its own centre the range is aligned by other shifts: a turn moves that centre, too
+        step = np.array([0, (first + stop - self.shape[2]) / 2])
+        shifts = self.alignment.shifts + step - turned(step, np.deg2rad(self.alignment.tilt_axis_deg))
+        aligned = replace(self.alignment, shifts=shifts).apply(self._binned(first, stop), smooth=self.smooth)
+        return np.ascontiguousarray(aligned[:, :, x0 - first : x1 - first])
+
+    def reach(self, x0: int, x1: int) -> tuple[int, int]:
+        """Return the half-open range of columns, before alignment, that aligned columns x0 … x1 − 1 come from."""
+        if self.alignment is None or self._keeps_columns():
+            return x0, x1
+        _, n_rows, nx = self.shape
+        top, centre = (n_rows - 1) / 2, (nx - 1) / 2
+        corners = np.array([(row, x - centre) for row in (-top, top) for x in (x0, x1 - 1)])
+        corners[:, 0] += self.alignment.tilt_axis_offset
+        corners = turned(corners, np.deg2rad(self.alignment.tilt_axis_deg))
+        columns = corners[:, 1] + centre - self.alignment.shifts[:, 1:]
+        first = min(max(int(np.floor(columns.min())) - SPLINE, 0), nx - 1)
+        stop = max(min(int(np.ceil(columns.max())) + SPLINE + 1, nx), 1)
+        return min(first, x0), max(stop, x1)
+
+    def _keeps_columns(self):
+        """Whether the alignment leaves every column to itself: then few columns, or one, are enough."""
+        return self.alignment.tilt_axis_deg == 0 and not self.alignment.shifts[:, 1].any()
+
+    def whole(self) -> np.ndarray:
+        """All columns, (n_tilts, n_rows, nx) float32, put together from ranges so that only this is held."""
+        images = np.empty(self.shape, np.float32)
+        for x in range(0, images.shape[2], BLOCK):
+            images[:, :, x : x + BLOCK] = self.read(x, min(x + BLOCK, images.shape[2]))
+        return images
+
+    def _binned(self, x0, x1):
+        _, n_rows, nx = self.series.shape
+        first, stop = self.rows or (0, n_rows)
+        b, beside = self.binning, nx % self.binning // 2
+        above = (stop - first) % b // 2
+        images = self._sound(beside + b * x0, beside + b * x1)
+        images = images[:, first + above : stop - above]
+        if b > 1:
+            images = block_reduce(images, (1, b, b), np.mean)
+        return np.ascontiguousarray(self.integrals(images))
+
+    def _sound(self, x0, x1):
+        """Columns of the series, its outliers replaced; alike whichever columns are read with them."""
+        if self.outliers is None:
+            return self.series.read(x0, x1)
+        first, stop = max(x0 - MARGIN, 0), min(x1 + MARGIN, self.series.shape[2])
+        columns = self.outliers[:, 2]
+        here = self.outliers[(columns >= first) & (columns < stop)] - [0, 0, first]
+        return replaced(self.series.read(first, stop), here)[:, :, x0 - first : x1 - first]
+
+    def integrals(self, intensities: np.ndarray) -> np.ndarray:
+        """Line integrals from intensities, of any shape, float32."""
+        if not self.bright_field:
+            return intensities - np.float32(self.background)
+        seen = np.maximum(intensities, np.float32(DARKEST * self.background))
+        np.log(seen, out=seen)
+        return np.subtract(np.float32(np.log(self.background)), seen, out=seen)
+
+
+def sample(series: Columns) -> np.ndarray:
+    """Some columns, in a few places all over the images: (n_tilts, n_rows, up to 32) float32."""
+    nx = series.shape[2]
+    if nx <= PLACES * FEW:
+        return series.read(0, nx)
+    starts = np.linspace(0, nx - FEW, PLACES).round().astype(int)
+    return np.concatenate([series.read(x, x + FEW) for x in starts], axis=2)
+
+
+def most_frequent(values: np.ndarray) -> float:
+    """The most frequent intensity, which is that of vacuum where the specimen leaves much of the field empty.
+
+    The densest half of the values, the densest half of those, and so on down to a hundredth; of these the median.
+    Source: Robertson & Cryer, J. Am. Stat. Assoc. 69 (1974) 1012.
+    """
+    values = np.sort(values, axis=None)
+    few = max(3, len(values) // 100)
+    while len(values) > few:
+        half = len(values) // 2
+        start = int(np.argmin(values[half:] - values[:-half]))
+        values = values[start : start + half]
+    return float(np.median(values))
+
+
+def vacuum_of(values: np.ndarray) -> float:
+    """Return the intensity of vacuum in images (n, n_rows, columns): the most frequent value or, of counts, a mean.
+
+    Where single counts make up the images, the most frequent value is a whole number, 0 for a mean of 0.99. There,
+    blocks of 8 × 8 pixels are averaged first, and then all blocks that are as dark as most.
+    """
+    usual = most_frequent(values)
+    if np.mean(values == usual) < COUNTED or min(values.shape[1:]) < FEW:
+        return usual
+    return mean_of_empty(block_means(values))
+
+
+def block_means(values: np.ndarray) -> np.ndarray:
+    """Return the means of blocks of 8 × 8 pixels of images (n, n_rows, columns), whole blocks only."""
+    _, rows, columns = values.shape
+    whole = values[:, : rows // FEW * FEW, : columns // FEW * FEW]
+    return block_reduce(whole, (1, FEW, FEW), np.mean)
+
+
+def mean_of_empty(blocks: np.ndarray) -> float:
+    """Return the mean of the blocks that are about as bright as most."""
+    usual = most_frequent(blocks)
+    darker = blocks[blocks <= usual]
+    width = 2 * float(np.sqrt(np.mean((darker - usual) ** 2)))
+    return float(blocks[np.abs(blocks - usual) <= width].mean(dtype=float))
+
+
+def small_enough(images: Prepared) -> Prepared:
+    """``images`` binned by the next factor that brings them to 512 pixels or fewer; not aligned."""
+    first, stop = images.rows or (0, images.series.shape[1])
+    for binning in itertools.count(images.binning, images.binning):
+        if max(stop - first, images.series.shape[2]) <= SEEN * binning and (stop - first) % binning % 2 == 0:
+            return replace(images, binning=binning, alignment=None)
+
+
+def estimated(images: Prepared, *, method: str = "centre of mass", **options) -> Alignment:
+    """`etlab.alignment.align` of a series that may be large, from images binned to at most 512 pixels.
+
+    ``options`` are those of `align`; ``thickness`` and ``bead_radius`` in pixels of ``images``, and so is the result.
+    """
+    small = small_enough(images)
+    factor = small.binning / images.binning
+    for name in ("thickness", "bead_radius"):
+        if options.get(name):
+            options[name] /= factor
+    try:
+        found = align(small.whole(), small.tilts_deg, method=method, **options)
+    except ValueError as error:
+        if factor == 1:
+            raise
+        raise ValueError(f"{error} (lengths here are in blocks of {factor:g} pixels)") from error
+    return replace(
+        found,
+        shifts=found.shifts * factor,
+        tilt_axis_offset=found.tilt_axis_offset * factor,
+        residuals=found.residuals * factor,
+    )

@@ -1,0 +1,239 @@
+"""From a prepared series to a volume in a file: the plan, the slabs, the volume, and what there is to say of it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from etlab.io import check_output, volume_writer
+from etlab.pipeline.assemble import Sections, assemble, half_set_correlation, power_spectrum, residual_curve
+from etlab.pipeline.folder import SlabFolder, code_digest, file_digest, remove_unfinished
+from etlab.pipeline.methods import Method
+from etlab.pipeline.plan import Plan, half_of_memory, planned, size_in_words
+from etlab.pipeline.prepare import Prepared
+from etlab.pipeline.run import Task, executor, make, workers_of
+from etlab.threads import N_THREADS
+
+AT_LEAST = 4  # tilts, two in each half
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """What is known of a finished volume. Arrays are small, whatever the volume's size.
+
+    Parameters
+    ----------
+    shape, voxel_nm
+        (nz, ny, nx), and the edge of a voxel in nm.
+    settings
+        All that decided the volume.
+    sections
+        The planes through its middle.
+    power
+        Mean power spectrum of slices in the middle, (nz, ny), zero frequency in the middle.
+    residuals
+        ‖A x − y‖ / ‖y‖ before each iteration, of methods that iterate; GENFIRE's is its R-factor.
+    fsc
+        (Frequencies in cycles per voxel, correlation) of volumes from even and odd tilts; None if not asked for, or if
+        they could not be made.
+    plan
+        How it was cut into slabs.
+    peak_bytes
+        The most memory that one process held.
+    """
+
+    shape: tuple[int, int, int]
+    voxel_nm: float
+    tilts_deg: np.ndarray
+    settings: dict
+    sections: Sections
+    power: np.ndarray
+    residuals: np.ndarray
+    fsc: tuple[np.ndarray, np.ndarray] | None
+    plan: Plan
+    peak_bytes: float
+
+
+def reconstruct(
+    images: Prepared,
+    out: str | os.PathLike,
+    method: Method,
+    *,
+    thickness: int | None = None,
+    width: int | None = None,
+    columns: tuple[int, int] | None = None,
+    overlap: int | None = None,
+    voxel_nm: float | None = None,
+    memory: float | None = None,
+    workers: int | None = None,
+    processes: bool = False,
+    scheduler: str | None = None,
+    fsc: bool = True,
+    overwrite: bool = False,
+    begin: Callable[[Plan, int], object] | None = None,
+    finish: Callable[[Reconstruction], object] | None = None,
+    progress: bool = False,
+) -> Reconstruction:
+    """Reconstruct a series, which may be larger than memory, into the file ``out``: .mrc, .h5 or .zarr.
+
+    Slabs along the tilt axis are made side by side and kept beside ``out`` until all are there. A run that was ended,
+    in whatever way, goes on where it was when it is started again with the same settings. ``out`` appears whole.
+
+    Parameters
+    ----------
+    images
+        The series. It is known by the content of its file, ``images.series.path``.
+    thickness
+        nz of the volume; default: as many as rows.
+    width
+        ny of the volume; default: the number of rows. A film that reaches beyond the field needs more, for what the
+        rays of high tilts meet outside it.
+    columns
+        Half-open range (first, stop) of the slices to make; default: all.
+    overlap
+        Slices beside a slab, for a method that couples all slices ("tv", "diffusion"): an approximation. Without it
+        such a method takes the whole volume at once. Other methods know what they need.
+    voxel_nm
+        Edge of a voxel; default: what the series says.
+    memory
+        Bytes for this process and its threads or ``processes`` together; with a ``scheduler``, for each slab that its
+        workers make. Default: half of what there is; of a dask worker's limit, 60 %.
+    workers
+        Slabs at a time; default: one for each core. With a scheduler, as many as it has threads.
+    processes, scheduler
+        Processes of this machine in place of threads; or the workers of a dask cluster, by its address.
+    fsc
+        Also reconstruct the slab in the middle from even and from odd tilts, for their correlation.
+    begin
+        Called with the plan and the number of slabs that are there already.
+    finish
+        Called with the result when the volume is written but does not bear its name yet.
+
+    Raises ValueError or TypeError for arguments that make no sense, MemoryError if not one slab fits, FileExistsError,
+    OSError for a disk too small or full, SlabError if another run works on ``out`` or dask is missing, and what the
+    method raises.
+    """
+    out = Path(out).absolute()
+    voxel_nm = voxel_nm or images.pixel_nm
+    if voxel_nm is None:
+        raise ValueError(
+            f"voxel_nm: {images.series.path} does not say how large its pixels are; pass it (--pixel-nm)"
+        )
+    check_output(out, overwrite=overwrite)
+    n_tilts, n_rows, _ = images.shape
+    fsc = fsc and n_tilts >= AT_LEAST
+    for name, length in {"thickness": thickness, "width": width}.items():
+        if length is not None and length < 1:
+            raise ValueError(f"{name}: got {length}, expected a positive number of voxels")
+    shape = (thickness or n_rows, width or n_rows)
+    by = "processes" if processes else "threads"
+    if scheduler is not None:
+        by = "cluster"
+        workers, most = workers_of(scheduler)
+        memory = memory or most
+    workers, memory = workers or N_THREADS, memory or half_of_memory()
+    settings = settings_of(images, method, shape, columns, overlap)
+    folder = SlabFolder.beside(out, settings, shape)
+
+    def plan_for(slices):
+        return planned(
+            images,
+            shape,
+            method,
+            memory=memory,
+            workers=workers,
+            columns=columns,
+            overlap=overlap,
+            width=slices,
+            by=by,
+        )
+
+    plan_for(None)  # what cannot be done is said before a folder is made
+    with folder.held():
+        plan = plan_for(folder.width())
+        folder.width(plan.width)
+        slabs = plan.slabs + (plan.halves if fsc else [])
+        remove_unfinished(out)
+        there = {slab: known for slab in slabs if (known := folder.facts(slab))}
+        whole = (*shape, plan.columns[1] - plan.columns[0])
+        _check_disk(out, 4.0 * math.prod(whole) * (2 - len(there) / len(slabs)))
+        if begin:
+            begin(plan, len(there))
+        n_threads = max(1, N_THREADS // plan.at_once) if by == "threads" else 1
+        task = Task(images, method, plan.overlap, folder, code_digest(), n_threads)
+        with executor(plan.at_once, processes=processes, scheduler=scheduler) as pool:
+            facts = make(task, slabs, pool, there=there, progress=progress)
+        about = {"etlab": version("etlab"), "method": str(method), "series": Path(images.series.path).name}
+        with volume_writer(out, whole, voxel_nm, about, overwrite=overwrite) as writer:
+            result = Reconstruction(
+                shape=whole,
+                voxel_nm=voxel_nm,
+                tilts_deg=images.tilts_deg,
+                settings=settings,
+                sections=assemble(folder, plan.slabs, writer.write),
+                power=power_spectrum(folder, plan.slabs[len(plan.slabs) // 2]),
+                residuals=residual_curve([facts[slab] for slab in plan.slabs]),
+                fsc=half_set_correlation(folder, plan.halves)
+                if fsc and set(plan.halves) <= set(facts)
+                else None,
+                plan=plan,
+                peak_bytes=max(one.peak_bytes for one in facts.values()),
+            )
+            if finish:
+                finish(result)
+        folder.remove()
+    return result
+
+
+def digest_of(places: np.ndarray) -> str:
+    """Tell in a few letters which of many places they are, and how many."""
+    return f"{len(places)}: {hashlib.sha256(np.ascontiguousarray(places, '<i8')).hexdigest()}"
+
+
+def settings_of(
+    images: Prepared, method: Method, shape: tuple[int, int], columns, overlap: int | None
+) -> dict:
+    """All that decides a slab but the code, as JSON can hold it."""
+    alignment = images.alignment
+    return {
+        "series": file_digest(images.series.path),
+        "axis": getattr(images.series, "axis", "x"),
+        "shape of the series": list(images.series.shape),
+        "tilts": np.asarray(images.tilts_deg, float).tolist(),
+        "rows": images.rows,
+        "binning": images.binning,
+        "background": float(images.background),
+        "bright field": images.bright_field,
+        "outliers": None if images.outliers is None else digest_of(images.outliers),
+        "alignment": alignment
+        and {
+            "shifts": alignment.shifts.tolist(),
+            "tilt axis": float(alignment.tilt_axis_deg),
+            "offset": float(alignment.tilt_axis_offset),
+            "smooth": images.smooth,
+        },
+        "volume": list(shape),
+        "columns": columns,
+        "method": method.name,
+        "options": {name: str(value) for name, value in method.options.items()},
+        "weights": file_digest(method.options["weights"]) if method.options.get("weights") else None,
+        "overlap": overlap,
+    }
+
+
+def _check_disk(out: Path, needed: float) -> None:
+    """Raise OSError if the disk has no room for slabs and volume: better now than after hours."""
+    free = shutil.disk_usage(out.parent).free
+    if needed > free:
+        raise OSError(
+            f"{out.parent}: slabs and volume together need {size_in_words(needed)} more, the disk has "
+            f"{size_in_words(free)} free"
+        )

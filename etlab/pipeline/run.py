@@ -1,0 +1,229 @@
+"""Slabs made side by side: by threads here, by processes here, or by the workers of a dask cluster.
+
+A worker reads the columns of the images that its slab needs, reconstructs, and saves the slab in a folder that all of
+them see. Nothing large is sent about. dask gives a slab whose worker died to another one. Processes here talk through
+pipes, which no other user of the machine can reach; a dask cluster without TLS runs the code of whoever reaches it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import (
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+)
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import connection
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from etlab.geometry import TiltGeometry
+from etlab.pipeline.folder import Facts, SlabError, SlabFolder, code_digest
+from etlab.pipeline.methods import Method
+from etlab.pipeline.plan import SHARE, Slab
+from etlab.pipeline.prepare import Prepared
+from etlab.projector import Projector
+
+STEPS = 1000  # of the progress bar, for one slab
+PATIENCE = 60  # seconds in which a cluster is to have a worker
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is to be done with each slab: ``task(slab)`` makes it and saves it in ``folder``.
+
+    ``code`` is that of the process that leads: one volume is not made by two versions of etlab.
+    """
+
+    images: Prepared
+    method: Method
+    overlap: int
+    folder: SlabFolder
+    code: str
+    n_threads: int = 1
+
+    def __call__(self, slab: Slab, stop: threading.Event | None = None, tell: Callable | None = None) -> None:
+        """Make one slab; ends without it, by CancelledError, soon after ``stop`` is set. ``tell()`` each iteration."""
+        if code_digest() != self.code:
+            raise SlabError(
+                "a worker runs another version of etlab, numpy, scipy or numba: install the same there"
+            )
+        first, last = max(slab.x0 - self.overlap, 0), min(slab.x1 + self.overlap, self.images.shape[2])
+        images, tilts_deg = self.images.read(first, last), self.images.tilts_deg
+        if slab.half:
+            chosen = np.argsort(tilts_deg, kind="stable")[["even", "odd"].index(slab.half) :: 2]
+            images, tilts_deg = images[chosen], tilts_deg[chosen]
+        geometry = TiltGeometry(tilts_deg, (*self.folder.shape, last - first), images.shape[1])
+        residuals = []
+
+        def callback(status):
+            residuals.append(status.residual)
+            if tell:
+                tell()
+            return bool(stop and stop.is_set())
+
+        volume = self.method(Projector(geometry, n_threads=self.n_threads), images, callback)
+        if stop and stop.is_set():
+            raise CancelledError
+        if not np.isfinite(np.vdot(volume, volume)) and not np.isfinite(volume).all():
+            raise ValueError(f"{self.method}: the volume is not finite, expected numbers; check the options")
+        norm = float(np.linalg.norm(images))
+        del images
+        facts = Facts(norm, tuple(residuals), peak_bytes())
+        self.folder.save(slab, volume[:, :, slab.x0 - first : slab.x1 - first], facts)
+
+
+@contextmanager
+def executor(at_once: int, *, processes: bool = False, scheduler: str | None = None) -> Iterator[Executor]:
+    """Threads of this process, processes of this machine, or the workers of the dask ``scheduler`` at an address.
+
+    Raises SlabError if dask is needed and missing, OSError if no scheduler answers.
+    """
+    if scheduler is not None:
+        with imported_distributed().Client(scheduler) as client:
+            yield client.get_executor(pure=False)
+    elif processes:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(at_once, context, initializer=_end_with_parent) as pool:
+            yield pool
+    else:
+        with ThreadPoolExecutor(at_once) as pool:
+            yield pool
+
+
+def _end_with_parent():
+    """Have this process end with the one that started it, even if that one is killed."""
+
+    def watch():
+        connection.wait([multiprocessing.parent_process().sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def workers_of(scheduler: str) -> tuple[int, float | None]:
+    """How many slabs the workers of a dask cluster make at once, and the memory in bytes for each, if they say.
+
+    Raises OSError if there is no such scheduler, or if it has not a single worker within a minute.
+    """
+    with imported_distributed().Client(scheduler) as client:
+        client.wait_for_workers(1, timeout=PATIENCE)
+        n_threads, some = client.nthreads(), client.scheduler_info()["workers"].values()
+    limits = [SHARE * one["memory_limit"] / one["nthreads"] for one in some if one["memory_limit"]]
+    return sum(n_threads.values()), min(limits, default=None)
+
+
+def imported_distributed():
+    """The module. Raises SlabError, saying what to do, if it is missing."""
+    try:
+        import distributed
+    except ImportError as error:
+        raise SlabError("several machines need dask: pip install 'etlab[scale]'") from error
+    return distributed
+
+
+def make(
+    task: Task,
+    slabs: Sequence[Slab],
+    pool: Executor,
+    *,
+    there: dict[Slab, Facts] | None = None,
+    progress: bool = False,
+) -> dict[Slab, Facts]:
+    """Have the slabs made that are not ``there`` yet, and verify each; returns the facts of all.
+
+    Whatever ends it, an error in one slab or the user, those that are finished are kept. A half set that fails is left
+    out with a warning: the volume does not need it.
+    """
+    facts = dict(there or {})
+    todo = [slab for slab in slabs if slab not in facts]
+    threads, stop = isinstance(pool, ThreadPoolExecutor), threading.Event()
+    bar = tqdm(
+        total=STEPS * len(slabs),
+        initial=STEPS * len(facts),
+        desc=str(task.method),
+        bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}",
+        mininterval=0.5,
+        disable=not progress,
+    )
+    told = dict.fromkeys(todo, 0)  # whole steps: rounded shares would add up to more than there are
+    iterations = dict.fromkeys(todo, 0)
+
+    def tell(slab):
+        iterations[slab] += 1
+        reached = min(
+            STEPS * iterations[slab] // task.method.n_iter, STEPS - 1
+        )  # the last is not the end of a slab
+        bar.update(reached - told[slab])
+        told[slab] = reached
+
+    futures = {}
+    try:
+        for slab in todo:
+            more = (stop, partial(tell, slab)) if threads else ()
+            futures[pool.submit(task, slab, *more)] = slab
+        for future in as_completed(futures):
+            slab = futures[future]
+            try:
+                wait_for(future, slab)
+            except Exception as error:
+                if not slab.half or isinstance(error, SlabError):
+                    raise
+                warnings.warn(f"no correlation of half sets: {error}", UserWarning, stacklevel=3)
+                continue
+            facts[slab] = task.folder.facts(slab)
+            if facts[slab] is None:
+                raise SlabError(
+                    f"{task.folder.path}: slab {slab.name} was written, but cannot be read back: do all workers see "
+                    "this folder, and is the disk sound?"
+                )
+            bar.update(STEPS - told[slab])
+            bar.set_postfix_str(f"{len(facts)} of {len(slabs)} slabs")
+    except BaseException:
+        stop.set()
+        for future in futures:
+            future.cancel()
+        raise
+    finally:
+        bar.close()
+    return facts
+
+
+def wait_for(future: Future, slab: Slab) -> None:
+    """Raise what went wrong with a slab; SlabError if it was lost with its workers or the whole cluster."""
+    try:
+        future.result()
+    except CancelledError as error:
+        raise SlabError(
+            f"slab {slab.name}: given up by the cluster; is its scheduler still there?"
+        ) from error
+    except Exception as error:
+        # the first is dask's, which need not be there
+        if type(error).__name__ != "KilledWorker" and not isinstance(error, BrokenProcessPool):
+            raise
+        raise SlabError(
+            f"slab {slab.name}: every worker that tried it died, for want of memory perhaps: give a smaller limit "
+            "of memory, or workers more of it"
+        ) from error
+
+
+def peak_bytes() -> float:
+    """The most memory that this process has held, in bytes; 0 where the system does not say (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
