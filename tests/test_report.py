@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from etlab import pipeline
 from etlab.cli import app
 from etlab.io import read_volume, write_mrc
 from etlab.pipeline import Plan, Reconstruction, report

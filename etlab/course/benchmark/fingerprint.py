@@ -1,13 +1,14 @@
 """Fingerprints of code: equal as long as nothing changes that could change a result.
 
-The text itself is hashed without comments, docstrings and layout. A syntax tree printed by Python would do the same,
-but every version of Python prints it differently, so results measured under one would be stale under the next. The
-place of a module within `etlab` changes no result: of an import from the package only the imported names count, and
-modules are hashed in the order of their code.
+The text itself is hashed without comments, docstrings, annotations and layout. A syntax tree printed by Python would
+do the same, but every version of Python prints it differently, so results measured under one would be stale under the
+next. The place of a module within `etlab` changes no result: of an import from the package only the names count that
+are used, and modules are hashed in the order of their code.
 """
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import io
@@ -17,6 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 
 MODEL = ("arrays", "geometry", "kernels", "simd", "projector", "rotation", "blur", "forward", "metrics")
+Place = tuple[int, int]  # line and column
 LAYOUT = {tokenize.NL, tokenize.COMMENT, tokenize.ENCODING, tokenize.ENDMARKER}
 # Python 3.12 and later take f-strings apart (3.14 t-strings, too).
 OPENING = {getattr(tokenize, name) for name in ("FSTRING_START", "TSTRING_START") if hasattr(tokenize, name)}
@@ -51,24 +53,32 @@ def code_of(module: Path) -> str:
 
 @functools.cache
 def essence(text: str) -> str:
-    """Return Python code as its logical lines, tokens one space apart, without comments and docstrings.
+    """Return Python code as its logical lines, tokens one space apart, without comments, docstrings and annotations.
 
-    Names imported from `etlab` follow at the end, sorted.
+    Names that are imported from somewhere, and used, follow at the end, sorted.
     """
-    return "\n".join(" ".join(line) for line in _logical_lines(text))
+    lines, imported = [], {}
+    for line in _logical_lines(text):
+        if line[:1] == ["from"]:
+            imported |= _imported(line)
+        else:
+            lines.append(line)
+    used = {token for line in lines for token in line}
+    named = sorted(said for name, said in imported.items() if name in used)
+    return "\n".join([" ".join(line) for line in lines] + named)
 
 
 def _logical_lines(text: str) -> Iterator[list[str]]:
-    """Yield the tokens of each logical line except for standalone strings (docstrings) and imports from `etlab`."""
-    marks, line, texts, imported = [], [], 0, set()
+    """Yield the tokens of each logical line except for standalone strings (docstrings)."""
+    marks, line, texts = [], [], 0
     for token_type, string in _tokens(text):
         if token_type == tokenize.INDENT:
             marks.append("{")
         elif token_type == tokenize.DEDENT:
             marks.append("}")
         elif token_type == tokenize.NEWLINE:
-            if line[:2] == ["from", "etlab"]:
-                imported.update(_imported(line))
+            if line[:1] == ["from"]:
+                yield line
             elif len(line) != texts:
                 yield marks + line
                 marks = []
@@ -77,21 +87,23 @@ def _logical_lines(text: str) -> Iterator[list[str]]:
             line.append(string)
             texts += token_type == tokenize.STRING
     yield marks
-    if imported:
-        yield sorted(imported)
 
 
-def _imported(line: list[str]) -> list[str]:
-    """Return what ``from … import a, b as c`` imports: "a" and "b as c"."""
-    names = " ".join(token for token in line[line.index("import") + 1 :] if token not in "()")
-    return [name.strip() for name in names.split(",") if name.strip()]
+def _imported(line: list[str]) -> dict[str, str]:
+    """Return what ``from package import a, b as c`` imports, by the names it gets: {"a": "package a", …}."""
+    at = line.index("import")
+    package = "" if line[1] == "etlab" else "".join(line[1:at])
+    names = " ".join(token for token in line[at + 1 :] if token not in "()").split(",")
+    return {name.split()[-1]: f"{package} {name.strip()}" for name in names if name.strip()}
 
 
 def _tokens(text: str) -> Iterator[tuple[int, str]]:
     """Yield type and text of the tokens that matter; a formatted string is one, as it stands in the text."""
-    lines = text.splitlines(keepends=True)
+    lines, notes = text.splitlines(keepends=True), _annotations(text)
     depth, start = 0, (0, 0)
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if any(first <= token.start < last for first, last in notes.get(token.start[0], ())):
+            continue
         if token.type in OPENING:
             start = start if depth else token.start
             depth += 1
@@ -99,8 +111,32 @@ def _tokens(text: str) -> Iterator[tuple[int, str]]:
             depth -= 1
             if not depth:
                 yield token.type, _between(lines, start, token.end)
-        elif not depth and token.type not in LAYOUT:
+        elif not depth and token.type not in LAYOUT and token.string != "->":
             yield token.type, token.string
+
+
+def _annotations(text: str) -> dict[int, list[tuple[Place, Place]]]:
+    """Return the stretches of annotations, their colons among them, by the lines that they touch."""
+    lines = text.splitlines(keepends=True)
+
+    def place(line, column):  # the syntax tree counts bytes
+        return line, len(lines[line - 1].encode()[:column].decode())
+
+    found: dict[int, list[tuple[Place, Place]]] = {}
+    for node in ast.walk(ast.parse(text)):
+        note = getattr(node, "annotation", None) or getattr(node, "returns", None)
+        if not isinstance(note, ast.expr):
+            continue
+        if isinstance(node, ast.arg):
+            begin = place(node.lineno, node.col_offset + len(node.arg.encode()))
+        elif isinstance(node, ast.AnnAssign):
+            begin = place(node.target.end_lineno, node.target.end_col_offset)
+        else:
+            begin = place(note.lineno, note.col_offset)
+        end = place(note.end_lineno, note.end_col_offset)
+        for line in range(begin[0], end[0] + 1):
+            found.setdefault(line, []).append((begin, end))
+    return found
 
 
 def _between(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> str:
