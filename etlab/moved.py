@@ -47,38 +47,42 @@ class Moved(MetaPathFinder, Loader):
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Return an empty module that takes its names from the new one."""
-        module = ModuleType(spec.name)
-        module.__getattr__ = lambda name: self._found(spec.name, name)
-        return module
+        return Old(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
         """Find out at once whether there is such a module."""
-        homes = self._homes(module.__name__)
-        warnings.warn(f"{module.__name__} is now {homes[0].__name__}", DeprecationWarning, stacklevel=2)
+        new = homes(module.__name__)[0].__name__
+        warnings.warn(f"{module.__name__} is now {new}", DeprecationWarning, stacklevel=2)
 
-    def _found(self, old, name):
-        for home in self._homes(old):
+
+class Old(ModuleType):
+    """A module by its old name; called, it is the function of that name, as in ``etlab.align(…)``."""
+
+    def __getattr__(self, name: str) -> object:
+        for home in homes(self.__name__):
             if hasattr(home, name):
                 return getattr(home, name)
-        raise AttributeError(f"module {old!r} has no attribute {name!r}")
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
 
-    def _homes(self, old) -> list[ModuleType]:
-        package, _, name = old.rpartition(".")
-        names = (
-            [MODULES[old]]
-            if old in MODULES
-            else PACKAGES.get(old) or [f"{new}.{name}" for new in PACKAGES[package]]
-        )
-        homes = []
-        for new in names:
-            try:
-                homes.append(importlib.import_module(new))
-            except ModuleNotFoundError as error:
-                if error.name != new:
-                    raise
-        if not homes:
-            raise ModuleNotFoundError(f"No module named {old!r}", name=old)
-        return homes
+    def __call__(self, *args, **kwargs):
+        """Call what `etlab` offers under this name."""
+        return getattr(self, self.__name__.rpartition(".")[2])(*args, **kwargs)
+
+
+def homes(old: str) -> list[ModuleType]:
+    """Return the modules that have the names of an old one. Raises ModuleNotFoundError if there is none."""
+    package, _, name = old.rpartition(".")
+    alone = (MODULES[old],) if old in MODULES else PACKAGES.get(old)
+    found = []
+    for new in alone or [f"{new}.{name}" for new in PACKAGES[package]]:
+        try:
+            found.append(importlib.import_module(new))
+        except ModuleNotFoundError as error:
+            if error.name != new:
+                raise
+    if not found:
+        raise ModuleNotFoundError(f"No module named {old!r}", name=old)
+    return found
 
 
 def find_moved() -> None:

@@ -1,0 +1,99 @@
+"""What solvers need of an operator: it projects, it back-projects, and it knows its geometry.
+
+`Projector`, `TiltSeriesModel`, `DualAxis` and `Turned` are operators, and so is any class of your own with these
+members. Three more are optional. With them solvers take less memory or fewer steps; the result is the same:
+
+* ``sums() -> (A 1, Aᵀ 1)``, the sums of the rows and columns, in shapes that broadcast against images and volume;
+* ``step(volume, images, scale, *, nonnegative)``, the update volume ← volume + scale·Aᵀ images in place;
+* ``subset(tilts)``, the operator of some of the tilts, which `sart` needs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
+
+import numpy as np
+
+from etlab.geometry import TiltGeometry
+
+if TYPE_CHECKING:
+    from scipy.sparse.linalg import LinearOperator
+
+
+@runtime_checkable
+class Operator(Protocol):
+    """A linear map A from a volume (nz, ny, nx) to images (n_tilts, n_rows, nx), both float32, and its adjoint."""
+
+    @property
+    def geometry(self) -> TiltGeometry:
+        """The tilts, and the shapes of volume and images."""
+
+    def __call__(self, volume: np.ndarray, /) -> np.ndarray:
+        """A x: project a volume of shape ``geometry.volume_shape``."""
+
+    def T(self, images: np.ndarray, /) -> np.ndarray:
+        """Aᵀ y: back-project images of shape ``geometry.images_shape``."""
+
+
+@runtime_checkable
+class HasSums(Operator, Protocol):
+    """An operator that knows the sums of its rows and columns."""
+
+    def sums(self) -> tuple[np.ndarray, np.ndarray]:
+        """A 1 and Aᵀ 1."""
+
+
+@runtime_checkable
+class HasStep(Operator, Protocol):
+    """An operator that updates a volume in place."""
+
+    def step(
+        self, volume: np.ndarray, images: np.ndarray, scale: np.ndarray, *, nonnegative: bool = False
+    ) -> None:
+        """Volume ← volume + scale·Aᵀ images, clipped at zero if asked; ``scale`` does not depend on x."""
+
+
+@runtime_checkable
+class HasSubset(Operator, Protocol):
+    """An operator that can be had for some of its tilts."""
+
+    def subset(self, tilts: np.ndarray | slice, /) -> Self:
+        """The operator of these tilts: indices, a slice or a mask."""
+
+
+def as_linear_operator(operator: Operator) -> LinearOperator:
+    """Return an operator as SciPy's `LinearOperator`, so that solvers of SciPy or PyLops run on it.
+
+    Parameters
+    ----------
+    operator
+        From volumes (nz, ny, nx) to images (n_tilts, n_rows, nx).
+
+    Returns
+    -------
+    scipy.sparse.linalg.LinearOperator
+        Of shape (n_tilts·n_rows·nx, nz·ny·nx) and dtype float32, for flattened volumes and images.
+
+    Examples
+    --------
+    >>> from scipy.sparse.linalg import lsqr
+    >>> from etlab import Projector, TiltGeometry, linear_tilts
+    >>> A = Projector(TiltGeometry(linear_tilts(60, 5), (16, 16, 1)))
+    >>> x = np.zeros((16, 16, 1), np.float32)
+    >>> x[4:9, 6:12] = 1
+    >>> found = lsqr(as_linear_operator(A), A(x).ravel(), iter_lim=100)[0].reshape(x.shape)
+    >>> bool(abs(A(found.astype(np.float32)) - A(x)).max() < 0.01)
+    True
+    """
+    from scipy.sparse.linalg import LinearOperator
+
+    geometry = operator.geometry
+
+    def matvec(volume):
+        return operator(np.asarray(volume, np.float32).reshape(geometry.volume_shape)).ravel()
+
+    def rmatvec(images):
+        return operator.T(np.asarray(images, np.float32).reshape(geometry.images_shape)).ravel()
+
+    shape = int(np.prod(geometry.images_shape)), int(np.prod(geometry.volume_shape))
+    return LinearOperator(shape, matvec=matvec, rmatvec=rmatvec, dtype=np.float32)
