@@ -59,7 +59,9 @@ class Old(ModuleType):
     """A module by its old name; called, it is the function of that name, as in ``etlab.align(…)``."""
 
     def __getattr__(self, name: str) -> object:
-        for home in homes(self.__name__):
+        for home in (
+            () if name.startswith("__") else homes(self.__name__)
+        ):  # of its own it has __path__ and the like
             if hasattr(home, name):
                 return getattr(home, name)
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")

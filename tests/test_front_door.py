@@ -65,6 +65,12 @@ def test_the_function_is_still_there_when_its_package_was_imported_by_the_old_na
     assert "images: got" in done.stderr
 
 
+def test_an_old_name_makes_no_second_module():
+    code = "from etlab.slabs.plan import Plan; import etlab.pipeline.plan; print(Plan is etlab.pipeline.plan.Plan)"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr
+
+
 def test_a_module_that_never_was_is_not_found():
     with pytest.raises(ModuleNotFoundError, match=r"etlab\.slabs\.nothing"):
         importlib.import_module("etlab.slabs.nothing")
