@@ -18,6 +18,7 @@ PACKAGES = {  # old name: where its modules are now; the first that has a name g
         "etlab.course.benchmark",
         "etlab.course",
     ),
+    "etlab.challenge.sandbox": ("etlab.course.sandbox",),
     "etlab.grading": ("etlab.course.grading",),
     "etlab.slabs": ("etlab.pipeline",),
     "etlab.widgets": ("etlab.course.widgets",),
