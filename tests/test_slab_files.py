@@ -13,8 +13,9 @@ import pytest
 from tqdm.auto import tqdm
 
 from etlab.io import open_series, read_volume, volume_writer, write_mrc
-from etlab.pipeline import Prepared, Slab, SlabError, SlabFolder, write_prepared
-from etlab.pipeline.folder import Facts
+from etlab.pipeline import Prepared, SlabError, write_prepared
+from etlab.pipeline.folder import Facts, SlabFolder
+from etlab.pipeline.plan import Slab
 from etlab.pipeline.run import STEPS, executor, make
 
 fcntl = pytest.importorskip("fcntl")

@@ -103,7 +103,9 @@ def align(
         how = {"thickness": thickness, "bead_radius": bead_radius, "n_rounds": rounds, "progress": True}
         start = lean_of(images.series) if tilt_axis is None else tilt_axis
         with warnings_as_notes():
-            found = pipeline.estimated(images, method=method.replace("-", " "), tilt_axis_deg=start, **how)
+            found = pipeline.estimate_alignment(
+                images, method=method.replace("-", " "), tilt_axis_deg=start, **how
+            )
         say(said(found))
         verdict = spared("verdict", lambda: pipeline.judge(replace(images, alignment=found)))
         if verdict:

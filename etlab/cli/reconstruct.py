@@ -167,7 +167,7 @@ def in_densities(chosen, images, shape: tuple[int, int]):
     from etlab import pipeline
 
     given = chosen.options.get("scale")
-    density = given or pipeline.density_in(images, shape)
+    density = given or pipeline.estimate_density(images, shape)
     if "scale" in chosen.allowed:
         say(f"density that the network takes for 1: {density:.4g}")
     if "lam" in chosen.allowed:
@@ -233,7 +233,7 @@ def with_axis(images, align: bool, tilt_axis: float, axis_offset: float):
     import numpy as np
 
     from etlab.alignment import Alignment
-    from etlab.pipeline import estimated
+    from etlab.pipeline import estimate_alignment
     from etlab.pipeline.describe import lean_of
 
     told = tilt_axis != 0 or axis_offset != 0
@@ -243,7 +243,7 @@ def with_axis(images, align: bool, tilt_axis: float, axis_offset: float):
         )
     if align:
         with warnings_as_notes():
-            found = estimated(images, tilt_axis_deg=lean_of(images.series))
+            found = estimate_alignment(images, tilt_axis_deg=lean_of(images.series))
         say(said(found))
         return replace(images, alignment=found)
     if tilt_axis == 0 and images.binning == 1 and axis_offset % 1 == 0.5:

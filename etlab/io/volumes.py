@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from etlab.atomic import replacing
 from etlab.io.hdf5 import hdf5_writer
 from etlab.io.mrc import FLOAT32, MODES, mrc_writer
 from etlab.io.ome_zarr import needs_zarr, ome_zarr_writer
@@ -88,7 +88,7 @@ def volume_writer(
     provenance = {
         printable(what): printable(how) for what, how in provenance.items()
     }  # the name of a file, say
-    with _replacing(path) as temporary:
+    with _durable(path) as temporary:
         if path.suffix in ZARR:
             writer = ome_zarr_writer(temporary, shape, voxel_nm, provenance)
         else:
@@ -139,7 +139,7 @@ def write_mrc(
     dtype = native if native in MODES else FLOAT32
     array = _finite(array, "array", dtype)
     with (
-        _replacing(path) as temporary,
+        _durable(path) as temporary,
         mrc_writer(temporary, array.shape, voxel_nm, {}, dtype, series) as append,
     ):
         append(array)
@@ -168,35 +168,15 @@ def _check_free(path: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path``; what is made there takes the place of ``path`` once it is whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    aside = temporary.with_suffix(".old")
+def _durable(path: Path) -> Iterator[Path]:
+    """Replace ``path`` by what is written, once that has reached the disk; an error of a full disk names ``path``."""
     try:
-        yield temporary
-        _sync(temporary)
-        if temporary.is_dir() and path.exists():  # a folder cannot be replaced at a stroke
-            os.replace(path, aside)
-        os.replace(temporary, path)
+        with replacing(path) as part:
+            yield part
+            if part.is_file():
+                with part.open("rb+") as file:
+                    os.fsync(file.fileno())  # may be the moment when the disk turns out to be full
     except OSError as error:
         if error.errno in NO_ROOM:
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
-    finally:
-        _remove(temporary)
-        if path.exists():
-            _remove(aside)
-
-
-def _sync(path: Path) -> None:
-    """Have a file reach the disk, which may be the moment when the disk turns out to be full."""
-    if path.is_file():
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

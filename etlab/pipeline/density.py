@@ -24,7 +24,7 @@ def density_of(volume: np.ndarray) -> float:
     return float(np.percentile(volume[volume >= threshold_otsu(volume)], DENSEST))
 
 
-def density_in(images: Prepared, shape: tuple[int, int]) -> float:
+def estimate_density(images: Prepared, shape: tuple[int, int]) -> float:
     """`density_of` the volume (nz, ny, …) of a series, estimated from some slices by SIRT."""
     some = sample(images)
     geometry = TiltGeometry(images.tilts_deg, (*shape, some.shape[2]), some.shape[1])

@@ -17,7 +17,7 @@ from etlab.io.series import SeriesFile
 from etlab.io.stack import Stack
 from etlab.io.statistics import Statistics
 from etlab.pipeline.mass import contrast_of, film_law
-from etlab.pipeline.prepare import COUNTED, FEW, block_means, mean_of_empty, most_frequent
+from etlab.pipeline.vacuum import COUNTED, EDGE, block_means, mean_of_empty, most_frequent
 
 SAMPLE = 10**6  # values from which the most frequent one is estimated
 LARGE = 0.1  # standard deviations that the most frequent value may be away from 0
@@ -153,7 +153,7 @@ class _Values:
         if values.size:
             self.statistics.add(values)
             self.samples.append(values[number % every :: every].copy())  # a view would keep all of them
-        if values.size == section.size and min(section.shape) >= FEW:
+        if values.size == section.size and min(section.shape) >= EDGE:
             self.blocks.append(block_means(section[None].astype(np.float32)).ravel())
             self.search.add(section, number, every)
 

@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import socket
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from etlab.atomic import replacing
 from etlab.pipeline.plan import Slab
 
 CODE = (
@@ -36,6 +36,7 @@ CODE = (
     "solvers/**/*.py",
 )  # of etlab, what decides a volume
 LIBRARIES = ("numpy", "scipy", "numba")
+HOST = f"{socket.gethostname()}-"  # workers of a cluster may try the same slab at once
 
 
 class SlabError(RuntimeError):
@@ -89,20 +90,20 @@ class SlabFolder:
         with suppress(OSError, ValueError):
             return int(json.loads(note.read_text(encoding="utf-8")))
         if proposed is not None:
-            with _appearing(note) as part:
+            with replacing(note, host=HOST) as part:
                 part.write_text(json.dumps(proposed), encoding="utf-8")
         return proposed
 
     def save(self, slab: Slab, volume: np.ndarray, facts: Facts) -> None:
         """Write a slab [z, y, x] and its facts. Raises OSError, of a full disk say, and then leaves nothing."""
         whole = hashlib.sha256()
-        with _appearing(self._data(slab)) as part, part.open("wb") as file:
+        with replacing(self._data(slab), host=HOST) as part, part.open("wb") as file:
             for plane in volume:
                 values = np.ascontiguousarray(plane, "<f4")
                 whole.update(values)
                 file.write(values)
         about = {"fingerprint": self.fingerprint, "sha256": whole.hexdigest(), "facts": asdict(facts)}
-        with _appearing(self._about(slab)) as part:
+        with replacing(self._about(slab), host=HOST) as part:
             part.write_text(json.dumps(about), encoding="utf-8")
 
     def facts(self, slab: Slab) -> Facts | None:
@@ -178,17 +179,6 @@ def remove_unfinished(out: Path) -> None:
     """Remove what a run that was killed had written of ``out``: it holds no lock, so nobody writes it any more."""
     for part in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
         shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
-
-
-@contextmanager
-def _appearing(path: Path) -> Iterator[Path]:
-    """A file to write that takes the name ``path`` at the end, or vanishes."""
-    part = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}.part")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -12,52 +12,18 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
-from etlab.solvers import METHODS
+from etlab.solvers.methods import METHODS, ROWS, Traits
 
-IN_DENSITIES = {
-    "lam": 1,
-    "dose": -1,
-}  # options that scale with the specimen's density, and with which power of it
+IN_DENSITIES = {"lam": 1, "dose": -1}  # options that scale with a power of the specimen's density
 SART_STEPS = 300  # images that SART goes through at least: its five sweeps over 60 tilts
 NOT_OPTIONS = {"callback", "progress", "x0", "support", "order"}  # arrays, and what a run sets itself
 
 
-class Traits(NamedTuple):
-    """``overlap`` in slices, None for a method of whole volumes only; and memory, as measured, in float32 arrays.
-
-    ``volumes`` and ``stacks`` (of images) are held at once; ``layers`` is a network's, times one slice.
-    """
-
-    overlap: int | None
-    volumes: float
-    stacks: float
-    layers: float = 0
-
-
-ONE_PASS = Traits(2, 3, 2, 90)
-TRAITS = {
-    "wbp": Traits(0, 1, 2),
-    "sirt": Traits(0, 1, 2),
-    "sart": Traits(0, 1, 2),
-    "tv": Traits(None, 6, 4),
-    "genfire": Traits(0, 6, 4),
-    "dncnn": ONE_PASS,
-    "tomogan": ONE_PASS,
-    "transformer": ONE_PASS,
-    "swin": ONE_PASS,
-    "isonet": Traits(2, 5, 2, 90),
-    "cryocare": Traits(2, 4, 3, 90),
-    "deeprecon": Traits(1, 18, 6, 90),
-    "unrolled": Traits(6, 5, 3, 90),
-    "diffusion": Traits(None, 8, 4, 90),
-}
-SOLVERS: dict[str, Callable] = {
-    (row.func if isinstance(row, partial) else row).__name__: row for row in METHODS.values()
-}
+SOLVERS = {one.name: METHODS[row] for row, one in ROWS.items()}
+TRAITS = {one.name: one.traits for one in ROWS.values()}
 
 
 @dataclass(frozen=True)

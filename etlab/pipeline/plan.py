@@ -91,7 +91,7 @@ def slab_bytes(
     return 4.0 * max(solving, reading)
 
 
-def planned(
+def plan_slabs(
     images: Prepared,
     volume_shape: tuple[int, int],
     method: Method,

@@ -21,7 +21,6 @@ from etlab.alignment.outliers import MARGIN, replaced
 SPLINE = 14  # columns beside a point that matter for a spline through the pixels: 0.27 to this power is 1e-8
 BLOCK = 64  # columns read at a time where all are wanted
 PLACES, FEW = 4, 8  # columns that stand for all: so many places, and so many columns in each
-COUNTED = 0.05  # of the values are equal to the most frequent one: they are counts of a few electrons
 DARKEST = 1e-3  # of the intensity of vacuum, below which a logarithm says more of noise than of the specimen
 SEEN = 512  # pixels along the longer side of images from which an alignment is estimated
 
@@ -193,48 +192,6 @@ def sample(series: Columns) -> np.ndarray:
     return np.concatenate([series.read(x, x + FEW) for x in starts], axis=2)
 
 
-def most_frequent(values: np.ndarray) -> float:
-    """The most frequent intensity, which is that of vacuum where the specimen leaves much of the field empty.
-
-    The densest half of the values, the densest half of those, and so on down to a hundredth; of these the median.
-    Source: Robertson & Cryer, J. Am. Stat. Assoc. 69 (1974) 1012.
-    """
-    values = np.sort(values, axis=None)
-    few = max(3, len(values) // 100)
-    while len(values) > few:
-        half = len(values) // 2
-        start = int(np.argmin(values[half:] - values[:-half]))
-        values = values[start : start + half]
-    return float(np.median(values))
-
-
-def vacuum_of(values: np.ndarray) -> float:
-    """Return the intensity of vacuum in images (n, n_rows, columns): the most frequent value or, of counts, a mean.
-
-    Where single counts make up the images, the most frequent value is a whole number, 0 for a mean of 0.99. There,
-    blocks of 8 × 8 pixels are averaged first, and then all blocks that are as dark as most.
-    """
-    usual = most_frequent(values)
-    if np.mean(values == usual) < COUNTED or min(values.shape[1:]) < FEW:
-        return usual
-    return mean_of_empty(block_means(values))
-
-
-def block_means(values: np.ndarray) -> np.ndarray:
-    """Return the means of blocks of 8 × 8 pixels of images (n, n_rows, columns), whole blocks only."""
-    _, rows, columns = values.shape
-    whole = values[:, : rows // FEW * FEW, : columns // FEW * FEW]
-    return block_reduce(whole, (1, FEW, FEW), np.mean)
-
-
-def mean_of_empty(blocks: np.ndarray) -> float:
-    """Return the mean of the blocks that are about as bright as most."""
-    usual = most_frequent(blocks)
-    darker = blocks[blocks <= usual]
-    width = 2 * float(np.sqrt(np.mean((darker - usual) ** 2)))
-    return float(blocks[np.abs(blocks - usual) <= width].mean(dtype=float))
-
-
 def small_enough(images: Prepared) -> Prepared:
     """``images`` binned by the next factor that brings them to 512 pixels or fewer; not aligned."""
     first, stop = images.rows or (0, images.series.shape[1])
@@ -243,7 +200,7 @@ def small_enough(images: Prepared) -> Prepared:
             return replace(images, binning=binning, alignment=None)
 
 
-def estimated(images: Prepared, *, method: str = "centre of mass", **options) -> Alignment:
+def estimate_alignment(images: Prepared, *, method: str = "centre of mass", **options) -> Alignment:
     """`etlab.alignment.align` of a series that may be large, from images binned to at most 512 pixels.
 
     ``options`` are those of `align`; ``thickness`` and ``bead_radius`` in pixels of ``images``, and so is the result.

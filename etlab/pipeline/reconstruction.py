@@ -17,7 +17,7 @@ from etlab.io import check_output, volume_writer
 from etlab.pipeline.assemble import Sections, assemble, half_set_correlation, power_spectrum, residual_curve
 from etlab.pipeline.folder import SlabFolder, code_digest, file_digest, remove_unfinished
 from etlab.pipeline.methods import Method
-from etlab.pipeline.plan import Plan, half_of_memory, planned, size_in_words
+from etlab.pipeline.plan import Plan, half_of_memory, plan_slabs, size_in_words
 from etlab.pipeline.prepare import Prepared
 from etlab.pipeline.run import Task, executor, make, workers_of
 from etlab.threads import N_THREADS
@@ -144,7 +144,7 @@ def reconstruct(
     folder = SlabFolder.beside(out, settings, shape)
 
     def plan_for(slices):
-        return planned(
+        return plan_slabs(
             images,
             shape,
             method,

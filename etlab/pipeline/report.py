@@ -6,7 +6,6 @@ Matplotlib is imported where something is drawn: if it cannot start, as with a w
 from __future__ import annotations
 
 import json
-import os
 import textwrap
 import warnings
 from collections.abc import Callable
@@ -16,12 +15,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from etlab.atomic import replacing
 from etlab.fsc import resolution
 from etlab.io.text import printable
-from etlab.pipeline import Reconstruction, Verdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from etlab.pipeline import Reconstruction, Verdict
 
 THRESHOLDS = (0.5, 0.143)  # of the Fourier shell correlation
 FLOOR = 1e-8  # of the strongest power, below which the spectrum is drawn black
@@ -157,13 +158,11 @@ def write(result: Reconstruction, out: Path, title: str, verdict: Verdict | None
 
 
 def _written(path: Path, make: Callable[[Path], object]) -> str | None:
-    """Have a file made under another name and rename it; say what went wrong, None if nothing did."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Have a file made, whole or not at all; say what went wrong, None if nothing did."""
     try:
-        make(part)
-        part.replace(path)
+        with replacing(path) as part:
+            make(part)
     except Exception as error:  # whatever a library of figures stumbles over
-        part.unlink(missing_ok=True)
         return f"{path} could not be written: {type(error).__name__}: {error}"
     return None
 
