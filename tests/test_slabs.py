@@ -22,10 +22,10 @@ from etlab.alignment import Alignment
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.io import open_series, read_volume, write_mrc
 from etlab.phantoms import scene
-from etlab.pipeline import SOLVERS, Method, Prepared, SlabError, bytes_of, plan_slabs, reconstruct
+from etlab.pipeline import Method, Prepared, SlabError, bytes_of, plan_slabs, reconstruct
 from etlab.pipeline.assemble import assemble, residual_curve
 from etlab.pipeline.folder import Facts, SlabFolder, code_digest
-from etlab.pipeline.methods import TRAITS
+from etlab.pipeline.methods import SOLVERS, TRAITS
 from etlab.pipeline.plan import LIBRARIES, READING, Plan, Slab, slab_bytes
 from etlab.pipeline.prepare import SPLINE, estimate_alignment, sample, small_enough
 from etlab.pipeline.run import Task, executor, make, wait_for, workers_of

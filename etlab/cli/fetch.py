@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from etlab.cli.common import errors_in_one_line, say
+
+if TYPE_CHECKING:
+    from etlab.pipeline.archives import Archive
 
 
 def fetch(
@@ -48,13 +51,13 @@ def fetch(
                 say(download(file, out or Path(name)))
 
 
-def _say(name, archive):
+def _say(name: str, archive: Archive) -> None:
     typer.echo(
         f"{name}\n  {archive.about}\n  {archive.page}; licence: {archive.licence}\n  {archive.careful}"
     )
 
 
-def _needle(folder):
+def _needle(folder: Path | None) -> None:
     from etlab.data import CITATION, fetch_needle
 
     there = fetch_needle(folder)

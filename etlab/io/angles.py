@@ -39,10 +39,32 @@ class Tilts:
 
 
 def read_tilts(path: str | os.PathLike) -> np.ndarray:
-    """Read the angle in degrees of each image from SerialEM's .mdoc, or from a text with one angle per line.
+    """Read the tilt angle of each image from SerialEM's .mdoc, or from a text with one angle per line.
 
-    Blank lines and what follows a ``#`` are skipped. Raises ValueError, naming the line, for anything that is not an
-    angle, and if there is none at all.
+    Parameters
+    ----------
+    path
+        The file. In a text, blank lines and everything after a ``#`` are skipped.
+
+    Returns
+    -------
+    np.ndarray
+        Angles in degrees, (n_tilts,), in the order of the file; of an .mdoc, in that of its sections.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        For a line that is not an angle, which is named, or if there is no angle at all.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "series.tlt")
+    >>> _ = path.write_text("-60 # first\\n0\\n60\\n")
+    >>> read_tilts(path)
+    array([-60.,   0.,  60.])
     """
     path = Path(path)
     size = path.stat().st_size
@@ -90,7 +112,9 @@ def beside(path: Path) -> list[Path]:
     return [file if file.exists() else there.get(file.name, file) for file in sought]
 
 
-def tilts_of(path: Path, given, recorded: np.ndarray | None, n_images: int) -> Tilts:
+def tilts_of(
+    path: Path, given: str | os.PathLike | np.ndarray | None, recorded: np.ndarray | None, n_images: int
+) -> Tilts:
     """Return the angles of the series in ``path``.
 
     ``given`` are angles, a file of them, or None: then they are sought beside the images and in ``recorded``,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -19,6 +20,9 @@ import numpy as np
 from etlab.io.hdf5_metadata import FIELDS, VOXEL, described, is_filled
 from etlab.io.layers import CHUNK, Layers
 from etlab.io.stack import ALL, BLOCK_BYTES, Stack
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 VOLUME = "volume"  # name in the files that we write
 ELSEWHERE = ("metadata/", "original_metadata/", "#refs#/")  # of HyperSpy and MATLAB, where no images are
@@ -92,21 +96,21 @@ class _PatientFile(io.FileIO):
 
     error: OSError | None = None
 
-    def write(self, data: memoryview) -> int:
-        done = 0
+    def write(self, data: ReadableBuffer, /) -> int:
+        view, done = memoryview(data), 0
         try:
-            while done < len(data):
-                done += super().write(data[done:])
+            while done < len(view):
+                done += super().write(view[done:])
         except OSError as error:
             self.error = error
-        return len(data)
+        return len(view)
 
-    def truncate(self, size: int) -> int:
+    def truncate(self, size: int | None = None, /) -> int:
         try:
             return super().truncate(size)
         except OSError as error:
             self.error = error
-            return size
+            return size or 0
 
     def raise_error(self) -> None:
         if self.error:
@@ -127,9 +131,9 @@ def _opened(path: Path) -> Iterator[h5py.File]:
 
 
 def _find_dataset(file: h5py.File, dataset: str | None, path: Path) -> h5py.Dataset:
-    candidates = []
+    candidates: list[str] = []
 
-    def collect(name, node):
+    def collect(name: str, node: h5py.HLObject) -> None:
         if isinstance(node, h5py.Dataset) and node.ndim == 3 and node.dtype.kind in "biuf":
             aside = any(f"/{part}" in f"/{name}" for part in ELSEWHERE) or name.endswith(FIELDS)
             if not aside:

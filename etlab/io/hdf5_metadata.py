@@ -27,8 +27,8 @@ from etlab.io.angles import Tilts, contradiction, is_set, measured_first
 from etlab.io.stack import MAX_COMPRESSION, in_nm
 
 DEGREES = dict.fromkeys(("degrees", "degree", "deg", "°"), 1.0)  # in each unit
-DEGREES |= dict.fromkeys(("radians", "radian", "rad"), np.rad2deg(1.0))
-DEGREES |= dict.fromkeys(("milliradians", "milliradian", "mrad", "m_rad"), np.rad2deg(1e-3))
+DEGREES |= dict.fromkeys(("radians", "radian", "rad"), float(np.rad2deg(1.0)))
+DEGREES |= dict.fromkeys(("milliradians", "milliradian", "mrad", "m_rad"), float(np.rad2deg(1e-3)))
 VOXEL = "voxel_nm"  # an attribute in the files that we write
 VELOX_IMAGES = "/Data/Image/"
 MATLAB = "MATLAB_class"  # an attribute of every variable
@@ -66,7 +66,7 @@ def described(node: h5py.Dataset) -> Described:
     used = measured_first(found, n_images) if found else None
     if used:
         notes += [said for one in found if one is not used and (said := contradiction(used, one))]
-    return Described(order, _pixel_nm(node, order), used and used.tilts_deg, tuple(notes))
+    return Described(order, _pixel_nm(node, order), used.tilts_deg if used else None, tuple(notes))
 
 
 def is_filled(node: h5py.Dataset) -> bool:
@@ -151,14 +151,16 @@ def _velox(node: h5py.Dataset) -> tuple[float | None, np.ndarray | None]:
     return pixel_nm, tilts_deg if len(tilts_deg) == node.shape[2] else None
 
 
-def _in_degrees(node: object, unless_said: str | None) -> np.ndarray | None:
+def _in_degrees(node: h5py.Dataset | None, unless_said: str | None) -> np.ndarray | None:
     """Return the values of a data set as degrees by its attribute ``units``, None if they are no angles."""
     values = _numbers(node)
-    unit = _unit(node) if values is not None and "units" in node.attrs else unless_said
-    return DEGREES[unit] * values if values is not None and unit in DEGREES else None
+    if node is None or values is None:
+        return None
+    unit = _unit(node) if "units" in node.attrs else unless_said
+    return DEGREES[unit] * values if unit in DEGREES else None
 
 
-def _numbers(node: object) -> np.ndarray | None:
+def _numbers(node: h5py.Dataset | None) -> np.ndarray | None:
     """Return the values of a data set if they are a list of real numbers, or a column of them."""
     if not isinstance(node, h5py.Dataset) or node.dtype.kind not in "iuf" or not is_filled(node):
         return None

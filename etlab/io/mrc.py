@@ -52,8 +52,8 @@ def open_mrc(path: Path) -> RawStack:
 
     Raises ValueError if the file is not MRC, shorter than its header says, or holds complex or packed values.
     """
-    header, order = _read_header(path)
-    shape, dtype = _shape(header), _dtype(header, order)
+    header, order, dtype = _read_header(path)
+    shape = _shape(header)
     with path.open("rb") as file:
         file.seek(HEADER_BYTES)
         extended = file.read(int(header["nsymbt"]))
@@ -62,8 +62,16 @@ def open_mrc(path: Path) -> RawStack:
         pixel_nm = in_nm(header["cella"]["x"] / header["mx"], "Å")
     first, length = HEADER_BYTES + len(extended), shape[1] * shape[2] * dtype.itemsize
     offsets = range(first, first + shape[0] * length, length)
-    about = {"recorded_axis_deg": _axis_deg(header), "notes": _notes_on_axes(header)}
-    return RawStack(path, shape, dtype, pixel_nm, tilts_deg, offsets, **about)
+    return RawStack(
+        path,
+        shape,
+        dtype,
+        pixel_nm,
+        tilts_deg,
+        offsets,
+        recorded_axis_deg=_axis_deg(header),
+        notes=_notes_on_axes(header),
+    )
 
 
 @contextmanager
@@ -89,7 +97,14 @@ def mrc_writer(
         file.write(_new_header(shape, voxel_nm, provenance, dtype, statistics, series).tobytes())
 
 
-def _new_header(shape, voxel_nm, provenance, dtype, statistics, series) -> np.ndarray:
+def _new_header(
+    shape: tuple[int, int, int],
+    voxel_nm: float,
+    provenance: dict[str, str],
+    dtype: np.dtype,
+    statistics: Statistics,
+    series: bool,
+) -> np.ndarray:
     header = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
     header["nz"], header["ny"], header["nx"] = shape
     cell = (1, *shape[1:]) if series else shape
@@ -109,8 +124,8 @@ def _new_header(shape, voxel_nm, provenance, dtype, statistics, series) -> np.nd
     return header
 
 
-def _read_header(path: Path) -> tuple[np.void, str]:
-    """Return the header and the byte order, "<" or ">", in which it makes sense and fits the file.
+def _read_header(path: Path) -> tuple[np.void, str, np.dtype]:
+    """Return the header, the byte order, "<" or ">", in which it fits the file, and the type of the values.
 
     Both orders are tried, the stamped one first: stamps are often missing and sometimes wrong.
     """
@@ -130,7 +145,7 @@ def _read_header(path: Path) -> tuple[np.void, str]:
             continue
         expected = HEADER_BYTES + int(header["nsymbt"]) + math.prod(shape) * dtype.itemsize
         if expected <= size:
-            return header, order
+            return header, order, dtype
         complaints.append(f"its header announces {shape} values in {expected} bytes, but it has {size}")
     if complaints:
         raise ValueError(f"{path}: truncated, or not an MRC file: {complaints[0]}")
@@ -184,8 +199,14 @@ def _read_extended(header: np.void, extended: bytes, order: str) -> tuple[np.nda
     if kind in (b"FEI1", b"FEI2"):
         block = get_ext_header_dtype(kind, order)
     elif (size, flags) == OLD_FEI:
-        fields = {"names": [TILT, PIXEL], "formats": 2 * [order + "f4"], "offsets": OLD_FEI_OFFSETS}
-        block = np.dtype(fields | {"itemsize": 4 * flags})
+        block = np.dtype(
+            {
+                "names": [TILT, PIXEL],
+                "formats": 2 * [order + "f4"],
+                "offsets": OLD_FEI_OFFSETS,
+                "itemsize": 4 * flags,
+            }
+        )
     elif flags & 1 and size == sum(n for bit, n in enumerate(SERIALEM_BYTES) if flags >> bit & 1):
         block = np.dtype({"names": [TILT], "formats": [order + "i2"], "itemsize": size})
     else:

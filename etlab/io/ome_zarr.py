@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +45,7 @@ class ZarrStack(Stack):
                 raise ValueError(f"{self.path}: damaged: {self._damage(array, error)}") from error
             yield block
 
-    def _check_blosc(self, array, layer: int) -> None:
+    def _check_blosc(self, array: Any, layer: int) -> None:
         """Raise ValueError if a chunk is shorter than Blosc noted: it would be read beyond its end."""
         if array.shards or not any(type(one).__name__.startswith("Blosc") for one in array.compressors):
             return
@@ -58,7 +60,7 @@ class ZarrStack(Stack):
                         f"chunk {self.level}/{key} has {file.stat().st_size} bytes, expected {noted}"
                     )
 
-    def _damage(self, array, error: Exception) -> str:
+    def _damage(self, array: Any, error: Exception) -> str:
         """Name the first chunk that cannot be read, and say why."""
         if str(error).startswith("chunk "):
             return f"{error}; copy the folder again"
@@ -83,7 +85,7 @@ def is_zarr(path: Path) -> bool:
     )
 
 
-def needs_zarr(path: Path):
+def needs_zarr(path: Path) -> ModuleType:
     """Return the module zarr. Raises ValueError if it is not installed."""
     try:
         import zarr
@@ -171,13 +173,14 @@ def ome_zarr_writer(
 
 
 def _shapes(shape: tuple[int, int, int]) -> list[tuple[int, int, int]]:
-    shapes = [tuple(shape)]
+    shapes = [shape]
     while max(shapes[-1]) > SMALL:
-        shapes.append(tuple(max(1, n // 2) for n in shapes[-1]))
+        nz, ny, nx = (max(1, n // 2) for n in shapes[-1])
+        shapes.append((nz, ny, nx))
     return shapes
 
 
-def _new_array(zarr, path: Path, shape: tuple[int, int, int]):
+def _new_array(zarr: ModuleType, path: Path, shape: tuple[int, int, int]) -> Any:
     return zarr.create_array(
         path,
         shape=shape,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,12 +51,12 @@ class Stack:
         n_sections, n_rows, n_columns = self.shape
         shape = n_sections, len(range(n_rows)[rows]), len(range(n_columns)[columns])
         values = np.empty(shape, np.float32)
-        done = n_bad = 0
+        done, n_bad = 0, 0
         for block in self.blocks(rows, columns):
             part = values[done : done + len(block)]
             with np.errstate(over="ignore"):  # what is too large becomes infinite, and is counted
                 part[:] = block
-            n_bad += part.size - np.count_nonzero(np.isfinite(part))
+            n_bad += part.size - int(np.count_nonzero(np.isfinite(part)))
             done += len(block)
         if n_bad:
             raise ValueError(
@@ -83,8 +84,8 @@ class RawStack(Stack):
                 yield section.reshape(1, len(lines), n_columns)[:, :, columns]
 
 
-def in_nm(length: object, unit: object) -> float | None:
-    """``length`` in nm; None if it is no positive number or the unit is not one of length."""
+def in_nm(length: Any, unit: object) -> float | None:
+    """Return ``length`` in nm; None if it is no positive number or the unit is not one of length."""
     name = str(unit).strip("[]").replace("_", "")  # EMD writes "[n_m]"
     try:
         nm = float(length) * NM_PER_UNIT[name if name in NM_PER_UNIT else name.lower()]

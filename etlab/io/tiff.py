@@ -13,8 +13,7 @@ https://docs.openmicroscopy.org/ome-model/latest/ome-tiff/specification.html.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,12 @@ from etlab.io.stack import ALL, MAX_COMPRESSION, RawStack, Stack, in_nm
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PACKED = tifffile.COMPRESSION
 # what is read, and by how much each can shrink at most; MAX_COMPRESSION where nothing is said
-LEAST = {PACKED.LZW: 1400, PACKED.LZMA: 10_000, PACKED.ZSTD: 40_000, PACKED.ZSTD_DEPRECATED: 40_000}
+LEAST: dict[int, int] = {
+    PACKED.LZW: 1400,
+    PACKED.LZMA: 10_000,
+    PACKED.ZSTD: 40_000,
+    PACKED.ZSTD_DEPRECATED: 40_000,
+}
 READ = {PACKED.NONE, PACKED.ADOBE_DEFLATE, PACKED.DEFLATE, PACKED.PACKBITS, PACKED.JPEG, *LEAST}
 WHITE = tifffile.PHOTOMETRIC.MINISWHITE
 INVERTED = (
@@ -61,22 +65,25 @@ def open_tiff(path: Path) -> Stack:
     """
     with _opened(path) as file:
         pages = _pages(file, path)
-        first = pages[0]
+        first, (n_rows, n_columns) = pages[0], pages[0].shape
+        dtype = np.dtype(first.dtype).newbyteorder(file.byteorder)
         pixel_nm, notes = _pixel_nm(file), INVERTED if first.photometric == WHITE else ()
-        size, length = path.stat().st_size, math.prod(first.shape) * first.dtype.itemsize
+        size, length = path.stat().st_size, n_rows * n_columns * dtype.itemsize
         if all(page.is_contiguous and page.compression == 1 and page.fillorder == 1 for page in pages):
-            starts = [page.dataoffsets[0] for page in pages]
-            _check_size(path, max(starts) + length * _n_behind(file, pages), size)
-            if _n_behind(file, pages) > 1:
-                starts = range(starts[0], starts[0] + length * _n_behind(file, pages), length)
-            dtype = first.dtype.newbyteorder(file.byteorder)
-            return RawStack(path, (len(starts), *first.shape), dtype, pixel_nm, None, starts, notes=notes)
+            starts: Sequence[int] = [page.dataoffsets[0] for page in pages]
+            n_behind = _n_behind(file, pages)
+            _check_size(path, max(starts) + length * n_behind, size)
+            if n_behind > 1:
+                starts = range(starts[0], starts[0] + length * n_behind, length)
+            shape = len(starts), n_rows, n_columns
+            return RawStack(path, shape, dtype, pixel_nm, None, starts, notes=notes)
         for page in pages:
             ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
             _check_size(path, max(ends), size)
             if length > LEAST.get(page.compression, MAX_COMPRESSION) * sum(page.databytecounts):
                 raise ValueError(f"{path}: page {page.index} declares {length} bytes, more than it can hold")
-        return PagedStack(path, (len(pages), *first.shape), first.dtype, pixel_nm, None, notes=notes)
+        shape, stored = (len(pages), n_rows, n_columns), np.dtype(first.dtype)
+        return PagedStack(path, shape, stored, pixel_nm, None, notes=notes)
 
 
 def _check_packing(path: Path, kind: int) -> None:
@@ -106,8 +113,9 @@ def _check_size(path: Path, announced: int, size: int) -> None:
 
 def _pages(file: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPage]:
     """All pages, equal in size and type. One that refers back to an earlier one would never end."""
-    pages, seen = [], set()
-    for page in file.pages:
+    pages: list[tifffile.TiffPage] = []
+    seen = set()
+    for page in (one.aspage() for one in file.pages):
         if page.offset in seen:
             raise ValueError(f"{path}: damaged TIFF file: page {len(pages)} is page {page.index} again")
         seen.add(page.offset)
@@ -125,7 +133,7 @@ def _pages(file: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPage]:
             )
     if not pages:
         raise ValueError(f"{path}: no images in this TIFF file")
-    file.filehandle.seek(file.pages.next_page_offset)
+    file.filehandle.seek(file.pages.next_page_offset or 0)
     if file.filehandle.read(file.tiff.offsetsize) != bytes(
         file.tiff.offsetsize
     ):  # the last page says: no more
@@ -137,13 +145,14 @@ def _pages(file: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPage]:
 
 def _pixel_nm(file: tifffile.TiffFile) -> float | None:
     """Width of a pixel from ImageJ's or OME's metadata; None where they say nothing of use."""
-    if file.is_imagej and "XResolution" in file.pages[0].tags:
-        pixels, lengths = file.pages[0].tags["XResolution"].value
+    tags = file.pages.first.tags
+    if file.is_imagej and "XResolution" in tags:
+        pixels, lengths = tags["XResolution"].value
         unit = str((file.imagej_metadata or {}).get("unit")).replace("\\u00B5", "µ")  # so Java writes it
         return in_nm(lengths / pixels, unit) if pixels else None
     if file.is_ome:
         try:
-            found = ElementTree.fromstring(file.ome_metadata).find(".//{*}Pixels")
+            found = ElementTree.fromstring(file.ome_metadata or "").find(".//{*}Pixels")
         except ElementTree.ParseError:
             return None
         if found is not None:

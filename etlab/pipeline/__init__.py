@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from etlab.pipeline.aligned import write_prepared
     from etlab.pipeline.density import estimate_density
     from etlab.pipeline.folder import SlabError
-    from etlab.pipeline.methods import SOLVERS, Method
+    from etlab.pipeline.methods import Method
     from etlab.pipeline.plan import Plan, bytes_of, plan_slabs
     from etlab.pipeline.prepare import Prepared, estimate_alignment
     from etlab.pipeline.reconstruction import Reconstruction, reconstruct
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from etlab.pipeline.verdict import Verdict, judge
 
 __all__ = [
-    "SOLVERS",
     "Method",
     "Plan",
     "Prepared",
@@ -39,7 +38,7 @@ __getattr__ = getter(
         "aligned": ["write_prepared"],
         "density": ["estimate_density"],
         "folder": ["SlabError"],
-        "methods": ["SOLVERS", "Method"],
+        "methods": ["Method"],
         "plan": ["Plan", "bytes_of", "plan_slabs"],
         "prepare": ["Prepared", "estimate_alignment"],
         "reconstruction": ["Reconstruction", "reconstruct"],

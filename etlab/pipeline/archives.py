@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -36,7 +37,7 @@ class Remote:
     size: int | None = None
     md5: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         last = Path(self.name).name
         if (
             not last
@@ -200,14 +201,12 @@ def _verify(remote: Remote, path: Path) -> None:
             raise DataError(f"{path}: MD5 is {found}, expected {remote.md5}; remove it and try again")
 
 
-def _ask(url: str) -> dict | list:
+def _ask(url: str) -> Any:
+    """Return the JSON at an address."""
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
             return json.load(response)
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # URLError and timeouts are of the first, bad JSON of the second kind
+    except (OSError, ValueError) as error:  # URLError and timeouts are OSErrors, bad JSON is a ValueError
         reason = getattr(error, "reason", error)
         raise DataError(
             f"cannot learn from {url} which files there are: {reason}. Is this machine offline?"

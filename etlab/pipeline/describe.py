@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from etlab.io.stack import Stack
 from etlab.io.statistics import Statistics
 from etlab.pipeline.mass import contrast_of, film_law
 from etlab.pipeline.vacuum import COUNTED, EDGE, block_means, mean_of_empty, most_frequent
+
+if TYPE_CHECKING:
+    from etlab.pipeline.prepare import Source
 
 SAMPLE = 10**6  # values from which the most frequent one is estimated
 LARGE = 0.1  # standard deviations that the most frequent value may be away from 0
@@ -64,7 +68,7 @@ class Description:
             "values": f"{values.min:.6g} to {values.max:.6g}, mean {values.mean:.6g} ± {values.std:.6g}, "
             f"most frequent {self.most_frequent:.6g}",
         }
-        if self.tilts_deg is not None:
+        if self.tilts_deg is not None and self.tilts_from is not None:
             source = source_in_words(self.tilts_deg, self.tilts_from)
             facts["tilts"] = f"{_tilts_in_words(self.tilts_deg)}; {source}"
         if self.recorded_axis:
@@ -87,7 +91,8 @@ def describe(
 
     Raises FileNotFoundError or ValueError if the file itself cannot be read.
     """
-    stack, notes = open_stack(path, dataset=dataset), []
+    stack = open_stack(path, dataset=dataset)
+    notes: list[str] = []
     tilts_deg = tilts_from = axis = None
     try:
         series = open_series(path, tilts=tilts, dataset=dataset)
@@ -216,7 +221,7 @@ def axis_of(degrees: float) -> tuple[str, float]:
     return "x", degrees - 90 if degrees > 0 else degrees + 90
 
 
-def lean_of(series: SeriesFile) -> float | None:
+def lean_of(series: Source) -> float | None:
     """Return how far the recorded tilt axis leans from the one in use, as --tilt-axis counts; None without a record."""
     degrees = series.recorded_axis_deg
     return None if degrees is None else float(folded(degrees - 90 if series.axis == "x" else -degrees))
@@ -227,9 +232,10 @@ def note_on_axis(series: SeriesFile) -> str | None:
     degrees = series.recorded_axis_deg
     if degrees is None:
         return None
-    if axis_of(degrees)[0] == series.axis:
-        return f"the tilt axis lies {recorded_axis(series)}" if abs(lean_of(series)) > UPRIGHT else None
-    right, way = axis_of(degrees)[0], "vertical" if abs(degrees) < 45 else "horizontal"
+    right, lean = axis_of(degrees)
+    if right == series.axis:
+        return f"the tilt axis lies {recorded_axis(series)}" if abs(lean) > UPRIGHT else None
+    way = "vertical" if right == "y" else "horizontal"
     return (
         f"{series.recorded_axis_from} records a {way} tilt axis, {abs(degrees):.1f}° from the vertical, but --axis "
         f"{series.axis} is used; if the images were not turned since, use --axis {right}"
@@ -289,7 +295,7 @@ def _notes_on_values(values: _Values, tilts_deg: np.ndarray, known: Collection[s
     ):
         notes.append(f"{100 * share:.2g} % of the values are the largest, {statistics.max:g}: saturated")
     if len(places) and "outliers" not in known:
-        notes.append(f"{outliers_in_words(places, spikes)}; --despike replaces them")
+        notes.append(f"{outliers_in_words(places, list(spikes))}; --despike replaces them")
     if len(odd := _odd(means, tilts_deg, values.vacuum, seen)):
         notes.append(f"{_sections(odd)} much brighter or darker than the others")
     return notes
@@ -327,7 +333,8 @@ def _note_on_vacuum(values: _Values, tilts_deg: np.ndarray, seen: tuple[str, str
 
 def _odd(means: np.ndarray, tilts_deg: np.ndarray, vacuum: float, seen: tuple[str, str] | None) -> np.ndarray:
     """Images whose mean departs from that of the others, or from the law of a film."""
-    level, expected = np.nanmedian(means - vacuum), np.full(len(means), np.nanmedian(means))
+    level = float(np.nanmedian(means - vacuum))
+    expected = np.full(len(means), np.nanmedian(means))
     if seen and seen[1] == "film":
         finite = np.isfinite(means)
         law = film_law(means[finite], tilts_deg[finite])
@@ -336,12 +343,12 @@ def _odd(means: np.ndarray, tilts_deg: np.ndarray, vacuum: float, seen: tuple[st
     return np.flatnonzero(np.abs(means - expected) > OTHERWISE * abs(level))
 
 
-def _sections(numbers) -> str:
+def _sections(numbers: Sequence[int] | np.ndarray) -> str:
     named = ", ".join(str(number) for number in numbers[:NAMED])
     more = f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else ""
     return f"section {named} is" if len(numbers) == 1 else f"sections {named}{more} are"
 
 
-def _degrees(angles) -> str:
+def _degrees(angles: np.ndarray) -> str:
     named = ", ".join(f"{angle:g}°" for angle in angles[:NAMED])
     return f"{named} is" if len(angles) == 1 else f"{named} are"

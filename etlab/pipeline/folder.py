@@ -40,7 +40,15 @@ HOST = f"{socket.gethostname()}-"  # workers of a cluster may try the same slab 
 
 
 class SlabError(RuntimeError):
-    """A volume cannot be made, or not now. The message says why and what to do, in a line."""
+    """A volume cannot be reconstructed, or not now. The message says why and what to do, in one line.
+
+    Examples
+    --------
+    >>> raise SlabError("another run is at work on it; wait for it, or write to another name")
+    Traceback (most recent call last):
+    ...
+    etlab.pipeline.folder.SlabError: another run is at work on it; wait for it, or write to another name
+    """
 
 
 @dataclass(frozen=True)
@@ -100,8 +108,8 @@ class SlabFolder:
         with replacing(self._data(slab), host=HOST) as part, part.open("wb") as file:
             for plane in volume:
                 values = np.ascontiguousarray(plane, "<f4")
-                whole.update(values)
-                file.write(values)
+                whole.update(values.data)
+                file.write(values.data)
         about = {"fingerprint": self.fingerprint, "sha256": whole.hexdigest(), "facts": asdict(facts)}
         with replacing(self._about(slab), host=HOST) as part:
             part.write_text(json.dumps(about), encoding="utf-8")
@@ -137,13 +145,13 @@ class SlabFolder:
             shutil.rmtree(self.path.parent)
 
     @property
-    def _finished(self):
+    def _finished(self) -> Path:
         return self.path.parent / "finished"
 
-    def _data(self, slab):
+    def _data(self, slab: Slab) -> Path:
         return self.path / f"{slab.name}.f32"
 
-    def _about(self, slab):
+    def _about(self, slab: Slab) -> Path:
         return self.path / f"{slab.name}.json"
 
 

@@ -12,9 +12,11 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
+from etlab.operator import Operator
 from etlab.solvers.methods import METHODS, ROWS, Traits
 
 IN_DENSITIES = {"lam": 1, "dose": -1}  # options that scale with a power of the specimen's density
@@ -28,15 +30,33 @@ TRAITS = {one.name: one.traits for one in ROWS.values()}
 
 @dataclass(frozen=True)
 class Method:
-    """A solver by its name, and its options; those of the leaderboard's row where none are given.
+    """A solver with its options, and what a reconstruction in slabs must know of it.
 
-    Raises ValueError for a name that is not in ``SOLVERS`` or an option that the solver does not have.
+    Parameters
+    ----------
+    name
+        Name of the solver, as in `etlab.solvers`: "wbp", "sirt", "tv", …
+    options
+        Keyword arguments of the solver. Those of its row on the leaderboard are the defaults.
+
+    Raises
+    ------
+    ValueError
+        For an unknown solver, or an option that the solver does not have.
+
+    Examples
+    --------
+    >>> method = Method("tv", {"n_iter": 20})
+    >>> print(method)
+    tv(lam=0.05, n_iter=20)
+    >>> method.traits.overlap is None  # it couples all slices
+    True
     """
 
     name: str
-    options: dict[str, object]
+    options: dict[str, Any]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.name not in SOLVERS:
             raise ValueError(f"method: got {self.name!r}, expected one of {', '.join(SOLVERS)}")
         for name in self.options:
@@ -94,10 +114,10 @@ class Method:
         """How often the solver calls back, as far as that is known."""
         return int(self.options.get("n_iter", 1))
 
-    def __call__(self, operator, images: np.ndarray, callback: Callable) -> np.ndarray:
+    def __call__(self, operator: Operator, images: np.ndarray, callback: Callable) -> np.ndarray:
         """Images -> volume; ``callback(status)`` is called by those solvers that iterate."""
         reports = "callback" in inspect.signature(self.solver).parameters
         return self.solver(operator, images, **self.options, **({"callback": callback} if reports else {}))
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.name}({', '.join(f'{name}={value}' for name, value in self.options.items())})"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,9 +51,26 @@ class Slab:
 
 @dataclass(frozen=True)
 class Plan:
-    """Slabs of ``width`` slices over ``columns``, ``at_once`` of them at a time, each with ``overlap`` more slices.
+    """How a volume is cut into slabs.
 
-    ``n_bytes`` is the memory that they will hold, libraries included.
+    Parameters
+    ----------
+    columns
+        Half-open range (first, stop) of the slices to reconstruct.
+    width
+        Slices of a slab.
+    overlap
+        Slices that are reconstructed on either side of a slab and discarded.
+    at_once
+        Slabs at a time.
+    n_bytes
+        Memory that they need together, libraries included.
+
+    Examples
+    --------
+    >>> plan = Plan(columns=(0, 100), width=64, overlap=2, at_once=1, n_bytes=1e9)
+    >>> [(slab.x0, slab.x1) for slab in plan.slabs]
+    [(0, 64), (64, 100)]
     """
 
     columns: tuple[int, int]
@@ -103,11 +121,51 @@ def plan_slabs(
     width: int | None = None,
     by: str = "threads",
 ) -> Plan:
-    """The plan for a volume (nz, ny, columns), ``workers`` at a time: "threads", "processes" or those of a "cluster".
+    """Plan slabs of a volume that stay within a limit of memory.
 
-    ``memory`` in bytes is for all of them together, but for each one of a cluster. ``overlap`` makes slabs of a method
-    that couples all slices, an approximation; ``width`` is that of slabs that are there already. Raises MemoryError,
-    saying what is needed, if not one slab fits; ValueError for columns that are not there or a negative overlap.
+    Parameters
+    ----------
+    images
+        The series.
+    volume_shape
+        (nz, ny) in voxels.
+    method
+        The solver.
+    memory
+        Bytes for all workers together; of a cluster, for each slab.
+    workers
+        Slabs at a time, at most.
+    columns
+        Half-open range (first, stop) of the slices to reconstruct; default: all.
+    overlap
+        Slices on either side of a slab, for a method that couples all slices: an approximation.
+    width
+        Slices of the slabs that exist already.
+    by
+        Who makes them: "threads", "processes" or the workers of a "cluster".
+
+    Returns
+    -------
+    Plan
+        With the widest slabs that fit, up to 64 slices.
+
+    Raises
+    ------
+    MemoryError
+        If not one slab fits; the message says how much memory is needed.
+    ValueError
+        For columns out of range, or a negative overlap.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from etlab import open_series, write_mrc
+    >>> path = Path(tempfile.mkdtemp(), "series.mrc")
+    >>> write_mrc(path, np.ones((3, 8, 100), np.float32), voxel_nm=2, series=True)
+    >>> images = Prepared(open_series(path, tilts=np.array([-60, 0, 60])))
+    >>> plan_slabs(images, (8, 8), Method("sirt", {}), memory=1e9, workers=1).width
+    64
     """
     nx = images.shape[2]
     first, stop = columns or (0, nx)
@@ -118,12 +176,12 @@ def plan_slabs(
     whole = method.traits.overlap is None and overlap is None
     overlap = (overlap or 0) if method.traits.overlap is None else method.traits.overlap
     n_slices = stop - first
-    widths = (n_slices,) if whole else WIDTHS if width is None else (width,)
-    widths = sorted({min(one, n_slices) for one in widths}, reverse=True)
+    proposed = (n_slices,) if whole else WIDTHS if width is None else (width,)
+    widths = sorted({min(one, n_slices) for one in proposed}, reverse=True)
     at_least = min(NARROWEST, widths[0])
     base, each = OVERHEAD[by]
 
-    def needed(width, at_once):
+    def needed(width: int, at_once: int) -> float:
         held = each + slab_bytes(images, volume_shape, method, width, overlap)
         return base + held * (1 if by == "cluster" else at_once)
 
@@ -145,12 +203,32 @@ def plan_slabs(
 
 
 def bytes_of(text: str) -> float:
-    """ "4GB", "500 MB", "2GiB" or a number of bytes. Raises ValueError for anything else."""
-    found = re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?i?)b?\s*", text.lower())
-    try:
-        return float(found[1]) * UNITS[found[2]]
-    except (TypeError, ValueError, KeyError):
-        raise ValueError(f"memory: got {text!r}, expected a size such as 4GB or 500MB") from None
+    """Return a size of memory, given as text, in bytes.
+
+    Parameters
+    ----------
+    text
+        A number, with a unit or in bytes: "4GB", "500 MB", "2GiB".
+
+    Returns
+    -------
+    float
+        Bytes.
+
+    Raises
+    ------
+    ValueError
+        For any other text.
+
+    Examples
+    --------
+    >>> bytes_of("4GB"), bytes_of("2 KiB")
+    (4000000000.0, 2048.0)
+    """
+    if found := re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?i?)b?\s*", text.lower()):
+        with suppress(ValueError, KeyError):
+            return float(found[1]) * UNITS[found[2]]
+    raise ValueError(f"memory: got {text!r}, expected a size such as 4GB or 500MB")
 
 
 def size_in_words(n_bytes: float) -> str:
@@ -164,7 +242,7 @@ def size_in_words(n_bytes: float) -> str:
 
 
 def half_of_memory() -> float:
-    """Half of what this machine, or the container that this runs in, has, in bytes; 4 GB where it does not say."""
+    """Return half of the memory of this machine or container, in bytes; 4 GB if that is unknown."""
     limits = []
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

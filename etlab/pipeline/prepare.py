@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from skimage.measure import block_reduce
@@ -28,8 +29,13 @@ SEEN = 512  # pixels along the longer side of images from which an alignment is 
 class Columns(Protocol):
     """What is needed of a series: `etlab.io.open_series` returns one, and `Prepared` is one again."""
 
-    tilts_deg: np.ndarray
-    pixel_nm: float | None
+    @property
+    def tilts_deg(self) -> np.ndarray:
+        """Tilts in degrees, (n_tilts,)."""
+
+    @property
+    def pixel_nm(self) -> float | None:
+        """Edge of a pixel in nm, None if it is unknown."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -37,6 +43,22 @@ class Columns(Protocol):
 
     def read(self, x0: int, x1: int) -> np.ndarray:
         """Columns x0 … x1 − 1 of all images, (n_tilts, n_rows, x1 − x0) float32."""
+
+
+class Source(Columns, Protocol):
+    """A series in a file."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+    @property
+    def recorded_axis_deg(self) -> float | None:
+        """Recorded direction of the tilt axis, see `etlab.io.SeriesFile`."""
+
+    @property
+    def axis(self) -> str:
+        """Direction of the tilt axis in the file's images, "x" or "y"."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +90,21 @@ class Prepared:
     Raises
     ------
     ValueError
-        For rows that are not there, a binning that would move the tilt axis or leave nothing, or a background that is
-        not positive in bright field.
+        For rows out of range, a binning that would move the tilt axis or leave nothing, or a background that is not
+        positive in bright field.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from etlab import open_series, write_mrc
+    >>> path = Path(tempfile.mkdtemp(), "series.mrc")
+    >>> write_mrc(path, np.full((3, 8, 4), 7, np.int16), voxel_nm=2)
+    >>> images = Prepared(open_series(path, tilts=np.array([-60, 0, 60])), binning=2, background=5)
+    >>> images.shape, float(images.read(0, 2).mean())
+    ((3, 4, 2), 2.0)
     """
 
-    series: Columns
+    series: Source
     rows: tuple[int, int] | None = None
     binning: int = 1
     background: float = 0.0
@@ -81,7 +113,7 @@ class Prepared:
     smooth: bool = False
     outliers: np.ndarray | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _, n_rows, nx = self.series.shape
         first, stop = self.rows or (0, n_rows)
         if not 0 <= first < stop <= n_rows:
@@ -131,21 +163,19 @@ class Prepared:
 
     def reach(self, x0: int, x1: int) -> tuple[int, int]:
         """Return the half-open range of columns, before alignment, that aligned columns x0 … x1 − 1 come from."""
-        if self.alignment is None or self._keeps_columns():
+        alignment = self.alignment
+        # an alignment that leaves every column to itself can do with few columns, or one
+        if alignment is None or not (alignment.tilt_axis_deg or alignment.shifts[:, 1].any()):
             return x0, x1
         _, n_rows, nx = self.shape
         top, centre = (n_rows - 1) / 2, (nx - 1) / 2
         corners = np.array([(row, x - centre) for row in (-top, top) for x in (x0, x1 - 1)])
-        corners[:, 0] += self.alignment.tilt_axis_offset
-        corners = turned(corners, np.deg2rad(self.alignment.tilt_axis_deg))
-        columns = corners[:, 1] + centre - self.alignment.shifts[:, 1:]
+        corners[:, 0] += alignment.tilt_axis_offset
+        corners = turned(corners, np.deg2rad(alignment.tilt_axis_deg))
+        columns = corners[:, 1] + centre - alignment.shifts[:, 1:]
         first = min(max(int(np.floor(columns.min())) - SPLINE, 0), nx - 1)
         stop = max(min(int(np.ceil(columns.max())) + SPLINE + 1, nx), 1)
         return min(first, x0), max(stop, x1)
-
-    def _keeps_columns(self):
-        """Whether the alignment leaves every column to itself: then few columns, or one, are enough."""
-        return self.alignment.tilt_axis_deg == 0 and not self.alignment.shifts[:, 1].any()
 
     def whole(self) -> np.ndarray:
         """All columns, (n_tilts, n_rows, nx) float32, put together from ranges so that only this is held."""
@@ -154,7 +184,7 @@ class Prepared:
             images[:, :, x : x + BLOCK] = self.read(x, min(x + BLOCK, images.shape[2]))
         return images
 
-    def _binned(self, x0, x1):
+    def _binned(self, x0: int, x1: int) -> np.ndarray:
         _, n_rows, nx = self.series.shape
         first, stop = self.rows or (0, n_rows)
         b, beside = self.binning, nx % self.binning // 2
@@ -165,7 +195,7 @@ class Prepared:
             images = block_reduce(images, (1, b, b), np.mean)
         return np.ascontiguousarray(self.integrals(images))
 
-    def _sound(self, x0, x1):
+    def _sound(self, x0: int, x1: int) -> np.ndarray:
         """Columns of the series, its outliers replaced; alike whichever columns are read with them."""
         if self.outliers is None:
             return self.series.read(x0, x1)
@@ -195,15 +225,43 @@ def sample(series: Columns) -> np.ndarray:
 def small_enough(images: Prepared) -> Prepared:
     """``images`` binned by the next factor that brings them to 512 pixels or fewer; not aligned."""
     first, stop = images.rows or (0, images.series.shape[1])
-    for binning in itertools.count(images.binning, images.binning):
-        if max(stop - first, images.series.shape[2]) <= SEEN * binning and (stop - first) % binning % 2 == 0:
-            return replace(images, binning=binning, alignment=None)
+    longest = max(stop - first, images.series.shape[2])
+    binnings = itertools.count(images.binning, images.binning)
+    binning = next(one for one in binnings if longest <= SEEN * one and (stop - first) % one % 2 == 0)
+    return replace(images, binning=binning, alignment=None)
 
 
-def estimate_alignment(images: Prepared, *, method: str = "centre of mass", **options) -> Alignment:
-    """`etlab.alignment.align` of a series that may be large, from images binned to at most 512 pixels.
+def estimate_alignment(images: Prepared, *, method: str = "centre of mass", **options: Any) -> Alignment:
+    """Estimate the alignment of a series that may be large, from images binned to at most 512 pixels.
 
-    ``options`` are those of `align`; ``thickness`` and ``bead_radius`` in pixels of ``images``, and so is the result.
+    Parameters
+    ----------
+    images
+        The series, not aligned.
+    method, options
+        As of `etlab.alignment.align`; ``thickness`` and ``bead_radius`` in pixels of ``images``.
+
+    Returns
+    -------
+    Alignment
+        In pixels of ``images``.
+
+    Raises
+    ------
+    ValueError
+        As `etlab.alignment.align` does.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from etlab import Projector, TiltGeometry, linear_tilts, open_series, write_mrc
+    >>> tilts, x = linear_tilts(60, 10), np.zeros((24, 24, 24), np.float32)
+    >>> x[8:14, 9:15, 8:16] = 1
+    >>> path = Path(tempfile.mkdtemp(), "series.mrc")
+    >>> write_mrc(path, Projector(TiltGeometry(tilts, x.shape))(x), voxel_nm=2)
+    >>> found = estimate_alignment(Prepared(open_series(path, tilts=tilts)), n_rounds=0)
+    >>> found.shifts.shape
+    (13, 2)
     """
     small = small_enough(images)
     factor = small.binning / images.binning

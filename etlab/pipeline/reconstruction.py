@@ -27,7 +27,7 @@ AT_LEAST = 4  # tilts, two in each half
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """What is known of a finished volume. Arrays are small, whatever the volume's size.
+    """What was measured of a finished volume. Arrays are small, whatever the volume's size.
 
     Parameters
     ----------
@@ -43,11 +43,20 @@ class Reconstruction:
         ‖A x − y‖ / ‖y‖ before each iteration, of methods that iterate; GENFIRE's is its R-factor.
     fsc
         (Frequencies in cycles per voxel, correlation) of volumes from even and odd tilts; None if not asked for, or if
-        they could not be made.
+        they could not be reconstructed.
     plan
         How it was cut into slabs.
     peak_bytes
         The most memory that one process held.
+    tilts_deg
+        Tilts in degrees, (n_tilts,).
+
+    Examples
+    --------
+    See `reconstruct`, which returns one.
+
+    >>> [one for one in Reconstruction.__dataclass_fields__ if one.startswith("s")]
+    ['shape', 'settings', 'sections']
     """
 
     shape: tuple[int, int, int]
@@ -84,13 +93,17 @@ def reconstruct(
 ) -> Reconstruction:
     """Reconstruct a series, which may be larger than memory, into the file ``out``: .mrc, .h5 or .zarr.
 
-    Slabs along the tilt axis are made side by side and kept beside ``out`` until all are there. A run that was ended,
-    in whatever way, goes on where it was when it is started again with the same settings. ``out`` appears whole.
+    Slabs along the tilt axis are reconstructed in parallel and kept beside ``out`` until all are finished. A run that
+    was interrupted resumes when it is started again with the same settings. ``out`` appears whole or not at all.
 
     Parameters
     ----------
     images
-        The series. It is known by the content of its file, ``images.series.path``.
+        The series. A change of its file, ``images.series.path``, is noticed.
+    out
+        The file to write.
+    method
+        The solver and its options.
     thickness
         nz of the volume; default: as many as rows.
     width
@@ -113,13 +126,45 @@ def reconstruct(
     fsc
         Also reconstruct the slab in the middle from even and from odd tilts, for their correlation.
     begin
-        Called with the plan and the number of slabs that are there already.
+        Called with the plan and the number of slabs that exist already.
     finish
-        Called with the result when the volume is written but does not bear its name yet.
+        Called with the result when the volume is written, before the final rename.
 
-    Raises ValueError or TypeError for arguments that make no sense, MemoryError if not one slab fits, FileExistsError,
-    OSError for a disk too small or full, SlabError if another run works on ``out`` or dask is missing, and what the
-    method raises.
+    overwrite
+        Replace an existing file.
+    progress
+        Show a progress bar.
+
+    Returns
+    -------
+    Reconstruction
+        What was measured on the way; the volume itself is in the file.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments out of range, and what the method raises.
+    MemoryError
+        If not one slab fits.
+    FileExistsError
+        If the file exists and ``overwrite`` is not set.
+    OSError
+        If the disk is too small or full.
+    SlabError
+        If another run works on ``out``, or dask is missing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from etlab import Projector, TiltGeometry, linear_tilts, open_series, read_volume, write_mrc
+    >>> tilts, x = linear_tilts(60, 10), np.zeros((16, 16, 4), np.float32)
+    >>> x[5:11, 5:11] = 1
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> write_mrc(folder / "series.mrc", Projector(TiltGeometry(tilts, x.shape))(x), voxel_nm=2)
+    >>> series = open_series(folder / "series.mrc", tilts=tilts)
+    >>> done = reconstruct(Prepared(series), folder / "volume.mrc", Method("sirt", {"n_iter": 5}))
+    >>> done.shape, read_volume(folder / "volume.mrc")[0].shape, len(done.residuals)
+    ((16, 16, 4), (16, 16, 4), 5)
     """
     out = Path(out).absolute()
     voxel_nm = voxel_nm or images.pixel_nm
@@ -143,7 +188,7 @@ def reconstruct(
     settings = settings_of(images, method, shape, columns, overlap)
     folder = SlabFolder.beside(out, settings, shape)
 
-    def plan_for(slices):
+    def plan_for(slices: int | None) -> Plan:
         return plan_slabs(
             images,
             shape,
@@ -195,13 +240,17 @@ def reconstruct(
 
 def digest_of(places: np.ndarray) -> str:
     """Tell in a few letters which of many places they are, and how many."""
-    return f"{len(places)}: {hashlib.sha256(np.ascontiguousarray(places, '<i8')).hexdigest()}"
+    return f"{len(places)}: {hashlib.sha256(np.ascontiguousarray(places, '<i8').data).hexdigest()}"
 
 
 def settings_of(
-    images: Prepared, method: Method, shape: tuple[int, int], columns, overlap: int | None
+    images: Prepared,
+    method: Method,
+    shape: tuple[int, int],
+    columns: tuple[int, int] | None,
+    overlap: int | None,
 ) -> dict:
-    """All that decides a slab but the code, as JSON can hold it."""
+    """Return everything that decides a slab except the code, as JSON can hold it."""
     alignment = images.alignment
     return {
         "series": file_digest(images.series.path),

@@ -18,8 +18,10 @@ import numpy as np
 from etlab.atomic import replacing
 from etlab.fsc import resolution
 from etlab.io.text import printable
+from etlab.io.volumes import check_free
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from etlab.pipeline import Reconstruction, Verdict
@@ -115,10 +117,10 @@ def in_words(result: Reconstruction, verdict: Verdict | None = None) -> list[str
     return lines
 
 
-def _end(result, threshold):
+def _end(result: Reconstruction, threshold: float) -> str:
     """Say where the half-set correlation ends."""
     nm = resolution_nm(result, threshold)
-    if nm is None:
+    if nm is None or result.fsc is None:
         return f"below {threshold} from the start"
     if result.fsc[1].min() >= threshold:
         return f"above {threshold} down to two voxels, {nm:.3g} nm"
@@ -128,8 +130,7 @@ def _end(result, threshold):
 def check(out: Path, *, overwrite: bool) -> None:
     """Raise FileExistsError if there is a report of ``out`` already, unless slabs show that a run was not finished."""
     for path in (out.with_suffix(".png"), out.with_suffix(".json")):
-        if path.exists() and not overwrite and not Path(f"{out}.slabs").is_dir():
-            raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
+        check_free(path, overwrite or Path(f"{out}.slabs").is_dir())
 
 
 def write(result: Reconstruction, out: Path, title: str, verdict: Verdict | None = None) -> list[str]:
@@ -139,10 +140,10 @@ def write(result: Reconstruction, out: Path, title: str, verdict: Verdict | None
     is returned.
     """
 
-    def count(part):
+    def count(part: Path) -> None:
         part.write_text(json.dumps(numbers(result, verdict), indent=1), encoding="utf-8")
 
-    def draw(part):
+    def draw(part: Path) -> None:
         import matplotlib.pyplot as plt
 
         with warnings.catch_warnings():
@@ -167,7 +168,7 @@ def _written(path: Path, make: Callable[[Path], object]) -> str | None:
     return None
 
 
-def _power(ax, result):
+def _power(ax: Axes, result: Reconstruction) -> None:
     from etlab import plot
 
     half = 0.5 / result.voxel_nm
@@ -184,7 +185,7 @@ def _power(ax, result):
     ax.set_title("Fourier power (log), outermost tilts")
 
 
-def _residuals(ax, result):
+def _residuals(ax: Axes, result: Reconstruction) -> None:
     ax.set(title="residual ‖A x − y‖ / ‖y‖", xlabel="iteration")
     if len(result.residuals):
         ax.plot(1 + np.arange(len(result.residuals)), result.residuals, "o-", ms=3)
@@ -193,7 +194,7 @@ def _residuals(ax, result):
         _nothing(ax, "this method does not iterate")
 
 
-def _correlation(ax, result):
+def _correlation(ax: Axes, result: Reconstruction) -> None:
     from etlab import plot
 
     ax.set(title="even and odd tilts: FSC", xlabel="frequency [1/nm]")
@@ -214,7 +215,7 @@ def _correlation(ax, result):
     ax.set(xlim=(0, 0.5 / result.voxel_nm), ylim=(min(0, correlation.min()), 1.02))
 
 
-def _nothing(ax, why):
+def _nothing(ax: Axes, why: str) -> None:
     from etlab import plot
 
     ax.text(0.5, 0.5, why, ha="center", va="center", transform=ax.transAxes, color=plot.INK)

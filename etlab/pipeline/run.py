@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import connection
+from types import ModuleType
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -36,6 +37,7 @@ from etlab.pipeline.methods import Method
 from etlab.pipeline.plan import SHARE, Slab
 from etlab.pipeline.prepare import Prepared
 from etlab.projector import Projector
+from etlab.solvers.common import Status
 
 STEPS = 1000  # of the progress bar, for one slab
 PATIENCE = 60  # seconds in which a cluster is to have a worker
@@ -67,9 +69,9 @@ class Task:
             chosen = np.argsort(tilts_deg, kind="stable")[["even", "odd"].index(slab.half) :: 2]
             images, tilts_deg = images[chosen], tilts_deg[chosen]
         geometry = TiltGeometry(tilts_deg, (*self.folder.shape, last - first), images.shape[1])
-        residuals = []
+        residuals: list[float] = []
 
-        def callback(status):
+        def callback(status: Status) -> bool:
             residuals.append(status.residual)
             if tell:
                 tell()
@@ -104,11 +106,14 @@ def executor(at_once: int, *, processes: bool = False, scheduler: str | None = N
             yield pool
 
 
-def _end_with_parent():
+def _end_with_parent() -> None:
     """Have this process end with the one that started it, even if that one is killed."""
 
-    def watch():
-        connection.wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this runs in a child only
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -126,8 +131,8 @@ def workers_of(scheduler: str) -> tuple[int, float | None]:
     return sum(n_threads.values()), min(limits, default=None)
 
 
-def imported_distributed():
-    """The module. Raises SlabError, saying what to do, if it is missing."""
+def imported_distributed() -> ModuleType:
+    """Return the module `distributed`. Raises SlabError, which says what to install, if it is missing."""
     try:
         import distributed
     except ImportError as error:
@@ -162,7 +167,7 @@ def make(
     told = dict.fromkeys(todo, 0)  # whole steps: rounded shares would add up to more than there are
     iterations = dict.fromkeys(todo, 0)
 
-    def tell(slab):
+    def tell(slab: Slab) -> None:
         iterations[slab] += 1
         reached = min(
             STEPS * iterations[slab] // task.method.n_iter, STEPS - 1
@@ -184,12 +189,13 @@ def make(
                     raise
                 warnings.warn(f"no correlation of half sets: {error}", UserWarning, stacklevel=3)
                 continue
-            facts[slab] = task.folder.facts(slab)
-            if facts[slab] is None:
+            saved = task.folder.facts(slab)
+            if saved is None:
                 raise SlabError(
                     f"{task.folder.path}: slab {slab.name} was written, but cannot be read back: do all workers see "
                     "this folder, and is the disk sound?"
                 )
+            facts[slab] = saved
             bar.update(STEPS - told[slab])
             bar.set_postfix_str(f"{len(facts)} of {len(slabs)} slabs")
     except BaseException:

@@ -10,7 +10,7 @@ EDGE = 8  # pixels along each side of the blocks over which counts are averaged
 
 
 def most_frequent(values: np.ndarray) -> float:
-    """The most frequent intensity, which is that of vacuum where the specimen leaves much of the field empty.
+    """Return the most frequent intensity, that of vacuum if the specimen leaves much of the field empty.
 
     The densest half of the values, the densest half of those, and so on down to a hundredth; of these the median.
     Source: Robertson & Cryer, J. Am. Stat. Assoc. 69 (1974) 1012.
@@ -25,10 +25,29 @@ def most_frequent(values: np.ndarray) -> float:
 
 
 def vacuum_of(values: np.ndarray) -> float:
-    """Return the intensity of vacuum in images (n, n_rows, columns): the most frequent value or, of counts, a mean.
+    """Estimate the intensity of vacuum: the most frequent value or, of single counts, a mean.
 
-    Where single counts make up the images, the most frequent value is a whole number, 0 for a mean of 0.99. There,
-    blocks of 8 × 8 pixels are averaged first, and then all blocks that are as dark as most.
+    Parameters
+    ----------
+    values
+        Images, (n, n_rows, columns).
+
+    Returns
+    -------
+    float
+        In the images' own units.
+
+    Notes
+    -----
+    In images of single counts the most frequent value is a whole number, 0 for a mean of 0.99. There, blocks of
+    8 × 8 pixels are averaged first, and then all blocks that are about as bright as most.
+
+    Examples
+    --------
+    >>> images = np.random.default_rng(0).normal(100, 1, (2, 32, 32))
+    >>> images[:, 12:20] += 500
+    >>> abs(vacuum_of(images) - 100) < 0.5
+    True
     """
     usual = most_frequent(values)
     if np.mean(values == usual) < COUNTED or min(values.shape[1:]) < EDGE:

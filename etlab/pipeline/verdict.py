@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from skimage.measure import block_reduce
 
 from etlab.alignment.direction import SIZE, Direction, direction_seen
 from etlab.alignment.outliers import despiked, limits_of
-from etlab.pipeline.mass import Mass, film_law, mass_of
+from etlab.pipeline.mass import FilmLaw, Mass, film_law, mass_of
 from etlab.pipeline.neighbours import Neighbours, compared
-from etlab.pipeline.prepare import BLOCK, Prepared, sample
+from etlab.pipeline.prepare import BLOCK, Prepared, Source, sample
 
 AT_LEAST = 5  # tilts, and pixels along each side, below which nothing is judged
 ALIKE = 0.2  # correlation of neighbours below which noise hides what they have in common
@@ -50,10 +51,10 @@ NAMED = 3  # images that are named one by one
 class Sound:
     """A series whose outliers are replaced as it is read, and counted."""
 
-    def __init__(self, series, limits: tuple[float, float]):
+    def __init__(self, series: Source, limits: tuple[float, float]) -> None:
         self.series, self.limits, self.n_outliers = series, limits, 0
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.series, name)
 
     def read(self, x0: int, x1: int) -> np.ndarray:
@@ -83,6 +84,13 @@ class Verdict:
         Norm of the noise relative to that of the images.
     suspicions
         A sentence each.
+
+    Examples
+    --------
+    See `judge`, which returns one.
+
+    >>> [one for one in Verdict.__dataclass_fields__ if one.startswith("n")]
+    ['neighbours', 'noise']
     """
 
     mass: Mass
@@ -122,13 +130,34 @@ class Verdict:
 
 
 def judge(images: Prepared) -> Verdict | None:
-    """Judge a series as it would be reconstructed; None where it is too small to be judged.
+    """Judge whether a series can be what it is taken for, from images reduced to 96 pixels.
 
-    Reads all columns once and holds images of 96 pixels.
+    Parameters
+    ----------
+    images
+        The series as it would be reconstructed.
+
+    Returns
+    -------
+    Verdict or None
+        None if there are fewer than five tilts or pixels along a side.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from etlab import Projector, TiltGeometry, linear_tilts, open_series, write_mrc
+    >>> tilts, x = linear_tilts(60, 5), np.zeros((32, 32, 32), np.float32)
+    >>> x[10:20, 12:19, 9:22] = 1
+    >>> path = Path(tempfile.mkdtemp(), "series.mrc")
+    >>> write_mrc(path, 7 - Projector(TiltGeometry(tilts, x.shape))(x), voxel_nm=2)
+    >>> print(judge(Prepared(open_series(path, tilts=tilts))).in_words()[:51])
+    suspicious: the specimen is darker than what surrou
     """
-    known = images.outliers is not None
-    if not known:
-        images = replace(images, series=Sound(images.series, limits_of(sample(images.series))))
+    sound = None
+    if images.outliers is None:
+        sound = Sound(images.series, limits_of(sample(images.series)))
+        images = replace(images, series=sound)
     small, factor = reduced(images)
     empty = np.ptp(small, axis=(1, 2)) == 0
     if min(*small.shape[1:], np.sum(~empty)) < AT_LEAST:
@@ -146,7 +175,7 @@ def judge(images: Prepared) -> Verdict | None:
         (),
     )
     said = suspicions(found, images, near.jitter, small.shape[1] * factor)
-    said += [of_empty(np.flatnonzero(empty)), of_outliers(0 if known else images.series.n_outliers)]
+    said += [of_empty(np.flatnonzero(empty)), of_outliers(sound.n_outliers if sound else 0)]
     return replace(found, suspicions=tuple(one for one in said if one))
 
 
@@ -297,7 +326,7 @@ def of_scale(mass: Mass) -> str | None:
 def no_film(mass: Mass) -> bool:
     """Whether neither the border rows nor, where they are uneven, the whole images brighten as a film's."""
 
-    def violates(law, allowed):
+    def violates(law: FilmLaw, allowed: float) -> bool:
         return law.film <= 0 or abs(law.background) > allowed * (law.film + law.background)
 
     if mass.law.misfit < UNEVEN:
