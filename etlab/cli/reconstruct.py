@@ -117,18 +117,14 @@ def reconstruct(
     with errors_in_one_line(), kept_when_interrupted():
         check_output(out, overwrite=overwrite)
         report.check(out, overwrite=overwrite)
-        options = options_of(solver.option)
-        if solver.iterations is not None:
-            options["n_iter"] = solver.iterations
+        options = options_of(solver)
         method = pipeline.Method(solver.method, options)
         images = prepare(chosen, positive=method.name != "wbp", tilt_axis=where.tilt_axis)
         images = with_axis(images, where)
         verdict = spared("verdict on the series", lambda: judge_first(images, volume))
         if "n_iter" not in options:
             method = method.for_tilts(len(images.tilts_deg))
-        if method.knows_density:
-            n_rows = images.shape[1]
-            method = in_densities(method, images, (volume.thickness or n_rows, volume.width or n_rows))
+        method = in_densities(method, images, volume)
         used = range_of("--columns", volume.columns)
         done = pipeline.reconstruct(
             images,
@@ -166,10 +162,14 @@ def say_result(done: Reconstruction, out: Path, failures: list[str], verdict: Ve
         say(f"note: {left} holds slabs of unfinished runs with other settings", err=True)
 
 
-def in_densities(chosen: Method, images: Prepared, shape: tuple[int, int]) -> Method:
+def in_densities(chosen: Method, images: Prepared, volume: VolumeOptions) -> Method:
     """Convert the method's options from units of the specimen's density, and print that density."""
     from etlab.pipeline import estimate_density
 
+    if not chosen.knows_density:
+        return chosen
+    n_rows = images.shape[1]
+    shape = volume.thickness or n_rows, volume.width or n_rows
     density: float = chosen.options.get("scale") or estimate_density(images, shape)
     if "scale" in chosen.allowed:
         say(f"density that the network takes for 1: {density:.4g}")
@@ -217,10 +217,10 @@ def kept_when_interrupted() -> Iterator[None]:
         raise typer.Exit(130) from error
 
 
-def options_of(given: list[str] | None) -> dict[str, Any]:
+def options_of(solver: MethodOptions) -> dict[str, Any]:
     """Return ``NAME=VALUE`` texts as options: numbers, True, False and None as in Python, all else as text."""
     options: dict[str, Any] = {}
-    for text in given or []:
+    for text in solver.option or []:
         name, equals, value = text.partition("=")
         if not equals:
             raise ValueError(f"--option: got {text!r}, expected NAME=VALUE")
@@ -228,7 +228,7 @@ def options_of(given: list[str] | None) -> dict[str, Any]:
             options[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             options[name] = str(Path(value).absolute()) if name == "weights" else value
-    return options
+    return options if solver.iterations is None else options | {"n_iter": solver.iterations}
 
 
 def with_axis(images: Prepared, where: AxisOptions) -> Prepared:

@@ -189,16 +189,15 @@ def plan_slabs(
     for one, n in several + [(one, 1) for one in widths]:
         if needed(one, n) <= memory:
             return Plan((first, stop), one, overlap, min(n, -(-n_slices // one)), needed(one, n))
-    least = needed(widths[-1], 1)
-    remedy = "give it that much, or bin the images"
+    remedy = "allow that much, or bin the images"
     if whole:
         remedy = (
-            f"{method.name} couples all slices: give it that much, make the volume smaller, or allow slabs with an "
+            f"{method.name} couples all slices: allow that much, make the volume smaller, or allow slabs with an "
             "overlap, which is an approximation"
         )
     raise MemoryError(
         f"memory: got {memory / 1e9:.2f} GB; {method.name} in slabs of width {widths[-1]}, "
-        f"{volume_shape[0]} × {volume_shape[1]} voxels a slice, needs {least / 1e9:.2f} GB; {remedy}"
+        f"{volume_shape[0]} × {volume_shape[1]} voxels a slice, needs {needed(widths[-1], 1) / 1e9:.2f} GB; {remedy}"
     )
 
 

@@ -1,4 +1,4 @@
-"""From a prepared series to a volume in a file: the plan, the slabs, the volume, and what there is to say of it."""
+"""From a prepared series to a volume in a file: the plan, the slabs, the volume, and what was measured of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -167,53 +168,35 @@ def reconstruct(
     ((16, 16, 4), (16, 16, 4), 5)
     """
     out = Path(out).absolute()
-    voxel_nm = voxel_nm or images.pixel_nm
-    if voxel_nm is None:
-        raise ValueError(
-            f"voxel_nm: {images.series.path} does not say how large its pixels are; pass it (--pixel-nm)"
-        )
     check_output(out, overwrite=overwrite)
-    n_tilts, n_rows, _ = images.shape
-    fsc = fsc and n_tilts >= AT_LEAST
-    for name, length in {"thickness": thickness, "width": width}.items():
-        if length is not None and length < 1:
-            raise ValueError(f"{name}: got {length}, expected a positive number of voxels")
-    shape = (thickness or n_rows, width or n_rows)
-    by = "processes" if processes else "threads"
-    if scheduler is not None:
-        by = "cluster"
-        workers, most = workers_of(scheduler)
-        memory = memory or most
-    workers, memory = workers or N_THREADS, memory or half_of_memory()
+    voxel_nm, shape = _checked(images, voxel_nm, thickness, width)
+    by, workers, memory = _resources(processes, scheduler, workers, memory)
     settings = settings_of(images, method, shape, columns, overlap)
     folder = SlabFolder.beside(out, settings, shape)
-
-    def plan_for(slices: int | None) -> Plan:
-        return plan_slabs(
-            images,
-            shape,
-            method,
-            memory=memory,
-            workers=workers,
-            columns=columns,
-            overlap=overlap,
-            width=slices,
-            by=by,
-        )
-
-    plan_for(None)  # what cannot be done is said before a folder is made
+    plan_for = partial(
+        plan_slabs,
+        images,
+        shape,
+        method,
+        memory=memory,
+        workers=workers,
+        columns=columns,
+        overlap=overlap,
+        by=by,
+    )
+    plan_for()  # errors are raised before a folder is made
     with folder.held():
-        plan = plan_for(folder.width())
+        plan = plan_for(width=folder.width())
         folder.width(plan.width)
-        slabs = plan.slabs + (plan.halves if fsc else [])
         remove_unfinished(out)
+        n_threads = max(1, N_THREADS // plan.at_once) if by == "threads" else 1
+        task = Task(images, method, plan.overlap, folder, code_digest(), n_threads)
+        slabs = plan.slabs + (plan.halves if fsc and images.shape[0] >= AT_LEAST else [])
         there = {slab: known for slab in slabs if (known := folder.facts(slab))}
         whole = (*shape, plan.columns[1] - plan.columns[0])
         _check_disk(out, 4.0 * math.prod(whole) * (2 - len(there) / len(slabs)))
         if begin:
             begin(plan, len(there))
-        n_threads = max(1, N_THREADS // plan.at_once) if by == "threads" else 1
-        task = Task(images, method, plan.overlap, folder, code_digest(), n_threads)
         with executor(plan.at_once, processes=processes, scheduler=scheduler) as pool:
             facts = make(task, slabs, pool, there=there, progress=progress)
         about = {"etlab": version("etlab"), "method": str(method), "series": Path(images.series.path).name}
@@ -226,9 +209,7 @@ def reconstruct(
                 sections=assemble(folder, plan.slabs, writer.write),
                 power=power_spectrum(folder, plan.slabs[len(plan.slabs) // 2]),
                 residuals=residual_curve([facts[slab] for slab in plan.slabs]),
-                fsc=half_set_correlation(folder, plan.halves)
-                if fsc and set(plan.halves) <= set(facts)
-                else None,
+                fsc=half_set_correlation(folder, plan.halves) if set(plan.halves) <= set(facts) else None,
                 plan=plan,
                 peak_bytes=max(one.peak_bytes for one in facts.values()),
             )
@@ -238,8 +219,36 @@ def reconstruct(
     return result
 
 
+def _checked(
+    images: Prepared, voxel_nm: float | None, thickness: int | None, width: int | None
+) -> tuple[float, tuple[int, int]]:
+    """Return the edge of a voxel in nm and (nz, ny), or raise ValueError."""
+    voxel_nm = voxel_nm or images.pixel_nm
+    if voxel_nm is None:
+        raise ValueError(
+            f"voxel_nm: {images.series.path} does not record the size of its pixels; pass it (--pixel-nm)"
+        )
+    for name, length in {"thickness": thickness, "width": width}.items():
+        if length is not None and length < 1:
+            raise ValueError(f"{name}: got {length}, expected a positive number of voxels")
+    n_rows = images.shape[1]
+    return voxel_nm, (thickness or n_rows, width or n_rows)
+
+
+def _resources(
+    processes: bool, scheduler: str | None, workers: int | None, memory: float | None
+) -> tuple[str, int, float]:
+    """Return who makes the slabs, how many at a time, and the limit of memory in bytes."""
+    by = "processes" if processes else "threads"
+    if scheduler is not None:
+        by = "cluster"
+        workers, most = workers_of(scheduler)
+        memory = memory or most
+    return by, workers or N_THREADS, memory or half_of_memory()
+
+
 def digest_of(places: np.ndarray) -> str:
-    """Tell in a few letters which of many places they are, and how many."""
+    """Return the number of places and their SHA-256."""
     return f"{len(places)}: {hashlib.sha256(np.ascontiguousarray(places, '<i8').data).hexdigest()}"
 
 
@@ -279,7 +288,7 @@ def settings_of(
 
 
 def _check_disk(out: Path, needed: float) -> None:
-    """Raise OSError if the disk has no room for slabs and volume: better now than after hours."""
+    """Raise OSError, before hours of computing, if the disk has no room for slabs and volume."""
     free = shutil.disk_usage(out.parent).free
     if needed > free:
         raise OSError(

@@ -158,7 +158,7 @@ def judge(images: Prepared) -> Verdict | None:
     if images.outliers is None:
         sound = Sound(images.series, limits_of(sample(images.series)))
         images = replace(images, series=sound)
-    small, factor = reduced(images)
+    small, factor = reduce_images(images)
     empty = np.ptp(small, axis=(1, 2)) == 0
     if min(*small.shape[1:], np.sum(~empty)) < AT_LEAST:
         return None
@@ -335,10 +335,10 @@ def no_film(mass: Mass) -> bool:
     return law.misfit < UNEVEN and violates(law, 2 * BACKGROUND + SURE * law.misfit)
 
 
-def reduced(images: Prepared, size: int = SIZE) -> tuple[np.ndarray, int]:
-    """Return the aligned images averaged over blocks, to at most ``size`` pixels a side, and the edge of a block."""
+def reduce_images(images: Prepared) -> tuple[np.ndarray, int]:
+    """Return the aligned images averaged over blocks, to at most 96 pixels a side, and the edge of a block."""
     n_tilts, n_rows, nx = images.shape
-    factor = math.ceil(max(n_rows, nx) / size)
+    factor = math.ceil(max(n_rows, nx) / SIZE)
     rows, columns = n_rows // factor, nx // factor
     above, beside = (n_rows - rows * factor) // 2, (nx - columns * factor) // 2
     small = np.empty((n_tilts, rows, columns), np.float32)
