@@ -1,4 +1,4 @@
-"""``etlab fetch``: the course's needle, and tilt series of others for those who ask for them."""
+"""``etlab fetch``: the course's needle, and public tilt series."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def fetch(
         Path | None, typer.Option("--out", "-o", help="folder for the files; default: one of the set's name")
     ] = None,
 ) -> None:
-    """Download the needle, or a tilt series of others; without a name, say which there are. Resumable."""
+    """Download the needle or a public tilt series; without a name, list them. To resume, repeat the command."""
     from etlab.pipeline.archives import ARCHIVES, chosen, download
 
     with errors_in_one_line():

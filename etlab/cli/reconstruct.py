@@ -200,7 +200,7 @@ def propose_width(verdict: Verdict, images: Prepared, thickness: int | None) -> 
     wide = specimen_shape(images.shape[1:], images.tilts_deg, thickness or n_rows)[1]
     say(
         "note: the specimen fills the field, and rays of high tilts meet some of it outside; "
-        f"--width {wide} (the images have {n_rows} rows) gives that a place in the volume"
+        f"--width {wide} (the images have {n_rows} rows) makes room for it"
         + ("" if thickness else ", less with its --thickness"),
         err=True,
     )
@@ -243,7 +243,8 @@ def with_axis(images: Prepared, where: AxisOptions) -> Prepared:
     if where.align:
         if turn != 0 or axis_offset != 0:
             raise ValueError(
-                "--align: finds direction and offset of the tilt axis, expected it or these, not both"
+                "--align finds direction and offset of the tilt axis: pass --align, or --tilt-axis and --axis-offset, "
+                "not both"
             )
         with warnings_as_notes():
             found = estimate_alignment(images, tilt_axis_deg=lean_of(images.series))

@@ -1,7 +1,7 @@
-"""The tilt angles of a series: given, in files beside it (IMOD's .tlt and .rawtlt, SerialEM's .mdoc), or inside it.
+"""The tilt angles of a series: given, from files beside it (IMOD's .tlt and .rawtlt, SerialEM's .mdoc), or inside it.
 
 Refined angles (.tlt) come before those that the microscope measured, and measured ones before nominal ones. A list on
-an even grid, with gaps or rounded perhaps, is what was asked of the stage; one that is on none was measured.
+an even grid, perhaps with gaps or rounded, was requested from the stage; one that is on no grid was measured.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ ALIKE_DEG = 0.5  # by which two sources may differ without contradicting each ot
 
 
 class NoTiltsError(ValueError):
-    """There are no tilt angles, neither beside the images nor inside their file: a volume has none."""
+    """No tilt angles were found, neither beside the images nor in their file; a volume has none."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tilts:
-    """Angles, where they were found, and what other sources say that contradicts them, a sentence each."""
+    """Angles, their source, and a sentence for each other source that contradicts them."""
 
     tilts_deg: np.ndarray
     source: str
@@ -99,9 +99,9 @@ def _angle(text: str, where: str) -> float:
 
 
 def beside(path: Path) -> list[Path]:
-    """Return where angles are sought beside the images, or in their folder, whether or not there are such files.
+    """Return the files beside the images, or in their folder, that may hold angles, whether or not they exist.
 
-    A file whose ending is in other letters, such as .MDOC, stands for one that is not there.
+    The ending may be in capitals, such as .MDOC.
     """
     sought = [path.with_suffix(suffix) for suffix in ANGLE_FILES] + [path.with_name(path.name + ".mdoc")]
     there = {}
@@ -162,12 +162,12 @@ def source_in_words(tilts_deg: np.ndarray, source: str) -> str:
 
 
 def is_nominal(tilts: Tilts) -> bool:
-    """Tell whether angles are those that were asked of the stage: not refined, and on an even grid."""
+    """Return whether angles are nominal, as requested from the stage: not refined, and on an even grid."""
     return not tilts.source.lower().endswith(REFINED) and on_grid(tilts.tilts_deg)
 
 
 def on_grid(tilts_deg: np.ndarray) -> bool:
-    """Tell whether angles are whole multiples of a step apart, to their last decimal; some may be missing."""
+    """Return whether angles lie on an even grid, to their last decimal; some may be missing."""
     angles = np.unique(np.round(tilts_deg, 4))
     if len(angles) < 3 or not np.isfinite(angles).all():
         return True
@@ -189,7 +189,7 @@ def _last_decimal(values: np.ndarray) -> float:
 
 
 def is_set(tilts_deg: np.ndarray, n_images: int) -> bool:
-    """Tell whether there is not the same angle, such as 0, for every image: so files look that nobody filled in."""
+    """Return whether the angles differ: a file that nobody filled in has the same angle, such as 0, for every image."""
     return tilts_deg.shape != (n_images,) or n_images == 1 or bool(np.ptp(tilts_deg) > 0)
 
 

@@ -1,6 +1,6 @@
 """What HDF5 files say about the images in them: the order of the axes, the size of a pixel, and the tilt angles.
 
-Programs put it in different places, and some in several; what was measured comes before what is nominal.
+Programs store them in different places, and some in several; measured angles come before nominal ones.
 
 ==============  ==========================================================================================
 HyperSpy        a group for each axis (``axis-0`` …); ETSpy keeps tilts in ``metadata/Tomography``
@@ -39,7 +39,7 @@ IN_ORDER = (0, 1, 2)
 
 @dataclass(frozen=True, eq=False)
 class Described:
-    """``order``: the axes of the data set that are sections, rows and columns; ``notes``: a sentence each."""
+    """What is known of a data set: ``order`` lists its axes of sections, rows and columns; ``notes`` are sentences."""
 
     order: tuple[int, int, int] = IN_ORDER
     pixel_nm: float | None = None
@@ -48,7 +48,7 @@ class Described:
 
 
 def described(node: h5py.Dataset) -> Described:
-    """Return what is said about the images in ``node`` by its own attributes and what lies beside it."""
+    """Return what the attributes of ``node`` and the data beside it say about its images."""
     if node.name.startswith(VELOX_IMAGES):
         return Described((2, 0, 1), *_velox(node))
     notes = []
@@ -70,12 +70,12 @@ def described(node: h5py.Dataset) -> Described:
 
 
 def is_filled(node: h5py.Dataset) -> bool:
-    """Tell whether what is stored can be all that the data set announces."""
+    """Return whether the stored bytes can hold all values that the data set declares."""
     return node.nbytes <= MAX_COMPRESSION * node.id.get_storage_size()
 
 
 def _tilts(node: h5py.Dataset, order: tuple[int, int, int]) -> list[Tilts]:
-    """Return all lists of angles, those that most often are measured first, whether or not they fit."""
+    """Return all lists of angles, whether or not they fit, beginning with those that are most often measured."""
     group = node.parent
     found = {name: _in_degrees(group.get(name), "degrees") for name in BESIDE}
     found |= _hyperspy(group, node.shape[0])
@@ -87,7 +87,7 @@ def _tilts(node: h5py.Dataset, order: tuple[int, int, int]) -> list[Tilts]:
 
 
 def _hyperspy(group: h5py.Group, n_images: int) -> dict[str, np.ndarray | None]:
-    """Angles that HyperSpy keeps: those of ETSpy, the values of a non-uniform axis, the stage's, a uniform axis."""
+    """Return HyperSpy's angles: those of ETSpy, of a non-uniform axis, of the stage, and of a uniform axis."""
     axis = group.get("axis-0")
     if not isinstance(axis, h5py.Group):
         return {}

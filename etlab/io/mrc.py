@@ -3,9 +3,8 @@
 A file holds ``nz`` sections of ``ny`` rows of ``nx`` values; row 0 is at the *bottom* of an image. Lengths
 are in ångström. Files of this family also end in .st, .ali, .mrcs, .rec or .map.
 
-Real files break the standard often: no "MAP " mark, no byte-order stamp, a wrong pixel size. So this module
-reads what it can make sense of, and compares the size that the header claims with the size of the file before
-it reserves any memory.
+Real files often violate the standard: no "MAP " mark, no byte-order stamp, a wrong pixel size. So this module
+is lenient, but compares the size that the header declares with the size of the file before it reserves memory.
 
 Sources: Cheng et al., J. Struct. Biol. 192 (2015) 146 (MRC2014); for the extended headers
 https://bio3d.colorado.edu/imod/doc/mrc_format.txt.
@@ -83,7 +82,7 @@ def mrc_writer(
     dtype: np.dtype = FLOAT32,
     series: bool = False,
 ) -> Iterator[Callable[[np.ndarray], None]]:
-    """Give a function that appends sections to a new MRC file; the header, of a volume or series, comes at the end."""
+    """Yield a function that appends sections to a new MRC file; the header is written at the end."""
     statistics = Statistics()
     with path.open("xb") as file:
         file.write(bytes(HEADER_BYTES))
@@ -161,7 +160,7 @@ def _shape(header: np.void) -> tuple[int, int, int]:
 
 
 def _dtype(header: np.void, order: str) -> np.dtype | None:
-    """Type of the stored values; None if the mode is unknown, complex or packed."""
+    """Return the type of the stored values; None if the mode is unknown, complex or packed."""
     stamp, flags = np.frombuffer(header["extra2"].tobytes(), dtype=order + "i4", offset=40, count=2)
     unsigned_bytes = stamp == IMOD_STAMP and not flags & 1
     types = {0: "u1" if unsigned_bytes else "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
@@ -170,19 +169,19 @@ def _dtype(header: np.void, order: str) -> np.dtype | None:
 
 
 def _notes_on_axes(header: np.void) -> tuple[str, ...]:
-    """Say that columns, rows and sections are not along x, y and z, if the header tells so."""
+    """Say that columns, rows and sections are not along x, y and z, if the header says so."""
     axes = [int(header[name]) for name in ("mapc", "mapr", "maps")]
     if sorted(axes) != [1, 2, 3] or axes == [1, 2, 3]:  # the first is no order at all, as in old files
         return ()
     along = ", ".join("xyz"[n - 1] for n in axes)
     return (
-        f"the header says that columns, rows and sections are along {along}; they are read as they lie in the file: "
-        "exchange axes first if the sections are no images",
+        f"the header says that columns, rows and sections are along {along}; they are read as stored: exchange "
+        "the axes first if the sections are not images",
     )
 
 
 def _axis_deg(header: np.void) -> float | None:
-    """Return the direction of the tilt axis that SerialEM left in a label, None if the images were turned since."""
+    """Return the direction of the tilt axis that SerialEM left in a label, None if the images were rotated since."""
     labels = [bytes(label).decode("latin-1") for label in header["label"]]
     for n, label in enumerate(labels):
         if (angle := axis_deg_in(label)) is not None:

@@ -107,9 +107,7 @@ def open_ome_zarr(path: Path) -> ZarrStack:
     except (OSError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         if str(error).startswith(f"{path}:"):
             raise
-        raise ValueError(
-            f"{path}: not an OME-Zarr image, of which versions up to 0.5 are read: {error!r}"
-        ) from error
+        raise ValueError(f"{path}: not an OME-Zarr image of version 0.5 or earlier: {error!r}") from error
     shape = array.shape[-3:]
     if (
         array.ndim < 3
@@ -154,7 +152,7 @@ def _scale(described: dict) -> float:
 def ome_zarr_writer(
     path: Path, shape: tuple[int, int, int], voxel_nm: float, provenance: dict[str, str]
 ) -> Iterator[Callable[[np.ndarray], None]]:
-    """Give a function that appends planes to a new OME-Zarr folder; the coarser levels are made at the end."""
+    """Yield a function that appends planes to a new OME-Zarr folder; the coarser levels are made at the end."""
     zarr = needs_zarr(path)
     shapes = _shapes(shape)
     levels = [_new_array(zarr, path / str(n), size) for n, size in enumerate(shapes)]
@@ -195,7 +193,7 @@ def _new_array(zarr: ModuleType, path: Path, shape: tuple[int, int, int]) -> Any
 
 
 def _halved(planes: np.ndarray) -> np.ndarray:
-    """Means over pairs along every axis that has more than one value; an odd one at the end is left out."""
+    """Average pairs along every axis that has more than one value; an odd value at the end is discarded."""
     for axis, n in enumerate(planes.shape):
         if n > 1:
             pairs = planes.swapaxes(0, axis)[: n // 2 * 2]
@@ -204,7 +202,7 @@ def _halved(planes: np.ndarray) -> np.ndarray:
 
 
 def _metadata(path: Path, shapes: list, voxel_nm: float, provenance: dict[str, str]) -> dict:
-    """What OME-NGFF 0.4 asks for, and the provenance where it leaves room for it."""
+    """Return the metadata of OME-NGFF 0.4, with the provenance."""
     datasets, scale = [], 3 * [voxel_nm]
     for level, shape in enumerate(shapes):
         first = [(step - voxel_nm) / 2 for step in scale]

@@ -1,4 +1,4 @@
-"""A tilt series or a volume from a file of whatever format, at once or piece by piece along the tilt axis."""
+"""Read a tilt series or a volume from a file of any format, at once or in ranges along the tilt axis."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class SeriesFile:
 
     @property
     def pixel_nm(self) -> float | None:
-        """Edge of a pixel in nm, None where the file does not say."""
+        """Edge of a pixel in nm, None if the file does not record it."""
         return self.stack.pixel_nm
 
     def read(self, x0: int, x1: int) -> np.ndarray:

@@ -1,7 +1,6 @@
-"""A file of images as it lies on the disk: what its header says, and its values where they are asked for.
+"""A file of images: its header, and its values on request.
 
-`Stack` is what the modules of the formats have in common. It holds a path and numbers only, no open file, so
-it can be sent to another process.
+All formats share `Stack`. It holds a path and numbers only, no open file, so it can be sent to another process.
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ NM_PER_UNIT |= {"mm": 1e6, "millimeter": 1e6, "millimetre": 1e6, "m": 1e9, "mete
 class Stack:
     """Images or planes in a file, ``shape`` (sections, rows, columns), of ``dtype`` as stored.
 
-    ``pixel_nm``, ``tilts_deg`` and ``recorded_axis_deg`` (see `etlab.io.series.SeriesFile`) are None where the file
-    does not say. ``notes`` are sentences on what the reader noticed: contradictions, data that were left out.
+    ``pixel_nm``, ``tilts_deg`` and ``recorded_axis_deg`` (see `etlab.io.series.SeriesFile`) are None if the file does
+    not record them. ``notes`` are sentences on contradictions, and on data that are not used.
     """
 
     path: Path
@@ -67,7 +66,7 @@ class Stack:
 
 @dataclass(frozen=True, eq=False)
 class RawStack(Stack):
-    """Sections that lie on the disk as they are, each from the byte in ``offsets`` on."""
+    """Sections that are stored uncompressed, each from its byte in ``offsets`` on."""
 
     offsets: Sequence[int]
 

@@ -1,7 +1,7 @@
-"""TIFF stacks: one image a page, or one page and the rest behind it, as ImageJ writes stacks above 4 GB.
+"""TIFF stacks: one image per page, or all images behind one page, as ImageJ writes stacks above 4 GB.
 
-Pages may be packed: LZW is the usual packing of SerialEM and of many cameras. Packings that carry a picture's size of
-their own, such as JPEG 2000, are refused by name: only what unpacks to the announced size is read.
+Pages may be compressed; SerialEM and many cameras use LZW. Compressions that record an image size of their own, such as
+JPEG 2000, are refused by name: only what decompresses to the declared size is read.
 
 The size of a pixel is taken from ImageJ's or OME's metadata; the resolution that any TIFF has is mostly that
 of a screen. A TIFF image begins with its *top* row: the same series in MRC begins with the bottom row, and
@@ -36,15 +36,15 @@ LEAST: dict[int, int] = {
 READ = {PACKED.NONE, PACKED.ADOBE_DEFLATE, PACKED.DEFLATE, PACKED.PACKBITS, PACKED.JPEG, *LEAST}
 WHITE = tifffile.PHOTOMETRIC.MINISWHITE
 INVERTED = (
-    "the file calls 0 white (MinIsWhite); values are read as they are stored: if bright and dark are exchanged, save "
-    "it with black as 0",
+    "the file calls 0 white (MinIsWhite); values are read as stored: if bright and dark are exchanged, save it "
+    "with black as 0",
 )
 EER = (65000, 65001, 65002)  # of Falcon cameras
 
 
 @dataclass(frozen=True, eq=False)
 class PagedStack(Stack):
-    """Sections that are compressed or cut into tiles, one a page: each is unpacked as a whole."""
+    """Sections that are compressed or tiled, one per page: each is decompressed as a whole."""
 
     def blocks(self, rows: slice = ALL, columns: slice = ALL) -> Iterator[np.ndarray]:  # noqa: D102
         with _opened(self.path) as file:
@@ -53,7 +53,7 @@ class PagedStack(Stack):
 
 
 def is_tiff(path: Path) -> bool:
-    """Does the file begin as a TIFF does?"""
+    """Return whether the file begins as a TIFF does."""
     with path.open("rb") as file:
         return file.read(4) in MAGIC
 
@@ -87,7 +87,7 @@ def open_tiff(path: Path) -> Stack:
 
 
 def _check_packing(path: Path, kind: int) -> None:
-    """Raise ValueError, with its name, for a packing that cannot be unpacked."""
+    """Raise ValueError for a compression that is not supported, and name it."""
     if kind in EER:
         raise ValueError(
             f"{path}: an EER file, the electrons of a single image one by one; expected a tilt series: sum each image "
@@ -96,12 +96,12 @@ def _check_packing(path: Path, kind: int) -> None:
     if kind not in READ or kind not in tifffile.TIFF.DECOMPRESSORS:
         name = getattr(kind, "name", f"kind {kind}")
         raise ValueError(
-            f"{path}: its pages are packed as {name}, which is not read; save it uncompressed, or with LZW"
+            f"{path}: its pages are packed as {name}, which is not supported; save it uncompressed, or with LZW"
         )
 
 
 def _n_behind(file: tifffile.TiffFile, pages: list[tifffile.TiffPage]) -> int:
-    """How many images lie behind the start of a page: more than one where ImageJ wrote a single page."""
+    """Return how many images follow the start of a page: more than one if ImageJ wrote a single page."""
     said = (file.imagej_metadata or {}).get("images", 1) if len(pages) == 1 else 1
     return max(1, int(said))
 
@@ -112,7 +112,7 @@ def _check_size(path: Path, announced: int, size: int) -> None:
 
 
 def _pages(file: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPage]:
-    """All pages, equal in size and type. One that refers back to an earlier one would never end."""
+    """Return all pages, which must have one size and type; a page that refers back to an earlier one is an error."""
     pages: list[tifffile.TiffPage] = []
     seen = set()
     for page in (one.aspage() for one in file.pages):
@@ -138,13 +138,13 @@ def _pages(file: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPage]:
         file.tiff.offsetsize
     ):  # the last page says: no more
         raise ValueError(
-            f"{path}: truncated TIFF file: no page after {len(pages)} of them, which is announced"
+            f"{path}: truncated TIFF file: it declares another page after {len(pages)}, which is missing"
         )
     return pages
 
 
 def _pixel_nm(file: tifffile.TiffFile) -> float | None:
-    """Width of a pixel from ImageJ's or OME's metadata; None where they say nothing of use."""
+    """Return the width of a pixel in nm from ImageJ's or OME's metadata, None if there is none."""
     tags = file.pages.first.tags
     if file.is_imagej and "XResolution" in tags:
         pixels, lengths = tags["XResolution"].value
@@ -162,7 +162,7 @@ def _pixel_nm(file: tifffile.TiffFile) -> float | None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
-    """Whatever a damaged file makes the decoder stumble over becomes an error that names the file."""
+    """Open a TIFF; any error of the decoder becomes a ValueError that names the file."""
     try:
         with tifffile.TiffFile(path) as file:
             yield file

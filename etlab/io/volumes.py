@@ -1,4 +1,4 @@
-"""Writing: a volume plane by plane, as MRC, HDF5 or OME-Zarr by the ending of its name; never half a file."""
+"""Write volumes plane by plane as MRC, HDF5 or OME-Zarr; a file appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # said by the system withou
 
 
 class VolumeWriter:
-    """What `volume_writer` gives: takes the planes of a volume, first to last."""
+    """Takes the planes of a volume, first to last; `volume_writer` yields one."""
 
     def __init__(self, shape: tuple[int, int, int], append: Callable[[np.ndarray], None]) -> None:
         self.shape = shape

@@ -1,4 +1,4 @@
-"""A prepared series as a file of its own: columns are read, images are written, and neither needs all of them."""
+"""Write a prepared series to a file: columns are read and images written without holding all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The density of the specimen, estimated from the series: what a network takes for 1, and the unit of TV's weight."""
+"""Estimate the density of the specimen: a network's unit of density, and the unit of TV's weight."""
 
 from __future__ import annotations
 

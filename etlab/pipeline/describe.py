@@ -1,4 +1,4 @@
-"""What is in a file of images, in words, and what about it should make one suspicious before hours are spent on it."""
+"""Describe a file of images in words, and say what is suspicious about it before hours are spent on it."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ NAMED = 5  # images that are named one by one
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """A file's header, its angles (None: no tilt series) and their source, and its values in numbers.
+    """A file's header, its angles (None: no tilt series) and their source, and statistics of its values.
 
-    ``most_frequent`` is estimated from a sample; ``notes`` say what is suspicious, a sentence each. ``recorded_axis``
-    is what the file or one beside it says about the direction of the tilt axis. ``outliers`` are the (section, row,
+    ``most_frequent`` is estimated from a sample; ``notes`` are sentences on what is suspicious. ``recorded_axis`` is
+    the recorded direction of the tilt axis, in words. ``outliers`` are the (section, row,
     column) of values that cannot belong to the specimen, (n, 3), see `etlab.alignment.outliers`.
     """
 
@@ -52,7 +52,7 @@ class Description:
     outliers: np.ndarray | None = None
 
     def __str__(self) -> str:
-        """All lines."""
+        """Return all lines."""
         return "\n".join(self.lines())
 
     def lines(self) -> list[str]:
@@ -84,10 +84,10 @@ def describe(
     dataset: str | None = None,
     known: Collection[str] = (),
 ) -> Description:
-    """Read a series or a volume once, a few sections at a time, and say what it is; arguments as of `open_series`.
+    """Describe a series or a volume, reading a few sections at a time; arguments as of `open_series`.
 
-    Angles that cannot be read or do not fit become a note, so that the rest is still told. ``known`` is what the user
-    has told already, and needs no note: "pixel", "vacuum", "outliers".
+    Angles that cannot be read or do not fit become a note, so that the rest is still reported. ``known`` lists what the
+    user has given, which needs no note: "pixel", "vacuum", "outliers".
 
     Raises FileNotFoundError or ValueError if the file itself cannot be read.
     """
@@ -112,7 +112,7 @@ def describe(
 
 
 def order_of(tilts_deg: np.ndarray) -> str:
-    """Name the order in which the angles come."""
+    """Name the order of the angles."""
     steps = np.diff(tilts_deg)
     if (steps > 0).all():
         return "ascending"
@@ -140,7 +140,7 @@ def _tilts_in_words(tilts_deg: np.ndarray) -> str:
 
 @dataclass(eq=False)
 class _Values:
-    """What one pass over the sections leaves: statistics, a sample, means of blocks, and of each section."""
+    """The result of one pass over the sections: statistics, a sample, and means of blocks and sections."""
 
     statistics: Statistics = field(default_factory=Statistics)
     samples: list[np.ndarray] = field(default_factory=list)
@@ -150,7 +150,7 @@ class _Values:
     search: Search = field(default_factory=Search)
 
     def add(self, section: np.ndarray, every: int) -> None:
-        """Take in a section; one value in ``every`` becomes part of the sample."""
+        """Add a section; one value in ``every`` becomes part of the sample."""
         values = section[np.isfinite(section)]
         number = len(self.means)
         self.means.append(values.mean(dtype=np.float64) if values.size else np.nan)
@@ -172,13 +172,13 @@ class _Values:
 
     @cached_property
     def vacuum(self) -> float:
-        """The most frequent value, or of counts the mean of what is empty."""
+        """The most frequent value or, of counts, the mean of empty regions."""
         counted = self.blocks and np.mean(self.sample == self.usual) > COUNTED
         return mean_of_empty(np.concatenate(self.blocks)) if counted else self.usual
 
     @cached_property
     def outliers(self) -> tuple[np.ndarray, np.ndarray]:
-        """Places (n, 3) and values of what cannot belong to the specimen."""
+        """Places (n, 3) and values of outliers."""
         return self.search.found()
 
 
@@ -203,7 +203,7 @@ def _read_once(stack: Stack, notes: list[str]) -> _Values:
 
 
 def recorded_axis(series: SeriesFile) -> str | None:
-    """Say what is recorded about the direction of the tilt axis, and which options it means; None if nothing is."""
+    """Say which direction of the tilt axis is recorded, and the options for it; None if none is."""
     degrees = series.recorded_axis_deg
     if degrees is None:
         return None
@@ -243,11 +243,11 @@ def note_on_axis(series: SeriesFile) -> str | None:
 
 
 def note_on_pixel(pixel_nm: float | None) -> str | None:
-    """What is suspicious about the size of a pixel that a file records; None if nothing is."""
+    """Say what is suspicious about the recorded size of a pixel; None if nothing is."""
     if pixel_nm is None:
-        return "no size of a pixel is recorded; say it with --pixel-nm"
+        return "no size of a pixel is recorded; pass --pixel-nm"
     if np.isclose(pixel_nm, UNKNOWN_PIXEL_NM, rtol=1e-6):
-        return "a pixel of exactly 1 Å is what much software writes when it does not know; see --pixel-nm"
+        return "a pixel of exactly 1 Å is what much software writes if the size is unknown; see --pixel-nm"
     return None
 
 
@@ -256,7 +256,7 @@ def _notes_on_header(stack: Stack, known: Collection[str]) -> list[str]:
     if "pixel" not in known and (note := note_on_pixel(stack.pixel_nm)):
         notes.append(note)
     if stack.dtype.itemsize == 1:
-        notes.append(f"{stack.dtype.name}: 256 grey values; if this was converted, use what it was made from")
+        notes.append(f"{stack.dtype.name}: 256 grey values; if it was converted, use the original")
     if stack.dtype == np.int8:
         notes.append("bytes are taken to be signed; if they are not, bright and dark are in the wrong order")
     return notes
@@ -322,7 +322,7 @@ def _note_on_vacuum(values: _Values, tilts_deg: np.ndarray, seen: tuple[str, str
         if abs(law.background) < LEFT * abs(law.film + law.background):
             return None
         return (
-            "the images grow brighter with the tilt, as those of a film; no vacuum is in sight, and without specimen "
+            "the images grow brighter with the tilt, as those of a film; no vacuum is in sight, and without a specimen "
             f"they would have about {law.background:.3g}: {beside} and use --background NUMBER"
         )
     return (
@@ -332,7 +332,7 @@ def _note_on_vacuum(values: _Values, tilts_deg: np.ndarray, seen: tuple[str, str
 
 
 def _odd(means: np.ndarray, tilts_deg: np.ndarray, vacuum: float, seen: tuple[str, str] | None) -> np.ndarray:
-    """Images whose mean departs from that of the others, or from the law of a film."""
+    """Return the images whose mean departs from that of the others, or from the law of a film."""
     level = float(np.nanmedian(means - vacuum))
     expected = np.full(len(means), np.nanmedian(means))
     if seen and seen[1] == "film":

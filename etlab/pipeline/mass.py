@@ -1,4 +1,4 @@
-"""What the brightness of the images must do as the specimen tilts, and whether it does.
+"""How the brightness of the images must change as the specimen tilts, and whether it does.
 
 Of a specimen that lies within the field, every image holds the whole mass: the mean is the same at all tilts. Of a film
 that reaches beyond the field, an image at tilt θ holds a path that is longer by 1/cos θ, and so much more mass. What is
@@ -59,7 +59,7 @@ def _fit(values: np.ndarray, tilts_deg: np.ndarray) -> FilmLaw:
 def contrast_of(
     means: np.ndarray, tilts_deg: np.ndarray, vacuum: float, deviation: float
 ) -> tuple[str, str] | None:
-    """Tell ("bright" or "dark", "film" or "vacuum"): what the specimen is, and what surrounds it; None if unclear.
+    """Return what the specimen is, "bright" or "dark", and what surrounds it, "film" or "vacuum"; None if unclear.
 
     By how the raw ``means`` of the images change with the tilt: a film's as 1/cos θ, up or down, those of a specimen on
     vacuum, of intensity ``vacuum``, hardly. ``deviation`` is the standard deviation within an image.

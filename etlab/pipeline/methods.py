@@ -1,4 +1,4 @@
-"""Which methods there are, their options, and what matters when a volume is made in slabs along the tilt axis.
+"""Solvers by name, their options, and what a reconstruction in slabs along the tilt axis must know of them.
 
 Slices across the tilt axis are independent of each other for as long as a method does nothing but project, back-project
 and what it does voxel by voxel. Networks look at a few neighbours of a slice; a slab with as many more slices on either
@@ -106,16 +106,16 @@ class Method:
 
     @property
     def traits(self) -> Traits:
-        """What matters for slabs."""
+        """What a reconstruction in slabs must know of the solver."""
         return TRAITS[self.name]
 
     @property
     def n_iter(self) -> int:
-        """How often the solver calls back, as far as that is known."""
+        """How often the solver calls back, if known, else 1."""
         return int(self.options.get("n_iter", 1))
 
     def __call__(self, operator: Operator, images: np.ndarray, callback: Callable) -> np.ndarray:
-        """Images -> volume; ``callback(status)`` is called by those solvers that iterate."""
+        """Reconstruct a volume from images; solvers that iterate call ``callback(status)``."""
         reports = "callback" in inspect.signature(self.solver).parameters
         return self.solver(operator, images, **self.options, **({"callback": callback} if reports else {}))
 

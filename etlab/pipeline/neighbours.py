@@ -1,4 +1,4 @@
-"""What images next to each other in tilt have in common: how alike they are, how far apart they lie, their scale.
+"""Compare images next to each other in tilt: their correlation, shift and scale.
 
 An image stretched across the tilt axis by the ratio of the cosines looks like the next one. Where it lies elsewhere,
 the series is not aligned; where it is wider along the axis, the magnification changed, which no tilt can do.

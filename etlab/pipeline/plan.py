@@ -1,4 +1,4 @@
-"""How a volume is cut into slabs along the tilt axis so that what is held at once stays within a limit of memory.
+"""Plan slabs along the tilt axis so that a reconstruction stays within a limit of memory.
 
 A worker holds a slab of the volume and the images that belong to it, times what its method needs (`methods.Traits`),
 and Python with its libraries. Slabs are 64 slices wide, which is as fast as any width: the projector works in runs of
@@ -45,7 +45,7 @@ class Slab:
 
     @property
     def name(self) -> str:
-        """A name for files."""
+        """A name for its files."""
         return f"{self.x0:06d}-{self.x1:06d}" + (self.half and f"-{self.half}")
 
 
@@ -81,7 +81,7 @@ class Plan:
 
     @property
     def slabs(self) -> list[Slab]:
-        """The whole volume."""
+        """The slabs of the whole volume."""
         first, stop = self.columns
         return [Slab(x, min(x + self.width, stop)) for x in range(first, stop, self.width)]
 
@@ -97,7 +97,7 @@ class Plan:
 def slab_bytes(
     images: Prepared, volume_shape: tuple[int, int], method: Method, width: int, overlap: int
 ) -> float:
-    """Bytes held while ``width`` slices of a volume (nz, ny) are made, with ``overlap`` more on either side."""
+    """Return the bytes needed for ``width`` slices of a volume (nz, ny), with ``overlap`` more on either side."""
     n_tilts, n_rows, nx = images.shape
     wide = min(width + 2 * overlap, nx)
     slice_, traits = volume_shape[0] * volume_shape[1], method.traits

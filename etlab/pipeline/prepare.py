@@ -1,4 +1,4 @@
-"""A tilt series as a solver takes it, any range of columns at a time: rows chosen, binned, line integrals, aligned.
+"""Prepare a tilt series for a solver, in ranges of columns: choose rows, bin, take line integrals, align.
 
 Columns run along the tilt axis. As long as that is along x, a slice of the volume needs its own column of the images
 and no other, so a series larger than memory is read in ranges of columns. An alignment moves and turns images, and
@@ -27,7 +27,7 @@ SEEN = 512  # pixels along the longer side of images from which an alignment is 
 
 
 class Columns(Protocol):
-    """What is needed of a series: `etlab.io.open_series` returns one, and `Prepared` is one again."""
+    """A series that can be read in ranges of columns, such as `etlab.io.SeriesFile` or `Prepared`."""
 
     @property
     def tilts_deg(self) -> np.ndarray:
@@ -42,7 +42,7 @@ class Columns(Protocol):
         """(n_tilts, n_rows, nx)."""
 
     def read(self, x0: int, x1: int) -> np.ndarray:
-        """Columns x0 … x1 − 1 of all images, (n_tilts, n_rows, x1 − x0) float32."""
+        """Return columns x0 … x1 − 1 of all images, (n_tilts, n_rows, x1 − x0) float32."""
 
 
 class Source(Columns, Protocol):
@@ -147,11 +147,11 @@ class Prepared:
 
     @property
     def pixel_nm(self) -> float | None:
-        """Edge of a binned pixel in nm, None if the series does not say."""
+        """Edge of a binned pixel in nm, None if it is unknown."""
         return self.series.pixel_nm and self.series.pixel_nm * self.binning
 
     def read(self, x0: int, x1: int) -> np.ndarray:
-        """Columns x0 … x1 − 1 of all images, (n_tilts, n_rows, x1 − x0) float32."""
+        """Return columns x0 … x1 − 1 of all images, (n_tilts, n_rows, x1 − x0) float32."""
         if self.alignment is None:
             return self._binned(x0, x1)
         first, stop = self.reach(x0, x1)
@@ -178,7 +178,7 @@ class Prepared:
         return min(first, x0), max(stop, x1)
 
     def whole(self) -> np.ndarray:
-        """All columns, (n_tilts, n_rows, nx) float32, put together from ranges so that only this is held."""
+        """Return all columns, (n_tilts, n_rows, nx) float32, read in ranges to save memory."""
         images = np.empty(self.shape, np.float32)
         for x in range(0, images.shape[2], BLOCK):
             images[:, :, x : x + BLOCK] = self.read(x, min(x + BLOCK, images.shape[2]))
@@ -196,7 +196,7 @@ class Prepared:
         return np.ascontiguousarray(self.integrals(images))
 
     def _sound(self, x0: int, x1: int) -> np.ndarray:
-        """Columns of the series, its outliers replaced; alike whichever columns are read with them."""
+        """Return columns of the series with outliers replaced; the result does not depend on the range."""
         if self.outliers is None:
             return self.series.read(x0, x1)
         first, stop = max(x0 - MARGIN, 0), min(x1 + MARGIN, self.series.shape[2])
@@ -205,7 +205,7 @@ class Prepared:
         return replaced(self.series.read(first, stop), here)[:, :, x0 - first : x1 - first]
 
     def integrals(self, intensities: np.ndarray) -> np.ndarray:
-        """Line integrals from intensities, of any shape, float32."""
+        """Return line integrals from intensities, of any shape, float32."""
         if not self.bright_field:
             return intensities - np.float32(self.background)
         seen = np.maximum(intensities, np.float32(DARKEST * self.background))
@@ -214,7 +214,7 @@ class Prepared:
 
 
 def sample(series: Columns) -> np.ndarray:
-    """Some columns, in a few places all over the images: (n_tilts, n_rows, up to 32) float32."""
+    """Read some columns all over the images: (n_tilts, n_rows, up to 32) float32."""
     nx = series.shape[2]
     if nx <= PLACES * FEW:
         return series.read(0, nx)
@@ -223,7 +223,7 @@ def sample(series: Columns) -> np.ndarray:
 
 
 def small_enough(images: Prepared) -> Prepared:
-    """``images`` binned by the next factor that brings them to 512 pixels or fewer; not aligned."""
+    """Bin ``images`` by the next factor that brings them to 512 pixels or fewer; without alignment."""
     first, stop = images.rows or (0, images.series.shape[1])
     longest = max(stop - first, images.series.shape[2])
     binnings = itertools.count(images.binning, images.binning)

@@ -1,4 +1,4 @@
-"""A page on a reconstruction: what it looks like, what was measured of it, and how far it can be trusted.
+"""A page on a reconstruction: its slices, its measurements, and how far it can be trusted.
 
 Matplotlib is imported where something is drawn: if it cannot start, as with a wrong MPLBACKEND, only the page is lost.
 """

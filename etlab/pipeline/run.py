@@ -1,4 +1,4 @@
-"""Slabs made side by side: by threads here, by processes here, or by the workers of a dask cluster.
+"""Reconstruct slabs in parallel: by threads, by processes of this machine, or by the workers of a dask cluster.
 
 A worker reads the columns of the images that its slab needs, reconstructs, and saves the slab in a folder that all of
 them see. Nothing large is sent about. dask gives a slab whose worker died to another one. Processes here talk through
@@ -61,7 +61,7 @@ class Task:
         """Make one slab, calling ``tell()`` in each iteration; raise CancelledError soon after ``stop`` is set."""
         if code_digest() != self.code:
             raise SlabError(
-                "a worker runs another version of etlab, numpy, scipy or numba: install the same there"
+                "a worker runs another version of etlab, numpy, scipy or numba: install the same versions there"
             )
         first, last = max(slab.x0 - self.overlap, 0), min(slab.x1 + self.overlap, self.images.shape[2])
         images, tilts_deg = self.images.read(first, last), self.images.tilts_deg
@@ -227,15 +227,15 @@ def wait_for(future: Future, slab: Slab) -> None:
         future.result()
     except CancelledError as error:
         raise SlabError(
-            f"slab {slab.name}: given up by the cluster; is its scheduler still there?"
+            f"slab {slab.name}: cancelled by the cluster; check that its scheduler is running"
         ) from error
     except Exception as error:
         # the first is dask's, which need not be there
         if type(error).__name__ != "KilledWorker" and not isinstance(error, BrokenProcessPool):
             raise
         raise SlabError(
-            f"slab {slab.name}: every worker that tried it died, for want of memory perhaps: give a smaller limit "
-            "of memory, or workers more of it"
+            f"slab {slab.name}: every worker that tried it died, perhaps for want of memory: lower the limit of "
+            "memory, or give the workers more"
         ) from error
 
 

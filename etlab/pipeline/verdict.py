@@ -1,4 +1,4 @@
-"""Whether a prepared series can be what it is taken for, judged before hours are spent and without an answer key.
+"""Judge, before hours are spent and without a ground truth, whether a series can be what it is taken for.
 
 The correlation of half sets praises wrong volumes, because both halves make the same mistake. What does tell:
 
@@ -58,7 +58,7 @@ class Sound:
         return getattr(self.series, name)
 
     def read(self, x0: int, x1: int) -> np.ndarray:
-        """Columns x0 … x1 − 1 of all images, (n_tilts, n_rows, x1 − x0) float32, sound."""
+        """Return columns x0 … x1 − 1 with outliers replaced, (n_tilts, n_rows, x1 − x0) float32."""
         images, places = despiked(self.series.read(x0, x1), self.limits)
         self.n_outliers += len(places)
         return images
@@ -102,7 +102,7 @@ class Verdict:
     suspicions: tuple[str, ...]
 
     def in_words(self, residual: float | None = None) -> str:
-        """Say in one line what is suspicious, or what speaks for the series; with the last residual of a solver."""
+        """Say in one line what is suspicious, or what supports the series; with the last residual of a solver."""
         if self.suspicions:
             return f"suspicious: {self.suspicions[0]}"
         law = "the same at all tilts" if self.mass.within else "that of a film, 1/cos θ,"
@@ -113,7 +113,7 @@ class Verdict:
         return f"verdict: nothing suspicious: {said}"
 
     def numbers(self) -> dict:
-        """Return the same as JSON can hold it."""
+        """Return the measurements as JSON can hold them."""
         measured = {
             "spread of the mass": self.mass.spread,
             "scatter of the mass": self.mass.scatter,
@@ -290,7 +290,7 @@ def of_neighbours(found: Verdict, jitter: float) -> str | None:
             "the same size of a pixel"
         )
     if jitter > (JITTER if near.unlike < CLEAR else NOISY_JITTER):
-        return f"the images are not aligned, neighbours lie {near.jitter:.1f} pixels off each other; use `etlab align`"
+        return f"the images are not aligned, neighbours are {near.jitter:.1f} pixels apart; use `etlab align`"
     return None
 
 
@@ -324,7 +324,7 @@ def of_scale(mass: Mass) -> str | None:
 
 
 def no_film(mass: Mass) -> bool:
-    """Whether neither the border rows nor, where they are uneven, the whole images brighten as a film's."""
+    """Return whether neither the border rows nor, if these are uneven, the whole images brighten as a film's do."""
 
     def violates(law: FilmLaw, allowed: float) -> bool:
         return law.film <= 0 or abs(law.background) > allowed * (law.film + law.background)
