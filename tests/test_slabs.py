@@ -28,7 +28,7 @@ from etlab.pipeline.folder import Facts, SlabFolder, code_digest
 from etlab.pipeline.methods import SOLVERS, TRAITS
 from etlab.pipeline.plan import LIBRARIES, READING, Plan, Slab, slab_bytes
 from etlab.pipeline.prepare import SPLINE, estimate_alignment, sample, small_enough
-from etlab.pipeline.run import Task, executor, make, wait_for, workers_of
+from etlab.pipeline.run import Task, executor, make_slabs, wait_for, workers_of
 from etlab.pipeline.vacuum import most_frequent
 from etlab.projector import Projector
 
@@ -71,7 +71,7 @@ def by_slabs(images, method, folder, width, overlap):
     plan = Plan((0, images.shape[2]), width, overlap, 2, 0.0)
     planes = []
     with executor(2) as pool, folder.held():
-        make(Task(images, method, overlap, folder, code_digest()), plan.slabs, pool)
+        make_slabs(Task(images, method, overlap, folder, code_digest()), plan.slabs, pool)
         assemble(folder, plan.slabs, lambda z0, block: planes.append(block))
     return np.concatenate(planes)
 
@@ -125,7 +125,7 @@ def test_residuals_of_slabs_add_up_to_that_of_the_whole(series, specimen, tmp_pa
     folder = SlabFolder(tmp_path / "slabs" / "one", "print", (NZ, N_ROWS))
     slabs = Plan((0, NX), 16, 0, 1, 0.0).slabs
     with executor(1) as pool, folder.held():
-        facts = make(Task(series, method, 0, folder, code_digest()), slabs, pool)
+        facts = make_slabs(Task(series, method, 0, folder, code_digest()), slabs, pool)
     np.testing.assert_allclose(residual_curve(list(facts.values())), expected, rtol=1e-5)
 
 

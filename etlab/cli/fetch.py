@@ -23,7 +23,7 @@ def fetch(
     ] = None,
 ) -> None:
     """Download the needle or a public tilt series; without a name, list them. To resume, repeat the command."""
-    from etlab.pipeline.archives import ARCHIVES, chosen, download
+    from etlab.pipeline.archives import ARCHIVES, download, matching
 
     with errors_in_one_line():
         if name is None:
@@ -47,7 +47,7 @@ def fetch(
                     say(f"  {file.name}" + (f"  {file.size / 1e6:.1f} MB" if file.size else ""))
                 say("Nothing is downloaded yet: choose with --only PATTERN.")
                 return
-            for file in chosen(files, only):
+            for file in matching(files, only):
                 say(download(file, out or Path(name)))
 
 

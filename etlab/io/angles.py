@@ -87,9 +87,8 @@ def mdoc_pixel_nm(path: str | os.PathLike) -> float | None:
 
 def _angle(text: str, where: str) -> float:
     try:
-        angle = (
-            np.nan if "_" in text else float(text.replace("\N{MINUS SIGN}", "-"))
-        )  # 1_0 is 10 in Python only
+        # 1_0 is 10 in Python only
+        angle = np.nan if "_" in text else float(text.replace("\N{MINUS SIGN}", "-"))
     except ValueError:
         angle = np.nan
     if not np.isfinite(angle):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from etlab.io.hdf5_metadata import FIELDS, VOXEL, described, is_filled
+from etlab.io.hdf5_metadata import FIELDS, VOXEL, is_filled, read_metadata
 from etlab.io.layers import CHUNK, Layers
 from etlab.io.stack import ALL, BLOCK_BYTES, Stack
 
@@ -57,7 +57,7 @@ def open_hdf5(path: Path, dataset: str | None) -> Hdf5Stack:
     """Open the data set of this name, or the only one with three axes, with its metadata."""
     with _opened(path) as file:
         node = _find_dataset(file, dataset, path)
-        found = described(node)
+        found = read_metadata(node)
         shape = tuple(node.shape[axis] for axis in found.order)
         about = (path, shape, node.dtype, found.pixel_nm, found.tilts_deg, node.name, found.order)
         return Hdf5Stack(*about, notes=found.notes)

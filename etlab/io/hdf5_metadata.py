@@ -38,7 +38,7 @@ IN_ORDER = (0, 1, 2)
 
 
 @dataclass(frozen=True, eq=False)
-class Described:
+class Metadata:
     """What is known of a data set: ``order`` lists its axes of sections, rows and columns; ``notes`` are sentences."""
 
     order: tuple[int, int, int] = IN_ORDER
@@ -47,10 +47,10 @@ class Described:
     notes: tuple[str, ...] = ()
 
 
-def described(node: h5py.Dataset) -> Described:
+def read_metadata(node: h5py.Dataset) -> Metadata:
     """Return what the attributes of ``node`` and the data beside it say about its images."""
     if node.name.startswith(VELOX_IMAGES):
-        return Described((2, 0, 1), *_velox(node))
+        return Metadata((2, 0, 1), *_velox(node))
     notes = []
     order = _berkeley_order(node)
     if MATLAB in node.attrs:
@@ -66,7 +66,7 @@ def described(node: h5py.Dataset) -> Described:
     used = measured_first(found, n_images) if found else None
     if used:
         notes += [said for one in found if one is not used and (said := contradiction(used, one))]
-    return Described(order, _pixel_nm(node, order), used.tilts_deg if used else None, tuple(notes))
+    return Metadata(order, _pixel_nm(node, order), used.tilts_deg if used else None, tuple(notes))
 
 
 def is_filled(node: h5py.Dataset) -> bool:
@@ -97,9 +97,8 @@ def _hyperspy(group: h5py.Group, n_images: int) -> dict[str, np.ndarray | None]:
     found["axis-0/axis"] = _in_degrees(axis.get("axis"), unit)
     stage = "metadata/Acquisition_instrument/TEM/Stage/tilt_alpha"
     if (values := _numbers(group.get(stage))) is not None:
-        padded = (
-            values.size == 1024 > n_images and not values[n_images:].any()
-        )  # as FEI's older software does
+        # FEI's older software pads the list to 1024
+        padded = values.size == 1024 > n_images and not values[n_images:].any()
         found[stage] = values[:n_images] if padded or values.size == n_images else None
     # ETSpy counts the images along this axis and calls them degrees
     counted = "metadata/Tomography" in group and (axis.attrs.get("offset"), axis.attrs.get("scale")) == (0, 1)

@@ -37,9 +37,7 @@ IMOD_STAMP = 1146047817  # "IMOD" read as an integer: the bytes that follow it s
 SERIALEM_BYTES = (2, 6, 4, 2, 2, 4, 2, 4, 2, 4, 2)  # length of the item announced by each SerialEM flag bit
 OLD_FEI = (0, 32)  # FEI's older software writes 0 integers and 32 floats a section
 OLD_FEI_OFFSETS = [0, 44]  # of tilt and pixel size in each section, in bytes
-TURNING = re.compile(
-    r"\b(transformed|rot|flip)", re.IGNORECASE
-)  # in labels of IMOD: the axis is elsewhere since
+TURNING = re.compile(r"\b(transformed|rot|flip)", re.IGNORECASE)  # in labels of IMOD: the axis was moved
 TILT, PIXEL = "Alpha tilt", "Pixel size X"  # their names in FEI's newer headers, in degrees and metres
 
 

@@ -16,12 +16,9 @@ MAX_COMPRESSION = 1100  # zlib cannot shrink by more than 1032; but a size costs
 BLOCK_BYTES = 2**26  # of sections that are read at a time where a file stores several together
 ALL = slice(None)
 NM_PER_UNIT = {"pm": 1e-3, "picometer": 1e-3, "nm": 1.0, "nanometer": 1.0, "nanometre": 1.0}
-NM_PER_UNIT |= dict.fromkeys(
-    ("Å", "A", "å", "\N{ANGSTROM SIGN}", "ang", "angstrom", "ångström", "ångstrom"), 0.1
-)
-NM_PER_UNIT |= dict.fromkeys(
-    ("µm", "μm", "um", "micron", "micrometer", "micrometre"), 1e3
-)  # micro sign, Greek mu
+ANGSTROMS = ("Å", "A", "å", "\N{ANGSTROM SIGN}", "ang", "angstrom", "ångström", "ångstrom")
+MICROMETRES = ("µm", "μm", "um", "micron", "micrometer", "micrometre")  # micro sign, Greek mu
+NM_PER_UNIT |= dict.fromkeys(ANGSTROMS, 0.1) | dict.fromkeys(MICROMETRES, 1e3)
 NM_PER_UNIT |= {"mm": 1e6, "millimeter": 1e6, "millimetre": 1e6, "m": 1e9, "meter": 1e9, "metre": 1e9}
 
 

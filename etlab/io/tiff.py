@@ -134,9 +134,8 @@ def _pages(file: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPage]:
     if not pages:
         raise ValueError(f"{path}: no images in this TIFF file")
     file.filehandle.seek(file.pages.next_page_offset or 0)
-    if file.filehandle.read(file.tiff.offsetsize) != bytes(
-        file.tiff.offsetsize
-    ):  # the last page says: no more
+    n_bytes = file.tiff.offsetsize
+    if file.filehandle.read(n_bytes) != bytes(n_bytes):  # zero means that no page follows
         raise ValueError(
             f"{path}: truncated TIFF file: it declares another page after {len(pages)}, which is missing"
         )

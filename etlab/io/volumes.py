@@ -109,9 +109,7 @@ def volume_writer(
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(f"shape: got {shape}, expected three positive numbers (nz, ny, nx)")
     _check_voxel(voxel_nm)
-    provenance = {
-        printable(what): printable(how) for what, how in provenance.items()
-    }  # the name of a file, say
+    provenance = {printable(what): printable(how) for what, how in provenance.items()}
     with _durable(path) as temporary:
         if path.suffix in ZARR:
             writer = ome_zarr_writer(temporary, shape, voxel_nm, provenance)

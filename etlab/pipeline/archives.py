@@ -148,7 +148,7 @@ def download(remote: Remote, folder: Path) -> Path:
     return path
 
 
-def chosen(files: list[Remote], pattern: str) -> list[Remote]:
+def matching(files: list[Remote], pattern: str) -> list[Remote]:
     """Return the files whose names match a pattern of the shell. Raises ValueError if there are none."""
     found = [file for file in files if fnmatch(file.name, pattern)]
     if not found:

@@ -28,13 +28,8 @@ import numpy as np
 from etlab.atomic import replacing
 from etlab.pipeline.plan import Slab
 
-CODE = (
-    "*.py",
-    "alignment/*.py",
-    "io/*.py",
-    "pipeline/*.py",
-    "solvers/**/*.py",
-)  # of etlab, what decides a volume
+# files of etlab that decide a volume
+CODE = ("*.py", "alignment/*.py", "io/*.py", "pipeline/*.py", "solvers/**/*.py")
 LIBRARIES = ("numpy", "scipy", "numba")
 HOST = f"{socket.gethostname()}-"  # workers of a cluster may try the same slab at once
 

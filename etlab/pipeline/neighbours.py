@@ -27,7 +27,7 @@ class Neighbours:
     swelling: float
 
 
-def compared(images: np.ndarray, tilts_deg: np.ndarray) -> Neighbours:
+def compare_neighbours(images: np.ndarray, tilts_deg: np.ndarray) -> Neighbours:
     """Stretch and register each of images (n_tilts, n_rows, nx) to the one next to it in tilt."""
     cosines = np.maximum(np.cos(np.deg2rad(tilts_deg)), 0.05)
     shifts = np.zeros((len(images), 2))

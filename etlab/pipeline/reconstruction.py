@@ -20,7 +20,7 @@ from etlab.pipeline.folder import SlabFolder, code_digest, file_digest, remove_u
 from etlab.pipeline.methods import Method
 from etlab.pipeline.plan import Plan, half_of_memory, plan_slabs, size_in_words
 from etlab.pipeline.prepare import Prepared
-from etlab.pipeline.run import Task, executor, make, workers_of
+from etlab.pipeline.run import Task, executor, make_slabs, workers_of
 from etlab.threads import N_THREADS
 
 AT_LEAST = 4  # tilts, two in each half
@@ -198,7 +198,7 @@ def reconstruct(
         if begin:
             begin(plan, len(there))
         with executor(plan.at_once, processes=processes, scheduler=scheduler) as pool:
-            facts = make(task, slabs, pool, there=there, progress=progress)
+            facts = make_slabs(task, slabs, pool, there=there, progress=progress)
         about = {"etlab": version("etlab"), "method": str(method), "series": Path(images.series.path).name}
         with volume_writer(out, whole, voxel_nm, about, overwrite=overwrite) as writer:
             result = Reconstruction(

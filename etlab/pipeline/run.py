@@ -140,7 +140,7 @@ def imported_distributed() -> ModuleType:
     return distributed
 
 
-def make(
+def make_slabs(
     task: Task,
     slabs: Sequence[Slab],
     pool: Executor,

@@ -23,7 +23,7 @@ from skimage.measure import block_reduce
 from etlab.alignment.direction import SIZE, Direction, direction_seen
 from etlab.alignment.outliers import despiked, limits_of
 from etlab.pipeline.mass import FilmLaw, Mass, film_law, mass_of
-from etlab.pipeline.neighbours import Neighbours, compared
+from etlab.pipeline.neighbours import Neighbours, compare_neighbours
 from etlab.pipeline.prepare import BLOCK, Prepared, Source, sample
 
 AT_LEAST = 5  # tilts, and pixels along each side, below which nothing is judged
@@ -163,13 +163,13 @@ def judge(images: Prepared) -> Verdict | None:
     if min(*small.shape[1:], np.sum(~empty)) < AT_LEAST:
         return None
     small, tilts_deg = small[~empty], np.asarray(images.tilts_deg, float)[~empty]
-    mass, near = mass_of(small, tilts_deg), compared(small, tilts_deg)
+    mass, near = mass_of(small, tilts_deg), compare_neighbours(small, tilts_deg)
     offset = axis_offset(small, tilts_deg) if mass.within else (math.nan, math.nan)
     found = Verdict(
         mass,
         direction_seen(small, tilts_deg),
         replace(near, jitter=near.jitter * factor),
-        reordered(small, tilts_deg, near),
+        unlike_in_file_order(small, tilts_deg, near),
         (offset[0] * factor, offset[1] * factor),
         noise_in(images),
         (),
@@ -350,12 +350,12 @@ def reduce_images(images: Prepared) -> tuple[np.ndarray, int]:
     return small, factor
 
 
-def reordered(images: np.ndarray, tilts_deg: np.ndarray, near: Neighbours) -> float:
+def unlike_in_file_order(images: np.ndarray, tilts_deg: np.ndarray, near: Neighbours) -> float:
     """Return how unlike neighbours in the order of the file are, relative to those in tilt, ``near``."""
     in_order = np.sort(tilts_deg)
     if (in_order == tilts_deg).all() or (in_order == tilts_deg[::-1]).all():
         return 1.0
-    return compared(images, in_order).unlike / max(near.unlike, 1e-9)
+    return compare_neighbours(images, in_order).unlike / max(near.unlike, 1e-9)
 
 
 def axis_offset(images: np.ndarray, tilts_deg: np.ndarray) -> tuple[float, float]:
