@@ -155,7 +155,7 @@ def say_result(done: Reconstruction, out: Path, failures: list[str], verdict: Ve
     drawn = "" if failures else f"; report: {out.with_suffix('.png')}"
     say(f"{out}: {nz} × {ny} × {nx} voxels of {done.voxel_nm:g} nm{drawn}")
     for failure in failures:
-        say(f"warning: the volume is complete, but its report is not: {failure}", err=True)
+        say(f"warning: the volume is whole, but its report is not: {failure}", err=True)
     for line in spared("summary", lambda: report.in_words(done, verdict)) or ():
         say(line)
     if (left := Path(f"{out}.slabs")).exists():
