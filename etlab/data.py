@@ -104,7 +104,6 @@ def needle(cache_dir: str | os.PathLike | None = None) -> Needle:
         key = file["Experiments/__unnamed__/metadata/Tomography"]
         shifts = key["_sig_shifts/data"][()]
         tilt_axis_deg, tilt_axis_offset = -float(key.attrs["tiltaxis"]), float(key.attrs["yshift"])
-    assert series.pixel_nm is not None  # the file is a known one
     return Needle(
         images=series.images - np.float32(BACKGROUND),
         tilts_deg=series.tilts_deg,

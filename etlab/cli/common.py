@@ -148,9 +148,9 @@ def in_options(message: str) -> str:
     """Replace the package's arguments in a message by options: ``rows: got …`` becomes ``--rows: got …``."""
     message = re.sub(r"^(\w+)(?=:)", lambda name: OPTIONS.get(name[1], name[1]), message)
 
-    def option(told: re.Match) -> str:
-        value = told[2].removeprefix("True")
-        return f"use {OPTIONS.get(told[1], told[1])}" + (f" {value}" if value else "")
+    def option(found: re.Match) -> str:
+        value = found[2].removeprefix("True")
+        return f"use {OPTIONS.get(found[1], found[1])}" + (f" {value}" if value else "")
 
     return re.sub(r"pass (\w+)=([\w.-]*)", option, message)
 

@@ -111,11 +111,9 @@ def reconstruct(
 ) -> None:
     """Reconstruct a tilt series into OUT, with a report (.png, .json) beside it. To resume, repeat the command."""
     from etlab import pipeline
-    from etlab.io import check_output
     from etlab.pipeline import report
 
     with errors_in_one_line(), kept_when_interrupted():
-        check_output(out, overwrite=overwrite)
         report.check(out, overwrite=overwrite)
         options = options_of(solver)
         method = pipeline.Method(solver.method, options)

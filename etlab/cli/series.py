@@ -98,8 +98,8 @@ def prepare(options: SeriesOptions, *, positive: bool, tilt_axis: float | None) 
         "vacuum": options.background or options.bright_field,
         "outliers": options.despike,
     }
-    told = {name for name in known if known[name]}
-    about = describe(series, tilts=options.tilts, dataset=options.dataset, known=told)
+    given = {name for name in known if known[name]}
+    about = describe(series, tilts=options.tilts, dataset=options.dataset, known=given)
     for note in (None if tilt_axis else note_on_axis(file), *about.notes):
         if note:
             say(f"note: {note}", err=True)

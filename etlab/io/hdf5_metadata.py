@@ -65,7 +65,7 @@ def read_metadata(node: h5py.Dataset) -> Metadata:
     found = fitting or found  # better an error than to say there is none
     used = measured_first(found, n_images) if found else None
     if used:
-        notes += [said for one in found if one is not used and (said := contradiction(used, one))]
+        notes += [note for one in found if one is not used and (note := contradiction(used, one))]
     return Metadata(order, _pixel_nm(node, order), used.tilts_deg if used else None, tuple(notes))
 
 
@@ -150,12 +150,12 @@ def _velox(node: h5py.Dataset) -> tuple[float | None, np.ndarray | None]:
     return pixel_nm, tilts_deg if len(tilts_deg) == node.shape[2] else None
 
 
-def _in_degrees(node: h5py.Dataset | None, unless_said: str | None) -> np.ndarray | None:
+def _in_degrees(node: h5py.Dataset | None, default: str | None) -> np.ndarray | None:
     """Return the values of a data set as degrees by its attribute ``units``, None if they are no angles."""
     values = _numbers(node)
     if node is None or values is None:
         return None
-    unit = _unit(node) if "units" in node.attrs else unless_said
+    unit = _unit(node) if "units" in node.attrs else default
     return DEGREES[unit] * values if unit in DEGREES else None
 
 

@@ -26,7 +26,7 @@ from etlab.io.stack import ALL, MAX_COMPRESSION, RawStack, Stack, in_nm
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PACKED = tifffile.COMPRESSION
-# what is read, and by how much each can shrink at most; MAX_COMPRESSION where nothing is said
+# what is read, and by how much each can shrink at most; MAX_COMPRESSION for all others
 LEAST: dict[int, int] = {
     PACKED.LZW: 1400,
     PACKED.LZMA: 10_000,
@@ -102,8 +102,8 @@ def _check_packing(path: Path, kind: int) -> None:
 
 def _n_behind(file: tifffile.TiffFile, pages: list[tifffile.TiffPage]) -> int:
     """Return how many images follow the start of a page: more than one if ImageJ wrote a single page."""
-    said = (file.imagej_metadata or {}).get("images", 1) if len(pages) == 1 else 1
-    return max(1, int(said))
+    n_images = (file.imagej_metadata or {}).get("images", 1) if len(pages) == 1 else 1
+    return max(1, int(n_images))
 
 
 def _check_size(path: Path, announced: int, size: int) -> None:

@@ -17,7 +17,7 @@ from etlab.io.ome_zarr import needs_zarr, ome_zarr_writer
 from etlab.io.text import printable
 
 MRC, HDF5, ZARR = (".mrc", ".rec", ".map"), (".h5", ".hdf5"), (".zarr",)
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # said by the system without the name of the file
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # whose messages lack the name of the file
 
 
 class VolumeWriter:

@@ -32,6 +32,9 @@ CONTAINER_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),  # of older systems
 )
+COUPLED = (
+    "allow that much, make the volume smaller, or allow slabs with an overlap, which is an approximation"
+)
 UNITS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
@@ -189,15 +192,11 @@ def plan_slabs(
     for one, n in several + [(one, 1) for one in widths]:
         if needed(one, n) <= memory:
             return Plan((first, stop), one, overlap, min(n, -(-n_slices // one)), needed(one, n))
-    remedy = "allow that much, or bin the images"
-    if whole:
-        remedy = (
-            f"{method.name} couples all slices: allow that much, make the volume smaller, or allow slabs with an "
-            "overlap, which is an approximation"
-        )
+    slice_ = f"{volume_shape[0]} × {volume_shape[1]} voxels a slice"
     raise MemoryError(
-        f"memory: got {memory / 1e9:.2f} GB; {method.name} in slabs of width {widths[-1]}, "
-        f"{volume_shape[0]} × {volume_shape[1]} voxels a slice, needs {needed(widths[-1], 1) / 1e9:.2f} GB; {remedy}"
+        f"memory: got {memory / 1e9:.2f} GB; {method.name} in slabs of width {widths[-1]}, {slice_}, needs "
+        f"{needed(widths[-1], 1) / 1e9:.2f} GB; "
+        + (f"{method.name} couples all slices: {COUPLED}" if whole else "allow that much, or bin the images")
     )
 
 

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from etlab.io import check_output, volume_writer
+from etlab.io.volumes import VolumeWriter
 from etlab.pipeline.assemble import Sections, assemble, half_set_correlation, power_spectrum, residual_curve
-from etlab.pipeline.folder import SlabFolder, code_digest, file_digest, remove_unfinished
+from etlab.pipeline.folder import Facts, SlabFolder, code_digest, file_digest, remove_unfinished
 from etlab.pipeline.methods import Method
-from etlab.pipeline.plan import Plan, half_of_memory, plan_slabs, size_in_words
+from etlab.pipeline.plan import Plan, Slab, half_of_memory, plan_slabs, size_in_words
 from etlab.pipeline.prepare import Prepared
 from etlab.pipeline.run import Task, executor, make_slabs, workers_of
 from etlab.threads import N_THREADS
@@ -201,22 +202,35 @@ def reconstruct(
             facts = make_slabs(task, slabs, pool, there=there, progress=progress)
         about = {"etlab": version("etlab"), "method": str(method), "series": Path(images.series.path).name}
         with volume_writer(out, whole, voxel_nm, about, overwrite=overwrite) as writer:
-            result = Reconstruction(
-                shape=whole,
-                voxel_nm=voxel_nm,
-                tilts_deg=images.tilts_deg,
-                settings=settings,
-                sections=assemble(folder, plan.slabs, writer.write),
-                power=power_spectrum(folder, plan.slabs[len(plan.slabs) // 2]),
-                residuals=residual_curve([facts[slab] for slab in plan.slabs]),
-                fsc=half_set_correlation(folder, plan.halves) if set(plan.halves) <= set(facts) else None,
-                plan=plan,
-                peak_bytes=max(one.peak_bytes for one in facts.values()),
-            )
+            result = _measured(task, plan, facts, writer, voxel_nm, settings)
             if finish:
                 finish(result)
         folder.remove()
     return result
+
+
+def _measured(
+    task: Task,
+    plan: Plan,
+    facts: dict[Slab, Facts],
+    writer: VolumeWriter,
+    voxel_nm: float,
+    settings: dict,
+) -> Reconstruction:
+    """Write the volume, and return what is measured of it on the way."""
+    folder = task.folder
+    return Reconstruction(
+        shape=writer.shape,
+        voxel_nm=voxel_nm,
+        tilts_deg=task.images.tilts_deg,
+        settings=settings,
+        sections=assemble(folder, plan.slabs, writer.write),
+        power=power_spectrum(folder, plan.slabs[len(plan.slabs) // 2]),
+        residuals=residual_curve([facts[slab] for slab in plan.slabs]),
+        fsc=half_set_correlation(folder, plan.halves) if set(plan.halves) <= set(facts) else None,
+        plan=plan,
+        peak_bytes=max(one.peak_bytes for one in facts.values()),
+    )
 
 
 def _checked(

@@ -18,7 +18,7 @@ import numpy as np
 from etlab.atomic import replacing
 from etlab.fsc import resolution
 from etlab.io.text import printable
-from etlab.io.volumes import check_free
+from etlab.io.volumes import check_free, check_output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,8 +58,8 @@ def page(result: Reconstruction, title: str, verdict: Verdict | None = None) -> 
     _residuals(axes[1, 1], result)
     _correlation(axes[1, 2], result)
     if verdict:
-        said = textwrap.fill(verdict.in_words(last_residual(result)), WORDS)
-        figure.supxlabel(said, size="medium", color=plot.ACCENT if verdict.suspicions else plot.INK)
+        words = textwrap.fill(verdict.in_words(last_residual(result)), WORDS)
+        figure.supxlabel(words, size="medium", color=plot.ACCENT if verdict.suspicions else plot.INK)
     return figure
 
 
@@ -128,7 +128,8 @@ def _end(result: Reconstruction, threshold: float) -> str:
 
 
 def check(out: Path, *, overwrite: bool) -> None:
-    """Raise FileExistsError if there is a report of ``out`` already, unless slabs show that a run was not finished."""
+    """Check that volume and report can be written; a report may exist if slabs show that a run was not finished."""
+    check_output(out, overwrite=overwrite)
     for path in (out.with_suffix(".png"), out.with_suffix(".json")):
         check_free(path, overwrite or Path(f"{out}.slabs").is_dir())
 
@@ -155,7 +156,9 @@ def write(result: Reconstruction, out: Path, title: str, verdict: Verdict | None
                 plt.close(figure)
 
     wanted = {".json": count, ".png": draw}
-    return [said for ending, make in wanted.items() if (said := _written(out.with_suffix(ending), make))]
+    return [
+        failure for ending, make in wanted.items() if (failure := _written(out.with_suffix(ending), make))
+    ]
 
 
 def _written(path: Path, make: Callable[[Path], object]) -> str | None:

@@ -171,13 +171,7 @@ def make_slabs(
                     raise
                 warnings.warn(f"no correlation of half sets: {error}", UserWarning, stacklevel=3)
                 continue
-            saved = task.folder.facts(slab)
-            if saved is None:
-                raise SlabError(
-                    f"{task.folder.path}: slab {slab.name} was written, but cannot be read back; check that all "
-                    "workers see this folder, and that the disk is sound"
-                )
-            facts[slab] = saved
+            facts[slab] = saved_facts(task.folder, slab)
             bar.finish(slab, len(facts))
     except BaseException:
         stop.set()
@@ -186,6 +180,17 @@ def make_slabs(
         raise
     finally:
         bar.close()
+    return facts
+
+
+def saved_facts(folder: SlabFolder, slab: Slab) -> Facts:
+    """Return the facts of a slab that was just written. Raises SlabError if it cannot be read back."""
+    facts = folder.facts(slab)
+    if facts is None:
+        raise SlabError(
+            f"{folder.path}: slab {slab.name} was written, but cannot be read back; check that all workers see this "
+            "folder, and that the disk is sound"
+        )
     return facts
 
 

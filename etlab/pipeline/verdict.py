@@ -107,10 +107,10 @@ class Verdict:
             return f"suspicious: {self.suspicions[0]}"
         law = "the same at all tilts" if self.mass.within else "that of a film, 1/cos θ,"
         aligned = f"neighbouring images aligned to {self.neighbours.jitter:.1f} pixels"
-        said = f"mass {law} to {100 * self.mass.spread:.1f} %, {aligned}"
+        summary = f"mass {law} to {100 * self.mass.spread:.1f} %, {aligned}"
         if residual and self.noise > NOISELESS:
-            said += f", residual {residual / self.noise:.1f} times the noise"
-        return f"verdict: nothing suspicious: {said}"
+            summary += f", residual {residual / self.noise:.1f} times the noise"
+        return f"verdict: nothing suspicious: {summary}"
 
     def numbers(self) -> dict:
         """Return the measurements as JSON can hold them."""
@@ -174,14 +174,14 @@ def judge(images: Prepared) -> Verdict | None:
         noise_in(images),
         (),
     )
-    said = suspicions(found, images, near.jitter, small.shape[1] * factor)
-    said += [of_empty(np.flatnonzero(empty)), of_outliers(sound.n_outliers if sound else 0)]
-    return replace(found, suspicions=tuple(one for one in said if one))
+    sentences = suspicions(found, images, near.jitter, small.shape[1] * factor)
+    sentences += [of_empty(np.flatnonzero(empty)), of_outliers(sound.n_outliers if sound else 0)]
+    return replace(found, suspicions=tuple(one for one in sentences if one))
 
 
 def suspicions(found: Verdict, images: Prepared, jitter: float, n_rows: int) -> list[str | None]:
     """Return what is suspicious, a sentence each, the likeliest cause first; None where there is nothing."""
-    said = [
+    sentences = [
         of_angles(found.mass.tilts_deg),
         of_sign(found.mass, images),
         of_order(found),
@@ -191,12 +191,12 @@ def suspicions(found: Verdict, images: Prepared, jitter: float, n_rows: int) -> 
         of_neighbours(found, jitter),
     ]
     offset, std = found.axis_offset
-    if not any(said) and abs(offset) > max(OFFSET * n_rows, SURE * std):
-        said.append(
+    if not any(sentences) and abs(offset) > max(OFFSET * n_rows, SURE * std):
+        sentences.append(
             f"the tilt axis seems to lie {abs(offset):.1f} pixels {'above' if offset > 0 else 'below'} the middle; "
             f"use --axis-offset {offset:.1f}"
         )
-    return said
+    return sentences
 
 
 def of_empty(empty: np.ndarray) -> str | None:
