@@ -322,7 +322,7 @@ def _note_on_vacuum(values: _Values, tilts_deg: np.ndarray, seen: tuple[str, str
         if abs(law.background) < LEFT * abs(law.film + law.background):
             return None
         return (
-            "the images grow brighter with the tilt, as those of a film; no vacuum is in sight, and without a specimen "
+            "the images grow brighter with the tilt, as those of a film; no vacuum is in sight, and without specimen "
             f"they would have about {law.background:.3g}: {beside} and use --background NUMBER"
         )
     return (

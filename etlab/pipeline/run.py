@@ -232,7 +232,7 @@ def wait_for(future: Future, slab: Slab) -> None:
         future.result()
     except CancelledError as error:
         raise SlabError(
-            f"slab {slab.name}: cancelled by the cluster; check that its scheduler is running"
+            f"slab {slab.name}: cancelled by the cluster; is its scheduler still there?"
         ) from error
     except Exception as error:
         # the first is dask's, which need not be there
