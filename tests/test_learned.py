@@ -54,7 +54,6 @@ def middle_of(n: int):
 
 
 def with_network(monkeypatch, module: str, answer) -> None:
-    # by name, because the package's attribute of that name is the solver
     module = importlib.import_module(f"etlab.solvers.learned.{module}")
     monkeypatch.setattr(module, "load", lambda name, weights=None: answer)
 
@@ -98,9 +97,9 @@ def test_with_a_network_that_changes_nothing_a_one_pass_method_is_wbp_above_zero
 @pytest.mark.parametrize("method", [learned.dncnn, learned.unrolled, learned.isonet, learned.deeprecon])
 def test_the_scale_is_the_unit_that_the_network_sees(series, method, monkeypatch):
     operator, images, _ = series
-    for module in ("onepass", "unrolled", "isonet"):
+    for module in ("onepass", "_unrolled", "_isonet"):
         with_network(monkeypatch, module, lambda slices: slices[:, 2:3] ** 2)  # not linear, so units matter
-    with_network(monkeypatch, "deeprecon", lambda slices: slices[:, 1:2] ** 2)
+    with_network(monkeypatch, "_deeprecon", lambda slices: slices[:, 1:2] ** 2)
     assert np.allclose(method(operator, 7 * images, scale=7.0), 7 * method(operator, images), atol=1e-4)
 
 
@@ -124,14 +123,14 @@ def test_halves_share_no_image(series):
 
 def test_cryocare_with_a_network_that_changes_nothing_is_the_mean_of_the_halves(series, monkeypatch):
     operator, images, _ = series
-    with_network(monkeypatch, "cryocare", middle_of(5))
+    with_network(monkeypatch, "_cryocare", middle_of(5))
     mean = sum(half_reconstructions(operator, images)) / 2
     assert np.allclose(learned.cryocare(operator, images), np.maximum(mean, 0), atol=1e-6)
 
 
 def test_half_a_filtered_gradient_a_step_explains_the_data_better_at_each_step(series, monkeypatch):
     operator, images, _ = series
-    with_network(monkeypatch, "unrolled", lambda slices: slices[:, 2:3] + 0.5 * slices[:, 7:8])
+    with_network(monkeypatch, "_unrolled", lambda slices: slices[:, 2:3] + 0.5 * slices[:, 7:8])
     residuals = []
     learned.unrolled(operator, images, callback=lambda status: residuals.append(status.residual))
     assert len(residuals) == STEPS
@@ -140,7 +139,7 @@ def test_half_a_filtered_gradient_a_step_explains_the_data_better_at_each_step(s
 
 def test_a_descent_stops_when_it_is_told_to(series, monkeypatch):
     operator, images, _ = series
-    with_network(monkeypatch, "unrolled", middle_of(5))
+    with_network(monkeypatch, "_unrolled", middle_of(5))
     seen = []
     learned.unrolled(
         operator, images, callback=lambda status: bool(seen.append(status.iteration)) or len(seen) == 2
@@ -167,7 +166,7 @@ def test_data_consistency_solves_its_equations(series):
 
 def test_diffusion_samples_depend_on_the_seed_and_on_nothing_else(series, monkeypatch):
     operator, images, _ = series
-    with_network(monkeypatch, "diffusion", lambda slices: 0.5 * slices[:, 1:2])
+    with_network(monkeypatch, "_diffusion", lambda slices: 0.5 * slices[:, 1:2])
     options = dict(n_steps=3, n_cg=3)
     first, again, other = (learned.diffusion(operator, images, seed=seed, **options) for seed in (1, 1, 2))
     assert np.array_equal(first, again)
@@ -213,7 +212,7 @@ def test_filling_keeps_what_was_measured_and_takes_the_rest():
 
 def test_isonet_with_a_network_that_changes_nothing_keeps_sirt_where_it_was_measured(series, monkeypatch):
     operator, images, _ = series
-    with_network(monkeypatch, "isonet", middle_of(5))
+    with_network(monkeypatch, "_isonet", middle_of(5))
     measured = sirt(operator, images, n_iter=SIRT_ITERATIONS)
     wanted = np.maximum(filled(measured, wbp(operator, images), operator.geometry.tilts_deg), 0)
     assert np.allclose(learned.isonet(operator, images), wanted, atol=1e-6)
