@@ -9,12 +9,14 @@ changes the angles or the noise-free images of a simulation, so that it can be s
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import scipy.fft
 
 from etlab.arrays import checked
 from etlab.blur import gaussian_blur
+from etlab.operator import HasSubset, HasSums
 from etlab.projector import Projector
 from etlab.rotation import odd_length
 
@@ -38,6 +40,13 @@ def dose_weights(tilts_deg: np.ndarray, *, law: str = "even") -> np.ndarray:
     return path / path.mean()
 
 
+class SeriesOperator(HasSums, HasSubset, Protocol):
+    """What each of two axes is: an operator with sums and subsets, as `Projector` and `TiltSeriesModel` are."""
+
+    def subset(self, tilts: np.ndarray | slice | list[int], /) -> SeriesOperator:
+        """Return the operator of these tilts: indices, a slice or a mask."""
+
+
 class Turned:
     """``operator`` for a specimen turned by 90° about z before it is put in: a second tilt axis, at right angles.
 
@@ -45,7 +54,7 @@ class Turned:
     Raises ValueError unless the volume has as many voxels along y as along x.
     """
 
-    def __init__(self, operator):
+    def __init__(self, operator: SeriesOperator):
         _, ny, nx = operator.geometry.volume_shape
         if ny != nx:
             raise ValueError(
@@ -67,7 +76,7 @@ class Turned:
         rows, columns = self.operator.sums()
         return rows, np.rot90(np.broadcast_to(columns, self.geometry.volume_shape), 1, axes=(1, 2))
 
-    def subset(self, tilts: np.ndarray | slice) -> Turned:
+    def subset(self, tilts: np.ndarray | slice | list[int]) -> Turned:
         """The same for some of the tilts only: indices, a slice or a mask into ``geometry.tilts_deg``."""
         return Turned(self.operator.subset(tilts))
 
@@ -89,7 +98,7 @@ class DualAxis:
     Raises ValueError if the two do not see the same specimen on the same detector.
     """
 
-    def __init__(self, first, second):
+    def __init__(self, first: SeriesOperator, second: SeriesOperator):
         for name, operator in (("first", first), ("second", second)):
             if operator.geometry.volume_shape != first.geometry.volume_shape:
                 raise ValueError(
@@ -121,10 +130,10 @@ class DualAxis:
         """Sums of the rows and columns of the matrix, as images and volume; see `TiltSeriesModel.sums`."""
         (rows, columns), (more_rows, more_columns) = (part.sums() for part in self.parts)
         images_shape = self.geometry.images_shape[1:]
-        rows = [np.broadcast_to(some, (len(some), *images_shape)) for some in (rows, more_rows)]
-        return np.concatenate(rows), columns + more_columns
+        both = [np.broadcast_to(some, (len(some), *images_shape)) for some in (rows, more_rows)]
+        return np.concatenate(both), columns + more_columns
 
-    def subset(self, tilts: np.ndarray | slice):
+    def subset(self, tilts: np.ndarray | slice | list[int]) -> SeriesOperator:
         """The operator for some of the tilts: indices, a slice or a mask into ``geometry.tilts_deg``.
 
         Raises ValueError if a tilt of the second series comes before one of the first.
@@ -136,13 +145,12 @@ class DualAxis:
             raise ValueError(
                 "tilts: got one of the second series before one of the first, expected first, second"
             )
-        first, second = (
-            part.subset(own) if own.size else None
-            for part, own in zip(self.parts, (chosen[~of_second], chosen[of_second] - n_first), strict=True)
-        )
-        if first is None or second is None:
-            return first or second
-        return DualAxis(first, second.operator)
+        first, second = self.parts
+        if of_second.all():
+            return second.subset(chosen - n_first)
+        if not of_second.any():
+            return first.subset(chosen)
+        return DualAxis(first.subset(chosen[~of_second]), second.operator.subset(chosen[of_second] - n_first))
 
     dot_test = Projector.dot_test
 

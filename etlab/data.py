@@ -99,6 +99,7 @@ def needle(cache_dir: str | os.PathLike | None = None) -> Needle:
     """
     folder = fetch_needle(cache_dir)
     series = read_series(folder / "HAADF.mrc", tilts=folder / "HAADF.rawtlt")
+    assert series.pixel_nm is not None  # the file of this SHA-256 states it
     with h5py.File(folder / "HAADF_Aligned.hspy", "r") as file:
         key = file["Experiments/__unnamed__/metadata/Tomography"]
         shifts = key["_sig_shifts/data"][()]

@@ -172,7 +172,7 @@ class TiltSeriesModel:
         """The same microscope with another mismatch, or with none."""
         return TiltSeriesModel(self.geometry, mismatch=mismatch, optics=self.optics, n_threads=self.n_threads)
 
-    def subset(self, tilts: np.ndarray | slice) -> TiltSeriesModel:
+    def subset(self, tilts: np.ndarray | slice | list[int]) -> TiltSeriesModel:
         """The same model for some of the tilts only: indices, a slice or a mask into ``geometry.tilts_deg``."""
         chosen = copy(self)  # turns and blurs are the same for all tilts, and shared
         chosen.geometry = replace(self.geometry, tilts_deg=self.geometry.tilts_deg[tilts])

@@ -11,6 +11,7 @@ import scipy.fft
 from skimage.metrics import structural_similarity
 
 from etlab.geometry import measured_frequencies
+from etlab.operator import Operator
 
 
 def psnr(volume: np.ndarray, truth: np.ndarray) -> float:
@@ -37,7 +38,7 @@ def ssim(volume: np.ndarray, truth: np.ndarray) -> float:
     return float(structural_similarity(volume, truth, data_range=1.0))
 
 
-def consistency(operator, images: np.ndarray, volume: np.ndarray) -> float:
+def consistency(operator: Operator, images: np.ndarray, volume: np.ndarray) -> float:
     """1 − ‖y − A x‖ / ‖y‖, clipped to [0, 1]: 1 if the volume explains its images exactly."""
     norm = float(np.linalg.norm(images))
     if norm == 0:

@@ -10,7 +10,7 @@ members. Three more are optional. With them solvers take less memory or fewer st
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -21,18 +21,23 @@ if TYPE_CHECKING:
 
 
 @runtime_checkable
-class Operator(Protocol):
-    """A linear map A from a volume (nz, ny, nx) to images (n_tilts, n_rows, nx), both float32, and its adjoint."""
+class BackProjector(Protocol):
+    """The adjoint alone, which is all that `wbp` and the networks that improve it need."""
 
     @property
     def geometry(self) -> TiltGeometry:
         """The tilts, and the shapes of volume and images."""
 
-    def __call__(self, volume: np.ndarray, /) -> np.ndarray:
-        """A x: project a volume of shape ``geometry.volume_shape``."""
-
     def T(self, images: np.ndarray, /) -> np.ndarray:
-        """Aᵀ y: back-project images of shape ``geometry.images_shape``."""
+        """Return Aᵀ y: back-project images of shape ``geometry.images_shape``."""
+
+
+@runtime_checkable
+class Operator(BackProjector, Protocol):
+    """A linear map A from a volume (nz, ny, nx) to images (n_tilts, n_rows, nx), both float32, and its adjoint."""
+
+    def __call__(self, volume: np.ndarray, /) -> np.ndarray:
+        """Return A x: project a volume of shape ``geometry.volume_shape``."""
 
 
 @runtime_checkable
@@ -57,7 +62,7 @@ class HasStep(Operator, Protocol):
 class HasSubset(Operator, Protocol):
     """An operator that can be had for some of its tilts."""
 
-    def subset(self, tilts: np.ndarray | slice, /) -> Self:
+    def subset(self, tilts: np.ndarray | slice | list[int], /) -> Operator:
         """The operator of these tilts: indices, a slice or a mask."""
 
 

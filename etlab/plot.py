@@ -153,7 +153,7 @@ def signal_chain(
 
     The last panel is what ``model.mismatch`` changes in the noise-free image: all that a calibration has to go by.
     """
-    one = model.subset([tilt])
+    one = model.subset(np.array([tilt]))
     projected = one.projector(volume)
     turned = one.rotation(projected)
     blurred = one.blur(turned)

@@ -21,7 +21,7 @@ from etlab.threads import N_THREADS
 try:
     from etlab import kernels
 except ImportError:  # e.g. in a browser: Pyodide has no numba
-    kernels = None
+    kernels = None  # type: ignore[assignment]  # a module that may be missing
     warnings.warn(
         "numba is not installed: projections use the sparse matrix, same numbers but slower", stacklevel=2
     )
@@ -107,7 +107,7 @@ class Projector:
         )
         return lone(ones[0]), lone.T(ones[1])
 
-    def subset(self, tilts) -> Projector:
+    def subset(self, tilts: np.ndarray | slice | list[int]) -> Projector:
         """The same projector for some of the tilts: indices, a slice or a mask into ``geometry.tilts_deg``.
 
         For the inner loops of solvers that take a few tilts at a time and have checked their data: it does not look

@@ -117,7 +117,7 @@ def shear_rates(lines: np.ndarray, slope_rate: float, length: int) -> np.ndarray
     return (-2j * np.pi * slope_rate * np.outer(lines, scipy.fft.rfftfreq(length))).astype(np.complex64)
 
 
-def odd_length(n: int) -> int:
+def odd_length(n: int) -> int:  # type: ignore[return]  # there always is one
     """The smallest odd length ≥ n that transforms fast (no prime factor above 7).
 
     Odd, because the Nyquist coefficient of an even length is real and cannot take a phase: it would be damped.

@@ -56,7 +56,7 @@ def refine_by_projection_matching(
     """
     images = alignable_series(images, alignment.tilts_deg, at_least=AT_LEAST)
     binning = binning_to(MATCHING_SIZE, images)
-    best = None
+    best: Alignment | None = None
     for _ in tqdm(range(n_rounds + 1), desc="projection matching", unit="round", disable=not progress):
         aligned = alignment.apply(images, binning=binning)
         predicted = half_set_predictions(
@@ -77,6 +77,7 @@ def refine_by_projection_matching(
             break
         best = alignment
         alignment = replace(alignment, shifts=alignment.moved(steps))
+    assert best is not None  # as there is at least one round
     return replace(best, misfits=alignment.misfits)
 
 
@@ -148,14 +149,14 @@ def scanned(value: Callable[[float], float], near: np.ndarray, far: Sequence[flo
     turning images a long way smooths their noise, which alone lowers the misfit by 3 %.
     """
     values = {float(angle): value(angle) for angle in near}
-    nearest = min(values, key=values.get)
+    nearest = min(values, key=values.__getitem__)
     limit = values[nearest] * (1 if nearest in (near[0], near[-1]) else 1 - MARKEDLY)
     values |= {angle: low for angle in far if (low := value(angle)) < limit}
     while True:
-        best = min(values, key=values.get)
+        best = min(values, key=values.__getitem__)
         beyond = [best + step for step in (-FAR_STEP, FAR_STEP) if best + step not in values]
         values |= {angle: value(angle) for angle in beyond if abs(angle - near.mean()) <= FARTHEST}
-        if min(values, key=values.get) == best:
+        if min(values, key=values.__getitem__) == best:
             return best
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from etlab.operator import Operator
 from etlab.solvers import tv
 
 SHADOW = 0.03  # line integral of a bead's image above which a pixel is not used
@@ -18,7 +19,7 @@ SHADOW = 0.03  # line integral of a bead's image above which a pixel is not used
 class Unshaded:
     """An operator whose images are zero where ``seen`` is zero, a mask of their shape. The adjoint is exact."""
 
-    def __init__(self, operator, seen: np.ndarray):
+    def __init__(self, operator: Operator, seen: np.ndarray):
         self.operator, self.seen, self.geometry = operator, seen, operator.geometry
 
     def __call__(self, volume: np.ndarray) -> np.ndarray:
@@ -33,7 +34,7 @@ class Unshaded:
 
 
 def background(
-    operator,
+    operator: Operator,
     images: np.ndarray,
     bead_images: np.ndarray,
     *,

@@ -11,6 +11,8 @@ variance 1/12. So there is one function of ρ for each row, and a table of it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.special
 
@@ -48,7 +50,7 @@ class BeadImage:
         """
         decay = -2 * np.pi**2 * self._k**2
         seen = self._spectrum * np.exp(np.outer(np.asarray(variance) + PIXEL_VARIANCE, decay))
-        tables = [seen @ self._waves]
+        tables: Any = [seen @ self._waves]
         if rates:
             tables += [seen @ self._slopes, (seen * decay) @ self._waves]
         tables = np.stack(tables).astype(np.float32)

@@ -144,7 +144,7 @@ class Bundle:
                 break
         return best
 
-    def _in_plane(self, beads):
+    def _in_plane(self, beads: Beads) -> tuple[np.ndarray, np.ndarray]:
         z, y, x = beads.positions.T[:, :, None]
         return y * self._cos + z * self._sin, np.broadcast_to(x, (len(x), len(self._cos)))
 
@@ -171,7 +171,7 @@ class Bundle:
         down, right = ((w - at).astype(np.float32) for w, at in ((window[1], row), (window[2], column)))
         return (down, right), np.hypot(down, right)
 
-    def _chain(self, beads):
+    def _chain(self, beads: Beads) -> np.ndarray:
         """∂(a, row, column, g) / ∂(a, z, y, x, φ, g) of each bead in each image, (n, n_tilts, 4, 6)."""
         s, x, phi = *self._in_plane(beads), np.deg2rad(beads.tilt_axis)
         cos, sin, one = self._cos, self._sin, np.ones_like(self._cos)

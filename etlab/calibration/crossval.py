@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -193,7 +194,7 @@ def two_way_spread(scores: np.ndarray) -> float:
 def counting_weights(images: np.ndarray) -> np.ndarray:
     """1 / (signal nearby), the inverse variance of counting noise up to a factor; see ``FAINTEST``."""
     signal = gaussian_filter(images, (0, NEARBY, NEARBY))
-    return 1 / np.maximum(signal, max(FAINTEST * float(np.abs(images).mean()), np.finfo(np.float32).tiny))
+    return 1 / np.maximum(signal, max(FAINTEST * float(np.abs(images).mean()), np.finfo(np.float32).tiny))  # type: ignore[call-overload]  # NumPy's `tiny` is typed as no float
 
 
 def noise(images: np.ndarray) -> float:
@@ -214,7 +215,7 @@ def coarse(geometry: TiltGeometry, images: np.ndarray, factor: int) -> tuple[Til
 
     Line integrals are in the larger voxels.
     """
-    shape = tuple(n // factor for n in geometry.volume_shape)
+    shape: Any = tuple(n // factor for n in geometry.volume_shape)
     binned = replace(
         geometry, volume_shape=shape, n_rows=geometry.n_rows // factor, voxel_nm=geometry.voxel_nm * factor
     )

@@ -50,7 +50,7 @@ def find_beads(y: np.ndarray, geometry: TiltGeometry, beads: Fiducials) -> np.nd
 
 def apart(places: np.ndarray, distance: float, n_most: int) -> np.ndarray:
     """Indices of the first ``n_most`` places that keep their ``distance`` from all chosen before them."""
-    chosen = []
+    chosen: list[int] = []
     for i, place in enumerate(places):
         if len(chosen) == n_most:
             break

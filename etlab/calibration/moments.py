@@ -19,7 +19,7 @@ Source: Ludwig, Commun. Pure Appl. Math. 19 (1966) 49; Natterer, The Mathematics
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -62,8 +62,8 @@ def moment_gradient(
     low, high = checked_bounds("bounds", bounds)
     y = checked_series(y, geometry)
     lam = LAM_PER_NOISE * noise(y)
-    volumes = (None, None)
-    value, std, tried = (low + high) / 2, np.inf, []
+    volumes: Sequence[np.ndarray | None] = (None, None)
+    value, std, tried = (low + high) / 2, np.inf, []  # type: float, float, list[float]
     for _ in range(max_steps):
         mismatch = replace(start, defocus_gradient=float(value))
         H = TiltSeriesModel(geometry, mismatch=mismatch, optics=optics, n_threads=n_threads)

@@ -8,6 +8,8 @@ organic matter 0.1–0.5, metal 0.6; gold beads (1.0) are not of the specimen.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -67,7 +69,7 @@ def lamella(canvas: Canvas, rng: np.random.Generator, base: float) -> None:
 
     for _ in range(36):
         radius = rng.uniform(0.012, 0.036)
-        solid = truncated_octahedron if rng.random() < 0.5 else ellipsoid
+        solid: Callable[..., Solid] = truncated_octahedron if rng.random() < 0.5 else ellipsoid
         size = radius if solid is truncated_octahedron else radius * rng.uniform(0.7, 1.1, 3)
         canvas.paint(solid(inside(radius), size, Rotation.random(rng=rng)), rng.uniform(0.48, DENSEST))
     for _ in range(7):

@@ -8,6 +8,7 @@ Film and beads are given in voxels; the specimen scales with the field.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -114,7 +115,7 @@ def specimen(
     upside_down = specimen_rng.random() < 0.5
     stand = -STAND * shape[0]
 
-    film_spec = Film(stand - Film.thickness / 2) if film else None
+    film_spec: Any = Film(stand - Film.thickness / 2) if film else None
     if film_spec:
         _paint_film(canvas, film_spec)
     FAMILIES[name](canvas, specimen_rng, stand * canvas.voxel)

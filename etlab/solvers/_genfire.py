@@ -21,6 +21,7 @@ import numpy as np
 import scipy.fft
 
 from etlab.forward import TiltSeriesModel
+from etlab.operator import Operator
 from etlab.projector import Projector
 from etlab.solvers.common import Callback, Status, checked_images, iterations, starting_volume
 from etlab.threads import N_THREADS
@@ -32,7 +33,7 @@ CLOSEST = (
 
 
 def genfire(
-    operator,
+    operator: Operator,
     images: np.ndarray,
     *,
     n_iter: int = 50,
@@ -101,7 +102,7 @@ def genfire(
     return volume
 
 
-def straightened(operator, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def straightened(operator: Operator, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Tilts and images as an ideal microscope would have taken them: the operator's known turns undone.
 
     Raises TypeError for any operator but a `Projector` or `TiltSeriesModel`: of those the directions are known.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from etlab.operator import HasSubset
 from etlab.solvers._sirt import ascend, inverse
 from etlab.solvers.common import (
     Callback,
@@ -27,7 +28,7 @@ GOLDEN = (np.sqrt(5) - 1) / 2
 
 
 def sart(
-    operator,
+    operator: HasSubset,
     images: np.ndarray,
     *,
     n_iter: int = 5,

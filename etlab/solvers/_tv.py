@@ -16,9 +16,12 @@ Source: Chambolle & Pock, J. Math. Imaging Vis. 40 (2011) 120; for tomography Si
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.fft
 
+from etlab.operator import Operator
 from etlab.solvers.common import Callback, Status, checked_images, iterations, starting_volume
 from etlab.threads import N_THREADS
 
@@ -30,7 +33,7 @@ POWER_MARGIN = 1.2  # after so many iterations the norm comes out at most a fift
 
 
 def tv(
-    operator,
+    operator: Operator,
     images: np.ndarray,
     *,
     lam: float = 0.05,
@@ -68,7 +71,7 @@ def tv(
     ramp = image_ramp(images.shape[1])
     bound = np.float32(lam * len(images))
     norm = POWER_MARGIN * ramped_norm(operator, ramp)
-    balance = max(1.0, 3 * bound / (norm * mean_density(operator, images)))
+    balance: Any = max(1.0, 3 * bound / (norm * mean_density(operator, images)))
     # Σ = balance·ramp, and τ·(‖Σ^½ A‖² + σ·‖∇‖²) ≤ 1, shared equally
     image_steps = np.float32(balance) * ramp
     step = np.float32(0.5 / (balance * norm))
@@ -98,7 +101,7 @@ def tv(
     return volume
 
 
-def mean_density(operator, images: np.ndarray) -> float:
+def mean_density(operator: Operator, images: np.ndarray) -> float:
     """Density of the even volume whose images are as strong as these.
 
     It sets the scale of x, and with λ, which is that of p, how long steps in p and q should be against those in x:
@@ -113,7 +116,7 @@ def image_ramp(n_rows: int) -> np.ndarray:
     return (np.maximum(np.arange(n_rows), LOWEST) / (2 * n_rows)).astype(np.float32)[:, None]
 
 
-def ramped_norm(operator, ramp: np.ndarray) -> float:
+def ramped_norm(operator: Operator, ramp: np.ndarray) -> float:
     """Largest eigenvalue of Aᵀ·ramp·A, from below, by power iteration from the same random volume each time."""
     volume = np.random.default_rng(0).standard_normal(operator.geometry.volume_shape, dtype=np.float32)
     norm = 0.0

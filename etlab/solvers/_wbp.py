@@ -19,6 +19,7 @@ from collections.abc import Callable
 import numpy as np
 import scipy.fft
 
+from etlab.operator import BackProjector
 from etlab.solvers.common import checked_images
 
 WINDOWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # of f / cutoff in 0 … 1
@@ -30,7 +31,7 @@ WINDOWS: dict[str, Callable[[np.ndarray], np.ndarray]] = {  # of f / cutoff in 0
 
 
 def wbp(
-    operator,
+    operator: BackProjector,
     images: np.ndarray,
     *,
     window: str = "ramp",

@@ -8,13 +8,14 @@ they take from ``operator.geometry``; `sart` needs ``operator.subset``, the oper
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from etlab.arrays import aligned_empty, checked
+from etlab.operator import BackProjector, Operator
 
 
 @dataclass(frozen=True)
@@ -33,19 +34,19 @@ class Status:
 Callback = Callable[[Status], bool | None]
 
 
-def iterations(n_iter: int, name: str, progress: bool):
+def iterations(n_iter: int, name: str, progress: bool) -> Iterable[int]:
     """Iterate over 1 … n_iter, with a progress bar if asked. Raises ValueError unless n_iter ≥ 1."""
     if n_iter < 1:
         raise ValueError(f"n_iter: got {n_iter}, expected at least 1")
     return tqdm(range(1, n_iter + 1), desc=name, unit="iteration", disable=not progress)
 
 
-def checked_images(operator, images: np.ndarray) -> np.ndarray:
+def checked_images(operator: BackProjector, images: np.ndarray) -> np.ndarray:
     """``images`` as float32, or an error naming what is wrong: a solver's data are checked once, before the work."""
     return checked("images", images, operator.geometry.images_shape)
 
 
-def starting_volume(operator, x0: np.ndarray | None) -> np.ndarray:
+def starting_volume(operator: BackProjector, x0: np.ndarray | None) -> np.ndarray:
     """A float32 volume that the solver may change: zeros, or a copy of ``x0``."""
     shape = operator.geometry.volume_shape
     volume = aligned_empty(shape)
@@ -53,7 +54,7 @@ def starting_volume(operator, x0: np.ndarray | None) -> np.ndarray:
     return volume
 
 
-def row_and_column_sums(operator) -> tuple[np.ndarray, np.ndarray]:
+def row_and_column_sums(operator: Operator) -> tuple[np.ndarray, np.ndarray]:
     """A 1 and Aᵀ 1, in any shapes that broadcast against images and volume."""
     if hasattr(operator, "sums"):
         return operator.sums()

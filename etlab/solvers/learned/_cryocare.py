@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from etlab.geometry import TiltGeometry
+from etlab.operator import BackProjector
 from etlab.solvers.common import checked_images
 from etlab.solvers.learned.network import load
 from etlab.solvers.learned.onepass import scaled_wbp
@@ -23,7 +25,7 @@ from etlab.solvers.learned.slices import by_slices
 
 
 def cryocare(
-    operator,
+    operator: BackProjector,
     images: np.ndarray,
     *,
     scale: float = 1.0,
@@ -37,11 +39,13 @@ def cryocare(
     """
     network = load("cryocare", weights)
     halves = half_reconstructions(operator, images, scale=scale)
-    mean = sum(by_slices(network, [half], progress=progress) for half in halves) / 2
+    mean: Any = sum(by_slices(network, [half], progress=progress) for half in halves) / 2
     return np.maximum(mean, 0, out=mean) * np.float32(scale)
 
 
-def half_reconstructions(operator, images: np.ndarray, *, scale: float = 1.0) -> list[np.ndarray]:
+def half_reconstructions(
+    operator: BackProjector, images: np.ndarray, *, scale: float = 1.0
+) -> list[np.ndarray]:
     """WBP from the tilts 0, 2, 4 … and from the tilts 1, 3, 5 …, each (nz, ny, nx), in units of ``scale``.
 
     Raises ValueError for fewer than two tilts.
@@ -59,7 +63,7 @@ def half_reconstructions(operator, images: np.ndarray, *, scale: float = 1.0) ->
 class SomeTilts:
     """Aᵀ of some of the tilts only, from any operator: the images of the others are zero."""
 
-    operator: object
+    operator: BackProjector
     tilts: slice
 
     @property

@@ -14,6 +14,7 @@ import os
 import numpy as np
 import scipy.fft
 
+from etlab.operator import BackProjector
 from etlab.solvers._wbp import padded_length, ramp_filter, tilt_weights
 from etlab.solvers.common import checked_images
 from etlab.solvers.learned.network import load
@@ -25,7 +26,7 @@ NEIGHBOURS = 3
 
 
 def deeprecon(
-    operator,
+    operator: BackProjector,
     images: np.ndarray,
     *,
     scale: float = 1.0,
@@ -44,7 +45,7 @@ def deeprecon(
     return np.maximum(volume, 0, out=volume) * np.float32(scale)
 
 
-def band_reconstructions(operator, images: np.ndarray) -> list[np.ndarray]:
+def band_reconstructions(operator: BackProjector, images: np.ndarray) -> list[np.ndarray]:
     """Back-projections of the bands of the images, low frequencies first; their sum is the weighted back-projection."""
     images = checked_images(operator, images)
     n_rows = images.shape[1]

@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from etlab.operator import Operator
 from etlab.solvers.common import Callback, Status, checked_images, iterations
 from etlab.solvers.learned.network import load
 from etlab.solvers.learned.slices import by_slices
@@ -49,7 +51,7 @@ class Samples:
 
 
 def diffusion(
-    operator,
+    operator: Operator,
     images: np.ndarray,
     *,
     seed: int = 0,
@@ -107,7 +109,7 @@ def diffusion(
 
 
 def diffusion_samples(
-    operator, images: np.ndarray, *, n_samples: int = 4, seed: int = 0, **options
+    operator: Operator, images: np.ndarray, *, n_samples: int = 4, seed: int = 0, **options: Any
 ) -> Samples:
     """Several samples, with the seeds ``seed``, ``seed`` + 1, … and the options of `diffusion`."""
     if n_samples < 2:
@@ -118,7 +120,7 @@ def diffusion_samples(
 
 
 def drawn_to_data(
-    operator, images: np.ndarray, guess: np.ndarray, *, dose: float, rho: float, n_iter: int
+    operator: Operator, images: np.ndarray, guess: np.ndarray, *, dose: float, rho: float, n_iter: int
 ) -> tuple[np.ndarray, float]:
     """argmin over x of ½‖W^½ (A x − y)‖² + ρ/2·‖x − guess‖² by conjugate gradients, and ‖y − A guess‖.
 

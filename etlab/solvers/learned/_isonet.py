@@ -17,6 +17,7 @@ import numpy as np
 import scipy.fft
 
 from etlab.geometry import measured_frequencies
+from etlab.operator import Operator
 from etlab.solvers._sirt import sirt
 from etlab.solvers.learned.network import load
 from etlab.solvers.learned.onepass import scaled_wbp
@@ -26,7 +27,7 @@ SIRT_ITERATIONS = 30
 
 
 def isonet(
-    operator,
+    operator: Operator,
     images: np.ndarray,
     *,
     strict: bool = True,

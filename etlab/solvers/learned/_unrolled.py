@@ -12,10 +12,11 @@ Med. Imaging 37 (2018) 1382. The idea of a learned descent: Adler & Öktem, Inve
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 
+from etlab.operator import Operator
 from etlab.solvers.common import Callback, Status, checked_images, iterations
 from etlab.solvers.learned.network import load
 from etlab.solvers.learned.onepass import scaled_wbp
@@ -26,7 +27,7 @@ NEIGHBOURS = 5
 
 
 def unrolled(
-    operator,
+    operator: Operator,
     images: np.ndarray,
     *,
     scale: float = 1.0,
@@ -54,8 +55,8 @@ def unrolled(
 
 
 def descent(
-    operator, images: np.ndarray, scale: float = 1.0
-) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
+    operator: Operator, images: np.ndarray, scale: float = 1.0
+) -> Generator[tuple[np.ndarray, np.ndarray, float], np.ndarray, None]:
     """Volume, filtered gradient and relative residual; ``send`` it the next volume. All in units of ``scale``."""
     volume = np.maximum(scaled_wbp(operator, images, scale), 0)
     norm = float(np.linalg.norm(images)) or 1.0

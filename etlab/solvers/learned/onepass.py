@@ -13,13 +13,14 @@ import os
 
 import numpy as np
 
+from etlab.operator import BackProjector, Operator
 from etlab.solvers._wbp import wbp
 from etlab.solvers.learned.network import load
 from etlab.solvers.learned.slices import by_slices
 
 
 def dncnn(
-    operator,
+    operator: Operator,
     images: np.ndarray,
     *,
     scale: float = 1.0,
@@ -39,7 +40,7 @@ def dncnn(
 
 
 def transformer(
-    operator,
+    operator: Operator,
     images: np.ndarray,
     *,
     scale: float = 1.0,
@@ -54,7 +55,7 @@ def transformer(
 
 
 def swin(
-    operator,
+    operator: Operator,
     images: np.ndarray,
     *,
     scale: float = 1.0,
@@ -69,7 +70,7 @@ def swin(
 
 
 def tomogan(
-    operator,
+    operator: Operator,
     images: np.ndarray,
     *,
     scale: float = 1.0,
@@ -84,12 +85,12 @@ def tomogan(
     return _improved(operator, images, "tomogan", scale, weights, progress)
 
 
-def _improved(operator, images, name, scale, weights, progress):
+def _improved(operator: BackProjector, images, name, scale, weights, progress):
     volume = by_slices(load(name, weights), [scaled_wbp(operator, images, scale)], progress=progress)
     return np.maximum(volume, 0, out=volume) * np.float32(scale)
 
 
-def scaled_wbp(operator, images: np.ndarray, scale: float) -> np.ndarray:
+def scaled_wbp(operator: BackProjector, images: np.ndarray, scale: float) -> np.ndarray:
     """Weighted back-projection in units of ``scale``. Raises ValueError unless that is positive."""
     check_scale(scale)
     return wbp(operator, images) / np.float32(scale)

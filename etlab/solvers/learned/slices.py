@@ -40,7 +40,7 @@ def by_slices(
     The channels are the neighbours of the first volume, then of the next, then one constant plane for each of
     ``planes``.
     """
-    out = np.empty(volumes[0].shape, np.float32)
+    out: np.ndarray = np.empty(volumes[0].shape, np.float32)
     nz, ny, n_slices = out.shape
     batch = max(1, VOXELS // (nz * ny))
     for first in tqdm(range(0, n_slices, batch), desc="network", unit="batch", disable=not progress):
