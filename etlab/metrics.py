@@ -155,7 +155,7 @@ def wedge_filling(volume: np.ndarray, truth: np.ndarray, tilts_deg: np.ndarray) 
     >>> truth = np.zeros((16, 16, 8))
     >>> truth[6:10, 4:12] = 1
     >>> energy, correlation = wedge_filling(0.5 * truth, truth, np.arange(-60, 61, 5))
-    >>> round(energy, 3), round(correlation, 3)
+    >>> round(energy, 3), round(float(correlation), 3)
     (0.25, 1.0)
     """
     volume, truth = _comparable(volume, truth)

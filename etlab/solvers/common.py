@@ -22,8 +22,26 @@ from etlab.operator import BackProjector, Operator
 class Status:
     """What an iterative solver reports after each iteration.
 
-    ``residual`` is ‖A x − y‖ / ‖y‖ of the volume *before* this iteration's update, which costs nothing extra.
-    ``volume`` is the current estimate itself, not a copy: read it, do not keep it.
+    Parameters
+    ----------
+    iteration
+        Number of the iteration, from 1.
+    residual
+        ‖A x − y‖ / ‖y‖ of the volume *before* this iteration's update, which costs nothing extra.
+    volume
+        The current estimate itself, not a copy: read it, do not keep it.
+
+    Examples
+    --------
+    >>> from etlab import sirt
+    >>> from etlab import Projector, TiltGeometry, linear_tilts
+    >>> A = Projector(TiltGeometry(linear_tilts(60, 10), (16, 32, 8)))
+    >>> truth = np.zeros((16, 32, 8), np.float32)
+    >>> truth[6:10, 10:22] = 1
+    >>> seen = []
+    >>> _ = sirt(A, A(truth), n_iter=3, callback=lambda status: seen.append(round(status.residual, 2)))
+    >>> seen == sorted(seen, reverse=True), seen[0]
+    (True, 1.0)
     """
 
     iteration: int

@@ -32,10 +32,57 @@ def cryocare(
     weights: str | os.PathLike | None = None,
     progress: bool = False,
 ) -> np.ndarray:
-    """Reconstruct images (n_tilts, n_rows, nx) -> volume (nz, ny, nx), float32: the mean of both denoised halves.
+    """Reconstruct with cryo-CARE: the mean of two denoised halves of the tilt series.
 
-    ``scale`` is the density that the network is to take for 1. ``weights`` is an ONNX file of one's own training.
-    Raises WeightsError, saying what to do, if onnxruntime or the weights are missing.
+    The network was trained without any clean target, to turn the reconstruction from every other tilt into that from
+    the tilts between: the noise goes, the missing wedge stays.
+
+    Parameters
+    ----------
+    operator
+        The model of the microscope, from volumes (nz, ny, nx) to images (n_tilts, n_rows, nx).
+    images
+        Line integrals in voxels, (n_tilts, n_rows, nx), floating.
+    scale
+        Density that the network is to take for 1.
+    weights
+        ONNX file of your own training. Default: the weights that come with `etlab`.
+    progress
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    np.ndarray
+        Volume (nz, ny, nx), float32, not negative.
+
+    Raises
+    ------
+    WeightsError
+        If onnxruntime or the weights are missing; the message says what to do.
+    ValueError
+        For fewer than two tilts, a scale that is not positive, shapes that do not fit, NaN or infinity.
+    TypeError
+        For images that are not floating.
+
+    Notes
+    -----
+    ::
+
+        x̂ = max(0, ½·(f(WBP(y_even)) + f(WBP(y_odd)))).
+
+    References
+    ----------
+    Lehtinen et al., Noise2Noise, ICML 2018; Buchholz et al., cryo-CARE, Methods Cell Biol. 152 (2019) 277.
+
+    Examples
+    --------
+    >>> from etlab import Projector, TiltGeometry, linear_tilts
+    >>> A = Projector(TiltGeometry(linear_tilts(60, 10), (16, 32, 8)))
+    >>> truth = np.zeros((16, 32, 8), np.float32)
+    >>> truth[6:10, 10:22] = 1
+    >>> volume = cryocare(A, A(truth))
+    >>> volume.shape, bool(volume.min() >= 0)
+    ((16, 32, 8), True)
     """
     network = load("cryocare", weights)
     halves = half_reconstructions(operator, images, scale=scale)

@@ -33,10 +33,55 @@ def deeprecon(
     weights: str | os.PathLike | None = None,
     progress: bool = False,
 ) -> np.ndarray:
-    """Reconstruct images (n_tilts, n_rows, nx) -> volume (nz, ny, nx), float32.
+    """Reconstruct with DeepRecon, end to end: learned filters, back-projection and a small network.
 
-    ``scale`` is the density that the network is to take for 1, the densest of its training. ``weights`` is an ONNX
-    file of one's own training. Raises WeightsError, saying what to do, if onnxruntime or the weights are missing.
+    Parameters
+    ----------
+    operator
+        The model of the microscope, from volumes (nz, ny, nx) to images (n_tilts, n_rows, nx).
+    images
+        Line integrals in voxels, (n_tilts, n_rows, nx), floating.
+    scale
+        Density that the network is to take for 1, the densest of its training.
+    weights
+        ONNX file of your own training. Default: the weights that come with `etlab`.
+    progress
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    np.ndarray
+        Volume (nz, ny, nx), float32, not negative.
+
+    Raises
+    ------
+    WeightsError
+        If onnxruntime or the weights are missing; the message says what to do.
+    ValueError
+        For a scale that is not positive, shapes that do not fit, NaN or infinity.
+    TypeError
+        For images that are not floating.
+
+    Notes
+    -----
+    With h_j the bands of a filter bank that together are the ramp::
+
+        x̂ = max(0, f(Aᵀ h₁ y, Aᵀ h₂ y, …)).
+
+    References
+    ----------
+    The published table gives no source that could be traced; the idea is that of iRadonMAP, He et al., IEEE Trans.
+    Med. Imaging 39 (2020) 2076.
+
+    Examples
+    --------
+    >>> from etlab import Projector, TiltGeometry, linear_tilts
+    >>> A = Projector(TiltGeometry(linear_tilts(60, 10), (16, 32, 8)))
+    >>> truth = np.zeros((16, 32, 8), np.float32)
+    >>> truth[6:10, 10:22] = 1
+    >>> volume = deeprecon(A, A(truth))
+    >>> volume.shape, bool(volume.min() >= 0)
+    ((16, 32, 8), True)
     """
     check_scale(scale)
     network = load("deeprecon", weights)

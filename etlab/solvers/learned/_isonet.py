@@ -35,11 +35,59 @@ def isonet(
     weights: str | os.PathLike | None = None,
     progress: bool = False,
 ) -> np.ndarray:
-    """Reconstruct images (n_tilts, n_rows, nx) -> volume (nz, ny, nx), float32.
+    """Reconstruct with IsoNet: fill the missing wedge with what the specimen looks like in the measured directions.
 
-    ``strict=False`` returns the network's own answer, in which the measured frequencies are denoised, too. ``scale``
-    is the density that the network is to take for 1. ``weights`` is an ONNX file of one's own training. Raises
-    WeightsError, saying what to do, if onnxruntime or the weights are missing.
+    Trained without a truth. It assumes that a specimen looks alike in all directions; a flat film does not.
+
+    Parameters
+    ----------
+    operator
+        The model of the microscope, from volumes (nz, ny, nx) to images (n_tilts, n_rows, nx).
+    images
+        Line integrals in voxels, (n_tilts, n_rows, nx), floating.
+    strict
+        Whether to keep what was measured, with its noise. False returns the network's own answer, max(0, f(WBP(y))),
+        in which the measured frequencies are denoised, too.
+    scale
+        Density that the network is to take for 1.
+    weights
+        ONNX file of your own training. Default: the weights that come with `etlab`.
+    progress
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    np.ndarray
+        Volume (nz, ny, nx), float32, not negative.
+
+    Raises
+    ------
+    WeightsError
+        If onnxruntime or the weights are missing; the message says what to do.
+    ValueError
+        For a scale that is not positive, shapes that do not fit, NaN or infinity.
+    TypeError
+        For images that are not floating.
+
+    Notes
+    -----
+    With M = 1 where the tilts measured and 0 in the wedge::
+
+        x̂ = max(0, F⁻¹(M·F(SIRT(y)) + (1 − M)·F(f(WBP(y))))).
+
+    References
+    ----------
+    Liu et al., Nat. Commun. 13 (2022) 6482.
+
+    Examples
+    --------
+    >>> from etlab import Projector, TiltGeometry, linear_tilts
+    >>> A = Projector(TiltGeometry(linear_tilts(60, 10), (16, 32, 8)))
+    >>> truth = np.zeros((16, 32, 8), np.float32)
+    >>> truth[6:10, 10:22] = 1
+    >>> volume = isonet(A, A(truth), strict=False)
+    >>> volume.shape, bool(volume.min() >= 0)
+    ((16, 32, 8), True)
     """
     network = load("isonet", weights)
     volume = by_slices(network, [scaled_wbp(operator, images, scale)], progress=progress)

@@ -35,11 +35,57 @@ def unrolled(
     callback: Callback | None = None,
     progress: bool = False,
 ) -> np.ndarray:
-    """Reconstruct images (n_tilts, n_rows, nx) -> volume (nz, ny, nx), float32, in ``STEPS`` steps.
+    """Reconstruct with PhysET: gradient steps on the data, with a small network in place of step length and penalty.
 
-    ``scale`` is the density that the network is to take for 1, the densest of its training. ``weights`` is an ONNX
-    file of one's own training. ``callback(status)`` is called after each step and stops the solver by returning True.
-    Raises WeightsError, saying what to do, if onnxruntime or the weights are missing.
+    Parameters
+    ----------
+    operator
+        The model of the microscope, from volumes (nz, ny, nx) to images (n_tilts, n_rows, nx).
+    images
+        Line integrals in voxels, (n_tilts, n_rows, nx), floating.
+    scale
+        Density that the network is to take for 1, the densest of its training.
+    weights
+        ONNX file of your own training. Default: the weights that come with `etlab`.
+    callback
+        Called with a `Status` after each of the ``STEPS`` steps; stops the solver by returning True.
+    progress
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    np.ndarray
+        Volume (nz, ny, nx), float32, not negative.
+
+    Raises
+    ------
+    WeightsError
+        If onnxruntime or the weights are missing; the message says what to do.
+    ValueError
+        For a scale that is not positive, shapes that do not fit, NaN or infinity.
+    TypeError
+        For images that are not floating.
+
+    Notes
+    -----
+    With F the filter of weighted back-projection, for k = 0 … K − 1, from x = Aᵀ F y::
+
+        g = Aᵀ F (y − A x),     x ← max(0, x + f(x, g, k/K)).
+
+    References
+    ----------
+    Hauptmann et al., IEEE Trans. Med. Imaging 37 (2018) 1382 (training step after step); Adler & Öktem, Inverse
+    Problems 33 (2017) 124007 (learned descent).
+
+    Examples
+    --------
+    >>> from etlab import Projector, TiltGeometry, linear_tilts
+    >>> A = Projector(TiltGeometry(linear_tilts(60, 10), (16, 32, 8)))
+    >>> truth = np.zeros((16, 32, 8), np.float32)
+    >>> truth[6:10, 10:22] = 1
+    >>> volume = unrolled(A, A(truth))
+    >>> volume.shape, bool(volume.min() >= 0)
+    ((16, 32, 8), True)
     """
     images = checked_images(operator, images)
     network = load("unrolled", weights)

@@ -15,7 +15,16 @@ WEIGHTS = Path(str(files("etlab") / "weights"))
 
 
 class WeightsError(RuntimeError):
-    """A network cannot be run. The message says why and what to do, in one line."""
+    """A network cannot be run; the message says why and what to do, in one line.
+
+    Examples
+    --------
+    >>> try:
+    ...     load("dncnn", "missing.onnx")
+    ... except WeightsError as error:
+    ...     print(error)
+    there are no weights of 'dncnn' at missing.onnx: check the path
+    """
 
 
 def load(name: str, weights: str | os.PathLike | None = None) -> SliceNetwork:
