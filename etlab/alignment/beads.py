@@ -45,6 +45,13 @@ class BeadFit:
         Observed less fitted (row, column) of each bead in each image, NaN where unseen, (n_beads, n_tilts, 2).
     outliers
         Observations so far off that they are tracking errors; of little weight in the fit, (n_beads, n_tilts) bool.
+
+    Examples
+    --------
+    >>> alignment = Alignment(np.array([0.0]), np.zeros((1, 2)), 0.0, 0.0, np.zeros(1))
+    >>> fit = BeadFit(alignment, np.zeros((1, 3)), np.array([[[3.0, 4.0]]]), np.array([[False]]))
+    >>> fit.bead_residuals.tolist()
+    [5.0]
     """
 
     alignment: Alignment
@@ -80,13 +87,43 @@ def find_beads(image: np.ndarray, radius: float) -> np.ndarray:
 def track_beads(
     images: np.ndarray, tilts_deg: np.ndarray, radius: float, *, max_shift: float | None = None
 ) -> np.ndarray:
-    """Follow the beads seen at the lowest tilt: places (row, column), NaN where lost, (n_beads, n_tilts, 2).
+    """Follow the beads that are seen at the lowest tilt through the series.
 
-    From image to image the specimen shrinks as the cosine; then one displacement, at most ``max_shift`` pixels
-    (default: a tenth of the field), brings most beads together; the rest is assigned one to one. Beads seen in fewer
-    than half of the images are dropped.
+    Parameters
+    ----------
+    images
+        Raw images (n_tilts, n_rows, nx), floating, with bright beads.
+    tilts_deg
+        Tilts in degrees, (n_tilts,).
+    radius
+        Radius of the beads in pixels, at least 1.
+    max_shift
+        Largest displacement between neighbouring images in pixels. Default: a tenth of the field.
 
-    Raises ValueError for a radius below one pixel, or fewer than three beads that can be followed.
+    Returns
+    -------
+    np.ndarray
+        Places (row, column) in pixels, NaN where lost, (n_beads, n_tilts, 2).
+
+    Raises
+    ------
+    ValueError
+        For a radius below one pixel, or fewer than three beads that can be followed.
+
+    Notes
+    -----
+    From image to image the specimen shrinks as the cosine; then one displacement brings most beads together; the rest
+    is assigned one to one. Beads seen in fewer than half of the images are dropped.
+
+    Examples
+    --------
+    >>> from etlab import TiltGeometry, linear_tilts
+    >>> from etlab.phantoms import gaussians
+    >>> geometry = TiltGeometry(linear_tilts(60, 10), (32, 32, 32))
+    >>> centres = [(0, 10, -9), (2, -8, -5), (-1, 3, 9), (1, -2, 2)]
+    >>> _, images = gaussians(geometry, centres, [1.5] * 4, [1.0] * 4)
+    >>> track_beads(images, geometry.tilts_deg, radius=2.0).shape
+    (4, 13, 2)
     """
     images = alignable_series(images, tilts_deg)
     if not radius >= 1:
@@ -153,12 +190,51 @@ def matched_places(
 
 
 def fit_beads(tracks: np.ndarray, tilts_deg: np.ndarray, image_shape: tuple[int, int]) -> BeadFit:
-    """Fit one rigid bundle to bead places (row, column), (n_beads, n_tilts, 2), NaN where unseen.
+    """Fit one rigid bundle to the places of beads.
+
+    Parameters
+    ----------
+    tracks
+        Places (row, column) in pixels, NaN where unseen, (n_beads, n_tilts, 2).
+    tilts_deg
+        Tilts in degrees, (n_tilts,).
+    image_shape
+        Shape (n_rows, nx) of an image.
+
+    Returns
+    -------
+    BeadFit
+        The beads' positions, the alignment, and the residuals.
+
+    Raises
+    ------
+    ValueError
+        For fewer than 3 beads or tilts, an image in which no bead is seen, or wrong shapes.
+
+    Notes
+    -----
+    A bead at (z, y, x) is seen in raw image t, with (d_t, e_t) its shift and φ the direction of the tilt axis, at::
+
+        row = s·cos φ + x·sin φ − d_t,     column = x·cos φ − s·sin φ − e_t,     s = y·cos θ_t + z·sin θ_t.
 
     Robust: large residuals count linearly (Huber), so a few tracking errors do little harm and stand out. The gauge
     is fixed by the beads' mean on the axis and a mean column shift of 0; a bundle needs no tilt_axis_offset.
 
-    Raises ValueError for fewer than 3 beads or tilts, an image in which no bead is seen, or wrong shapes.
+    References
+    ----------
+    Lawrence, in Electron Tomography (1992); Kremer, Mastronarde & McIntosh, J. Struct. Biol. 116 (1996) 71.
+
+    Examples
+    --------
+    >>> from etlab import TiltGeometry, linear_tilts
+    >>> from etlab.phantoms import gaussians
+    >>> geometry = TiltGeometry(linear_tilts(60, 10), (32, 32, 32))
+    >>> centres = [(0, 10, -9), (2, -8, -5), (-1, 3, 9), (1, -2, 2)]
+    >>> _, images = gaussians(geometry, centres, [1.5] * 4, [1.0] * 4)
+    >>> tracks = track_beads(images, geometry.tilts_deg, radius=2.0)
+    >>> fit = fit_beads(tracks, geometry.tilts_deg, (32, 32))
+    >>> bool(fit.bead_residuals.max() < 0.05), bool(abs(fit.alignment.tilt_axis_deg) < 0.5)
+    (True, True)
     """
     tracks, tilts = np.asarray(tracks, np.float64), np.asarray(tilts_deg, np.float64)
     if tracks.ndim != 3 or tracks.shape[1:] != (len(tilts), 2):

@@ -45,14 +45,54 @@ def refine_by_projection_matching(
     callback: Callable[[Alignment], object] | None = None,
     progress: bool = False,
 ) -> Alignment:
-    """Lay each image on its prediction from the other half of the series; at most ``n_rounds`` times.
+    """Register each image to its prediction from the other half of the series, at most ``n_rounds`` times.
 
-    Only shifts change, and not by their gauge. Ends when the half-set misfit (``misfits``) falls by less than a
-    thousandth, and returns the alignment before that: a first alignment that is good already is left as it was.
-    ``residuals`` are the lengths of the steps that were left, in pixels. ``thickness`` is that of a flat specimen
-    that reaches beyond the field, in pixels. ``callback(alignment)`` is called after each round.
+    Only shifts change, and not by their gauge. Ends when the half-set misfit falls by less than a thousandth, and
+    returns the alignment before that: a first alignment that is good already is left as it was.
 
-    Raises ValueError for fewer than 6 tilts or a thickness that is not positive.
+    Parameters
+    ----------
+    images
+        Raw images (n_tilts, n_rows, nx), floating, brighter where there is more mass.
+    alignment
+        The alignment to begin with.
+    thickness
+        Thickness in pixels of a flat specimen that reaches beyond the field; None for an isolated one.
+    n_rounds
+        Largest number of rounds.
+    callback
+        Called with the `Alignment` after each round.
+    progress
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    Alignment
+        With the ``misfits`` of all rounds; its residuals are the lengths of the steps that were left, in pixels.
+
+    Raises
+    ------
+    ValueError
+        For fewer than 6 tilts or a thickness that is not positive.
+
+    References
+    ----------
+    Dengler, Ultramicroscopy 30 (1989) 337.
+
+    Examples
+    --------
+    >>> from etlab import TiltGeometry, linear_tilts
+    >>> from etlab.acquisition import drift, shifted
+    >>> from etlab.phantoms import gaussians
+    >>> geometry = TiltGeometry(linear_tilts(60, 10), (32, 32, 32))
+    >>> tilts = geometry.tilts_deg
+    >>> _, still = gaussians(geometry, [(0, 1, -9), (1, -1, 0), (-1, 0, 9)], [3, 3, 3], [1, 1, 1])
+    >>> moved = drift(np.arange(13), rng=0, step_px=0.5)
+    >>> images = shifted(still, moved)
+    >>> begun = Alignment(tilts, -moved.round(), 0.0, 0.0, np.zeros(13))  # good to half a pixel
+    >>> found = refine_by_projection_matching(images, begun, n_rounds=1)
+    >>> found.misfits[1] < found.misfits[0]
+    True
     """
     images = alignable_series(images, alignment.tilts_deg, at_least=AT_LEAST)
     binning = binning_to(MATCHING_SIZE, images)
@@ -84,15 +124,46 @@ def refine_by_projection_matching(
 def find_tilt_axis(images: np.ndarray, alignment: Alignment, *, thickness: float | None = None) -> Alignment:
     """Search the direction and the height of the tilt axis that minimise the half-set misfit; shifts stay.
 
-    Directions up to 8° either side of the alignment's are tried in steps of 2°, and the one that the images show
-    (`etlab.alignment.direction`); from the best the search goes on outwards for as long as that helps. Then direction
-    and height are refined together (Nelder–Mead), on images binned to 64 pixels. With few tilts the result is drawn
-    towards 0: measured 0.3–0.8° short of 2° for a film seen every 5°, −0.1° for a needle seen every 2°. Moments and
-    beads do better.
+    Warns if the axis is nearer to vertical than to horizontal, if its height moved by a quarter of the field, which a
+    film may not show, or if the search was still moving at its end.
 
-    Where the images plainly show another direction, that one is returned, and the height as it was. Warns if the axis
-    is nearer to vertical than to horizontal, if its height moved by a quarter of the field, which a film may not show,
-    or if the search was still moving at its end. Raises ValueError for fewer than 6 tilts.
+    Parameters
+    ----------
+    images
+        Raw images (n_tilts, n_rows, nx), floating, brighter where there is more mass.
+    alignment
+        The alignment to begin with.
+    thickness
+        Thickness in pixels of a flat specimen that reaches beyond the field; None for an isolated one.
+
+    Returns
+    -------
+    Alignment
+        With another direction and height of the axis. Where the images plainly show another direction, that one is
+        taken, and the height as it was.
+
+    Raises
+    ------
+    ValueError
+        For fewer than 6 tilts.
+
+    Notes
+    -----
+    Directions up to 8° either side of the alignment's are tried in steps of 2°, and the one that the images show;
+    from the best the search goes on outwards for as long as that helps. Then direction and height are refined
+    together (Nelder–Mead), on images binned to 64 pixels. With few tilts the result is drawn towards 0: measured
+    0.3–0.8° short of 2° for a film seen every 5°, −0.1° for a needle seen every 2°. Moments and beads do better.
+
+    Examples
+    --------
+    >>> from etlab import linear_tilts
+    >>> from etlab.phantoms import gaussians
+    >>> geometry = TiltGeometry(linear_tilts(60, 10), (16, 16, 16))
+    >>> _, images = gaussians(geometry, [(0, 1, -4), (1, -1, 0), (-1, 0, 4)], [1.5] * 3, [1.0] * 3)
+    >>> begun = Alignment(geometry.tilts_deg, np.zeros((13, 2)), 0.0, 0.0, np.zeros(13))
+    >>> found = find_tilt_axis(images, begun)
+    >>> np.array_equal(found.shifts, begun.shifts), abs(found.tilt_axis_deg) < 1
+    (True, True)
     """
     images = alignable_series(images, alignment.tilts_deg, at_least=AT_LEAST)
     binning = binning_to(SEARCH_SIZE, images)
@@ -192,10 +263,43 @@ def half_set_misfit(
     n_iter: int = MATCHING_ITERATIONS,
     thickness: float | None = None,
 ) -> float:
-    """‖y − ŷ‖ / ‖y‖ of aligned images, each predicted from the half of the series that it does not belong to.
+    """Return how badly each half of an aligned series predicts the other.
 
-    A measure of an alignment that needs no answer key. Noise adds to it, so compare series with themselves only.
-    ``thickness`` as in `refine_by_projection_matching`, which also says what it raises.
+    A measure of an alignment that needs no answer key. Noise adds to it, so compare a series with itself only.
+
+    Parameters
+    ----------
+    images
+        Aligned images (n_tilts, n_rows, nx), floating.
+    tilts_deg
+        Tilts in degrees, (n_tilts,).
+    n_iter
+        Iterations of SIRT for each half.
+    thickness
+        Thickness in pixels of a flat specimen that reaches beyond the field; None for an isolated one.
+
+    Returns
+    -------
+    float
+        ‖y − ŷ‖ / ‖y‖, ŷ each image projected from a reconstruction of the half that it does not belong to.
+
+    Raises
+    ------
+    ValueError
+        For fewer than 6 tilts or a thickness that is not positive.
+
+    Examples
+    --------
+    >>> from etlab import TiltGeometry, linear_tilts
+    >>> from etlab.acquisition import drift, shifted
+    >>> from etlab.phantoms import gaussians
+    >>> geometry = TiltGeometry(linear_tilts(60, 10), (32, 32, 32))
+    >>> tilts = geometry.tilts_deg
+    >>> _, still = gaussians(geometry, [(0, 1, -9), (1, -1, 0), (-1, 0, 9)], [3, 3, 3], [1, 1, 1])
+    >>> moved = drift(np.arange(13), rng=0, step_px=0.5)
+    >>> images = shifted(still, moved)
+    >>> half_set_misfit(still, tilts, n_iter=5) < half_set_misfit(images, tilts, n_iter=5)
+    True
     """
     images = alignable_series(images, tilts_deg, at_least=AT_LEAST)
     return relative_misfit(
