@@ -47,13 +47,7 @@ BACKGROUND = -31886  # counts: the most frequent value of the raw images, of vac
 
 
 class DataError(RuntimeError):
-    """The real data could not be obtained; the message says why and what to do.
-
-    Examples
-    --------
-    >>> issubclass(DataError, RuntimeError)
-    True
-    """
+    """The real data could not be obtained; the message says why and what to do."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -117,13 +117,7 @@ class Calibration:
 
 
 class CalibrationWarning(UserWarning):
-    """Warn that the data contradict what was declared, or cannot tell a parameter.
-
-    Examples
-    --------
-    >>> issubclass(CalibrationWarning, UserWarning)
-    True
-    """
+    """Warn that the data contradict what was declared, or cannot tell a parameter."""
 
 
 def calibrate(

@@ -109,7 +109,7 @@ def ellipsoids(
     turned_deg
         Angle in degrees by which each is turned about the tilt axis, from y towards z; one for all, or (n,).
     samples
-        Each voxel of the volume is the mean of ``samples``³ points.
+        Points along each edge of a voxel over whose cube the density is averaged.
 
     Returns
     -------
