@@ -116,7 +116,7 @@ class Specimen:
 
     Examples
     --------
-    >>> made = specimen("nanorods", (16, 32, 32), 1, fiducials=False)
+    >>> made = specimen("lamella", (16, 32, 32), 1, fiducials=False)
     >>> made.film.thickness, len(made.bead_positions)
     (3.0, 0)
     """
@@ -164,7 +164,7 @@ def scene(
 
     Examples
     --------
-    >>> volume = scene("nanorods", (16, 32, 32), seed=1, fiducials=False)
+    >>> volume = scene("lamella", (16, 32, 32), seed=1, fiducials=False)
     >>> volume.shape, volume.dtype.name
     ((16, 32, 32), 'float32')
     """
@@ -214,7 +214,7 @@ def specimen(
 
     Examples
     --------
-    >>> made = specimen("nanorods", (16, 32, 32), seed=1, fiducials=False)
+    >>> made = specimen("lamella", (16, 32, 32), seed=1, fiducials=False)
     >>> made.volume.shape, bool(0 <= made.volume.min() and made.volume.max() <= 1)
     ((16, 32, 32), True)
     """
