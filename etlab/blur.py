@@ -113,7 +113,7 @@ class DefocusBlur:
 
 
 def gaussian_blur(images: np.ndarray, sigma: float) -> np.ndarray:
-    """The same blur with one σ in pixels for the whole image: shape (…, n_rows, nx), float32."""
+    """Blur images (…, n_rows, nx), float32, in the same way, with one σ in pixels for the whole image."""
     n_rows, nx = images.shape[-2:]
     spectrum = scipy.fft.dctn(images, axes=(-2, -1), norm="ortho")
     spectrum *= np.exp(-(sigma**2) * (decay(n_rows)[:, None] + decay(nx))).astype(np.float32)
@@ -121,5 +121,5 @@ def gaussian_blur(images: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def decay(n: int) -> np.ndarray:
-    """2π²f² of the n cosines of a line of n pixels: f = k / 2n cycles a pixel."""
+    """Return 2π²f² of the n cosines of a line of n pixels: f = k / 2n cycles a pixel."""
     return 2 * (np.pi * np.arange(n) / (2 * n)) ** 2

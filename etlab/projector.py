@@ -256,5 +256,5 @@ class Projector:
 
 
 def _slices(stack: np.ndarray) -> np.ndarray:
-    """(…, nx) as nx slices, each in one piece."""
+    """Return (…, nx) as nx slices, each in one piece."""
     return np.ascontiguousarray(np.moveaxis(stack, 2, 0))

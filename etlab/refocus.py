@@ -89,7 +89,7 @@ def refocused(
 
 
 def blur_matrices(sigma: np.ndarray, nx: int) -> np.ndarray:
-    """What `etlab.blur` does to rows, for each of the ``nx`` cosines along x: (nx, n_rows, n_rows), float64."""
+    """Return what `etlab.blur` does to rows, for each of the ``nx`` cosines along x: (nx, n_rows, n_rows), float64."""
     waves = scipy.fft.dct(np.eye(sigma.size), axis=0, norm="ortho")
     variance = np.asarray(sigma, np.float64)[:, None] ** 2
     across_rows = (waves.T * np.exp(-variance * decay(sigma.size))) @ waves

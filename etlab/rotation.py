@@ -134,24 +134,24 @@ class InPlaneRotation:
 
 
 def filtered(images: np.ndarray, factors: np.ndarray, axis: int, workers: int = 1) -> np.ndarray:
-    """Real images with their Fourier coefficients along ``axis`` multiplied by ``factors``."""
+    """Multiply the Fourier coefficients of real images along ``axis`` by ``factors``."""
     spectrum = scipy.fft.rfft(images, axis=axis, workers=workers)
     spectrum *= factors
     return scipy.fft.irfft(spectrum, images.shape[axis], axis=axis, overwrite_x=True, workers=workers)
 
 
 def shear_phases(lines: np.ndarray, slope: float, length: int) -> np.ndarray:
-    """exp(−2πi f·shift) that moves line i by ``slope · lines[i]`` pixels: shape (lines, frequencies), complex64."""
+    """Return exp(−2πi f·shift) that moves line i by ``slope · lines[i]`` pixels: (lines, frequencies), complex64."""
     return np.exp(-2j * np.pi * slope * np.outer(lines, scipy.fft.rfftfreq(length))).astype(np.complex64)
 
 
 def shear_rates(lines: np.ndarray, slope_rate: float, length: int) -> np.ndarray:
-    """−2πi f·d(shift): applied to a sheared image, its derivative when the slope changes at ``slope_rate``."""
+    """Return −2πi f·d(shift): applied to a sheared image, its derivative when the slope changes at ``slope_rate``."""
     return (-2j * np.pi * slope_rate * np.outer(lines, scipy.fft.rfftfreq(length))).astype(np.complex64)
 
 
 def odd_length(n: int) -> int:  # type: ignore[return]  # there always is one
-    """The smallest odd length ≥ n that transforms fast (no prime factor above 7).
+    """Return the smallest odd length ≥ n that transforms fast (no prime factor above 7).
 
     Odd, because the Nyquist coefficient of an even length is real and cannot take a phase: it would be damped.
     """

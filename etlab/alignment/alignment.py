@@ -195,7 +195,7 @@ def without_gauge(
 
 
 def checked_series(name: str, images: np.ndarray, tilts_deg: np.ndarray, *, at_least: int = 1) -> np.ndarray:
-    """Images (n_tilts, n_rows, nx) as float32, or an error naming what is wrong with them or with the tilts."""
+    """Return images (n_tilts, n_rows, nx) as float32, or raise an error that names what is wrong."""
     images, tilts = np.asarray(images), np.asarray(tilts_deg, dtype=np.float64)
     if images.ndim != 3:
         raise ValueError(f"{name}: got shape {images.shape}, expected (n_tilts, n_rows, nx)")

@@ -66,7 +66,7 @@ class BeadFit:
 
 
 def find_beads(image: np.ndarray, radius: float) -> np.ndarray:
-    """Places (row, column) of bright beads of this radius in one image, in pixels, brightest first, (n, 2).
+    """Return places (row, column) of bright beads of this radius in an image, in pixels, brightest first, (n, 2).
 
     Peaks of the Laplacian of a Gaussian that stand out by eight robust standard deviations; a parabola through each
     peak and its neighbours gives the fraction of a pixel.
@@ -280,7 +280,7 @@ class _Bundle:
         self.cos, self.sin = np.cos(theta[images]), np.sin(theta[images])
 
     def in_plane(self, positions):
-        """(s, x) of every observation, before the turn by φ."""
+        """Return (s, x) of every observation, before the turn by φ."""
         x, y, z = positions[self.beads].T
         return y * self.cos + z * self.sin, x
 
@@ -288,7 +288,7 @@ class _Bundle:
         return turned(np.stack(self.in_plane(positions), axis=1), phi) - shifts[self.images]
 
     def solve(self, observed, weights, phi, positions):
-        """Least squares for positions, shifts and, about ``positions`` if given, a small turn of φ."""
+        """Solve for positions, shifts and, about ``positions`` if given, a small turn of φ, by least squares."""
         n, observation = self.n_beads, np.arange(len(self.beads))
         design = np.zeros((2, len(observation), 3 * n + 2 * len(self.theta) + 1))
         for axis, (of_s, of_x) in enumerate([(np.cos(phi), np.sin(phi)), (-np.sin(phi), np.cos(phi))]):
@@ -306,7 +306,7 @@ class _Bundle:
         return found[: 3 * n].reshape(3, n).T, found[3 * n : -1].reshape(2, -1).T, float(found[-1])
 
     def centred(self, positions, shifts, phi):
-        """The same fit, the beads' mean on the axis and the mean shift along it 0: this chooses the gauge."""
+        """Choose the gauge: return the same fit with the beads' mean on the axis and a mean shift along it of 0."""
         _, y, z = positions.mean(axis=0)
         shifts = turned(shifts, -phi)
         x = shifts[:, 1].mean()
@@ -317,7 +317,7 @@ class _Bundle:
 
 
 def rms_length(vectors: np.ndarray, chosen: np.ndarray, axis: int) -> np.ndarray:
-    """RMS length of the finite, chosen vectors along an axis; NaN where there are none."""
+    """Return the RMS length of the finite, chosen vectors along an axis; NaN where there are none."""
     squares = np.where(chosen, (vectors**2).sum(axis=2), np.nan)
     count = np.isfinite(squares).sum(axis=axis)
     return np.sqrt(

@@ -105,7 +105,7 @@ def neighbours(tilts_deg: np.ndarray) -> list[tuple[int, int]]:
 
 
 def register(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Shift (rows, columns) that lays ``image`` on ``reference``, to 1/50 pixel, by cross-correlation.
+    """Return the shift (rows, columns) that registers ``image`` to ``reference``, to 1/50 pixel, by cross-correlation.
 
     Twice, the second time with the image moved: the fading of the field's edges draws large shifts towards zero.
     """
@@ -115,7 +115,7 @@ def register(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def best_shift(image: np.ndarray, reference: np.ndarray, *, upsampling: int = UPSAMPLING) -> np.ndarray:
-    """Where the cross-correlation peaks: the shift of ``image``, if it is known to be small."""
+    """Return the shift of ``image`` at which the cross-correlation peaks; for small shifts."""
     shift, *_ = phase_cross_correlation(
         faded(reference), faded(image), upsample_factor=upsampling, normalization=None
     )
@@ -123,20 +123,20 @@ def best_shift(image: np.ndarray, reference: np.ndarray, *, upsampling: int = UP
 
 
 def faded(image: np.ndarray) -> np.ndarray:
-    """The image less its mean, faded to zero towards its edges."""
+    """Return the image mean-subtracted and faded to zero towards its edges."""
     rows, columns = (_taper(n) for n in image.shape)
     return (image - image.mean()) * np.outer(rows, columns)
 
 
 @cache
 def _taper(n: int) -> np.ndarray:
-    """Tukey's window: a cosine's rise and fall over ``TAPER`` of the length. SciPy's takes a second to load."""
+    """Return Tukey's window, a cosine's rise and fall over ``TAPER`` of the length. SciPy's takes a second to load."""
     from_the_edge = np.minimum(np.arange(n), np.arange(n)[::-1])
     return np.sin(np.pi / 2 * np.minimum(2 * from_the_edge / (TAPER * (n - 1)), 1)) ** 2
 
 
 def stretched(image: np.ndarray, ratio: float) -> np.ndarray:
-    """The image stretched by 1 / ratio across the tilt axis, about the centre."""
+    """Return the image stretched by 1 / ratio across the tilt axis, about the centre."""
     if ratio == 1:
         return image
     centre = (image.shape[0] - 1) / 2

@@ -131,7 +131,7 @@ def align_by_moments(
 
 
 def slice_centres(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centre of mass of each column of each image, in rows from the centre, (n_tilts, nx); and mean masses, (nx,).
+    """Return the centre of mass of each column, in rows from the centre, (n_tilts, nx), and mean masses, (nx,).
 
     Rows well beyond those that the mean of all images tells from vacuum are left out: there noise has a long
     lever. Slices with less than ``LEAST_MASS`` of the heaviest one's get mass 0: their centres mean nothing.
@@ -187,7 +187,7 @@ def centre_of_mass_steps(
 
 
 def column_steps(profiles: np.ndarray) -> np.ndarray:
-    """Steps along the axis, (n_tilts,), that bring the profiles m_t(x), (n_tilts, nx), together; their mean is 0.
+    """Return steps along the axis, (n_tilts,), mean 0, that register the profiles m_t(x), (n_tilts, nx), to each other.
 
     Each is compared with the mean of all: the factor and the displacement that fit best, by least squares, repeated
     while the mean grows sharper. Columns that only some of the moved images see are left out.

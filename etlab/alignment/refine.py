@@ -310,7 +310,7 @@ def half_set_misfit(
 def half_set_predictions(
     images: np.ndarray, tilts_deg: np.ndarray, *, n_iter: int, thickness: float | None
 ) -> np.ndarray:
-    """Every image projected from a SIRT reconstruction of the others' half: even from odd, in the order of tilts."""
+    """Project each image from a SIRT reconstruction of the other half: even from odd, in the order of tilts."""
     shape = specimen_shape(images.shape[1:], tilts_deg, thickness)
     projector = Projector(TiltGeometry(tilts_deg, shape, images.shape[1]))
     order = np.argsort(tilts_deg, kind="stable")
@@ -324,7 +324,7 @@ def half_set_predictions(
 def specimen_shape(
     image_shape: tuple[int, int], tilts_deg: np.ndarray, thickness: float | None
 ) -> tuple[int, int, int]:
-    """The volume that images of ``image_shape`` can see: a square across the axis, or a slab of ``thickness``.
+    """Return the shape of the volume that images can see: a square across the axis, or a slab of ``thickness``.
 
     A slab reaches as far as the rays of the highest tilt, at most four fields: what they meet outside the field at
     0° must go somewhere, or it is laid on what is inside.
@@ -341,10 +341,10 @@ def specimen_shape(
 
 
 def relative_misfit(images: np.ndarray, predicted: np.ndarray) -> float:
-    """‖images − predicted‖ / ‖images‖."""
+    """Return ‖images − predicted‖ / ‖images‖."""
     return float(np.linalg.norm(images - predicted) / np.linalg.norm(images))
 
 
 def binning_to(size: int, images: np.ndarray) -> float:
-    """The binning that brings the longer side of images down to ``size`` pixels, 1 if it is shorter."""
+    """Return the binning that brings the longer side of images down to ``size`` pixels, 1 if it is shorter."""
     return max(1.0, max(images.shape[1:]) / size)

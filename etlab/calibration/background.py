@@ -23,13 +23,13 @@ class Unshaded:
         self.operator, self.seen, self.geometry = operator, seen, operator.geometry
 
     def __call__(self, volume: np.ndarray) -> np.ndarray:
-        """Images of a volume, the shaded pixels zero."""
+        """Return the images of a volume, with the shaded pixels zero."""
         images = self.operator(volume)
         images *= self.seen
         return images
 
     def T(self, images: np.ndarray) -> np.ndarray:
-        """The adjoint: shaded pixels do not count."""
+        """Apply the adjoint: shaded pixels do not count."""
         return self.operator.T(images * self.seen)
 
 

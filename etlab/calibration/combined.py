@@ -213,7 +213,7 @@ def calibrate(
 
 
 def _with_beads(y, geometry, optics, found, n_threads, record):
-    """The beads' answer, its φ averaged with that of cross-validation, which looks at everything else."""
+    """Return the beads' answer, its φ averaged with that of cross-validation, which looks at everything else."""
     fitted, (tilt_angle, tilt_axis, gradient) = found.mismatch, found.std
     bounds = fitted.tilt_axis - AROUND, fitted.tilt_axis + AROUND
     axis = cross_validate(y, geometry, optics, fitted, "tilt_axis", bounds, n_threads=n_threads)
@@ -247,7 +247,7 @@ def _cut(mismatch, ranges):
 
 
 def _notes(fiducials, found, std):
-    """What a user should know: where the data contradict what was declared, and what they do not tell."""
+    """Return what a user should know: where the data contradict the declaration, and what they cannot tell."""
     notes = list(found.notes) if found else []
     if fiducials and not found:
         notes.append(

@@ -189,18 +189,18 @@ def shepp_logan(geometry: TiltGeometry) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _voxels(geometry):
-    """Coordinates z, y, x of the voxels' centres, as open axes."""
+    """Return coordinates z, y, x of the voxels' centres, as open axes."""
     return np.ix_(*(np.arange(n) - (n - 1) / 2 for n in geometry.volume_shape))
 
 
 def _pixels(geometry):
-    """Rows s, tilts θ in radians and columns x of the images, as open axes."""
+    """Return rows s, tilts θ in radians and columns x of the images, as open axes."""
     s, x = (np.arange(n) - (n - 1) / 2 for n in geometry.images_shape[1:])
     return s[None, :, None], np.deg2rad(geometry.tilts_deg)[:, None, None], x[None, None, :]
 
 
 def _columns(centres, densities, **sizes):
-    """The parameters as arrays of n rows, or an error that says which does not fit."""
+    """Return the parameters as arrays of n rows, or raise an error that says which does not fit."""
     centres, densities = np.atleast_2d(np.asarray(centres, float)), np.ravel(np.asarray(densities, float))
     if centres.ndim != 2 or centres.shape[1] != 3:
         raise ValueError(f"centres: got shape {centres.shape}, expected (n, 3), zyx in voxels")

@@ -250,7 +250,7 @@ def specimen(
 def place_beads(
     beads: Fiducials, field: tuple[int, int], z: float, rng: np.random.Generator, *, outer: float = 0.55
 ) -> np.ndarray:
-    """Random bead centres (count, 3), zyx in voxels from the centre, in a ``field`` = (ny, nx) at a height about ``z``.
+    """Return random bead centres (count, 3), zyx in voxels from the centre, in a field (ny, nx) about the height ``z``.
 
     Every other bead lies beyond ``outer`` of the half-field in y, on alternating sides of the tilt axis, because the
     mismatch moves those most. Raises ValueError if the beads find no room.

@@ -151,7 +151,7 @@ def genfire(
 
 
 def straightened(operator: Operator, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tilts and images as an ideal microscope would have taken them: the operator's known turns undone.
+    """Undo the operator's known turns: return tilts and images as an ideal microscope would have taken them.
 
     Raises TypeError for any operator but a `Projector` or `TiltSeriesModel`: of those the directions are known.
     """
@@ -167,14 +167,14 @@ def straightened(operator: Operator, images: np.ndarray) -> tuple[np.ndarray, np
 
 
 def frequencies(grid: tuple[int, int]) -> np.ndarray:
-    """(k_z, k_y) of the half spectrum that ``rfft2`` of a slice gives, in cycles per voxel: shape (2, n_kz, n_ky)."""
+    """Return (k_z, k_y) of the half spectrum of a slice in cycles per voxel, as of ``rfft2``: (2, n_kz, n_ky)."""
     return np.array(np.meshgrid(scipy.fft.fftfreq(grid[0]), scipy.fft.rfftfreq(grid[1]), indexing="ij"))
 
 
 def gridded(
     images: np.ndarray, tilts_deg: np.ndarray, shape: tuple[int, int], grid: tuple[int, int], radius: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Grid points near a measured plane, (n_points,), and the spectrum there, (n_points, nx), complex64.
+    """Return the grid points near a measured plane, (n_points,), and the spectrum there, (n_points, nx), complex64.
 
     Points are indices into the flattened half spectrum of a volume ``shape`` = (nz, ny) in the corner of ``grid``.
     Their distance from a plane is in steps of the grid along each axis, which may differ.
@@ -201,6 +201,6 @@ def gridded(
 
 
 def resolution_limit(iteration: int, n_iter: int) -> float:
-    """Fraction of the Nyquist frequency up to which measurements are enforced: up to 1 half way, then down again."""
+    """Return the share of the Nyquist frequency up to which measurements hold: up to 1 half way, then down again."""
     half = (n_iter + 1) / 2
     return max(1 - abs(iteration - half) / half, 1 / half)

@@ -127,7 +127,7 @@ def sart(
 
 
 def golden_order(tilts_deg: np.ndarray) -> np.ndarray:
-    """Indices of the tilts in an order in which each is far from those just visited.
+    """Return the indices of the tilts in an order in which each is far from those just visited.
 
     Visit k goes to the fraction k·0.618… (mod 1) of the sorted tilts: multiples of the golden ratio fill an interval
     as evenly as any sequence can, after any number of visits.

@@ -101,14 +101,14 @@ def sirt(
 
 
 def inverse(sums: np.ndarray | np.float32) -> np.ndarray:
-    """1 / sums, and 0 where nothing was summed: a detector row no voxel reaches, a voxel no ray meets."""
+    """Return 1 / sums, and 0 where nothing was summed: a detector row no voxel reaches, a voxel no ray meets."""
     return np.divide(1, sums, out=np.zeros_like(sums), where=sums > 1e-6)
 
 
 def ascend(
     operator: Operator, volume: np.ndarray, residual: np.ndarray, scale: np.ndarray, nonnegative: bool
 ) -> None:
-    """volume ← volume + scale·Aᵀ residual, in place; clipped at zero if asked."""
+    """Update volume ← volume + scale·Aᵀ residual in place, clipped at zero if asked."""
     if hasattr(operator, "step") and scale.shape[2:] == (1,):  # `step` takes weights that do not depend on x
         operator.step(volume, residual, scale, nonnegative=nonnegative)
         return

@@ -150,7 +150,7 @@ def tv(
 
 
 def mean_density(operator: Operator, images: np.ndarray) -> float:
-    """Density of the even volume whose images are as strong as these.
+    """Return the density of the even volume whose images are as strong as these.
 
     It sets the scale of x, and with λ, which is that of p, how long steps in p and q should be against those in x:
     p is to reach λ in a number of steps σ·∇x̄. Any choice converges, a wrong one slowly.
@@ -160,12 +160,12 @@ def mean_density(operator: Operator, images: np.ndarray) -> float:
 
 
 def image_ramp(n_rows: int) -> np.ndarray:
-    """|f| in cycles per pixel of the cosine coefficients of an image, shape (n_rows, 1), float32; see ``LOWEST``."""
+    """Return the frequency of an image's cosine coefficients in cycles per pixel, (n_rows, 1); see ``LOWEST``."""
     return (np.maximum(np.arange(n_rows), LOWEST) / (2 * n_rows)).astype(np.float32)[:, None]
 
 
 def ramped_norm(operator: Operator, ramp: np.ndarray) -> float:
-    """Largest eigenvalue of Aᵀ·ramp·A, from below, by power iteration from the same random volume each time."""
+    """Return the largest eigenvalue of Aᵀ·ramp·A, from below, by power iteration from always the same random volume."""
     volume = np.random.default_rng(0).standard_normal(operator.geometry.volume_shape, dtype=np.float32)
     norm = 0.0
     for _ in range(POWER_ITERATIONS):
@@ -178,15 +178,15 @@ def ramped_norm(operator: Operator, ramp: np.ndarray) -> float:
 
 
 def cosines(images: np.ndarray) -> np.ndarray:
-    """Orthonormal cosine transform of each image across the tilt axis; ``images`` may be overwritten."""
+    """Return the orthonormal cosine transform of each image across the tilt axis; ``images`` may be overwritten."""
     return scipy.fft.dct(images, axis=1, norm="ortho", overwrite_x=True, workers=workers(images))
 
 
 def from_cosines(spectrum: np.ndarray) -> np.ndarray:
-    """Inverse of `cosines`; leaves ``spectrum`` as it is."""
+    """Invert `cosines`; ``spectrum`` is left as it is."""
     return scipy.fft.idct(spectrum, axis=1, norm="ortho", workers=workers(spectrum))
 
 
 def workers(array: np.ndarray) -> int:
-    """Threads for a transform: all processors or, for a small array, one."""
+    """Return the number of threads for a transform: all processors or, for a small array, one."""
     return N_THREADS if array.size >= FEW_VOXELS else 1

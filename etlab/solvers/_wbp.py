@@ -116,7 +116,7 @@ def wbp(
 
 
 def ramp_filter(n_rows: int, *, window: str = "ramp", cutoff: float = 1.0) -> np.ndarray:
-    """The windowed ramp at the non-negative frequencies of a padded row; multiply an ``rfft`` by it.
+    """Return the windowed ramp at the non-negative frequencies of a padded row; multiply an ``rfft`` by it.
 
     It is the transform of the band-limited ramp *sampled in real space* (h(0) = 1/4, h(n) = −1/(π n)² for odd n, else
     0). Sampling |f| itself would set the mean of every image to zero (Kak & Slaney, eq. 3.61).
@@ -131,7 +131,7 @@ def ramp_filter(n_rows: int, *, window: str = "ramp", cutoff: float = 1.0) -> np
 def exact_filters(
     tilts_deg: np.ndarray, thickness: float, n_rows: int, *, window: str = "ramp", cutoff: float = 1.0
 ) -> np.ndarray:
-    """Exact weighting of each tilt at the frequencies of a padded row, windowed: shape (n_tilts, n_frequencies).
+    """Return the exact weighting of each tilt at the frequencies of a padded row, windowed: (n_tilts, n_frequencies).
 
     Σ_u is kept at least 1, its value for a tilt alone: side lobes of tilts nearby would make it small or negative.
     """
@@ -144,13 +144,13 @@ def exact_filters(
 
 
 def padded_length(n_rows: int) -> int:
-    """Even length, at least twice the row, at which filtering does not wrap round."""
+    """Return an even length, at least twice the row, at which filtering does not wrap round."""
     padded = scipy.fft.next_fast_len(2 * n_rows, real=True)
     return padded + padded % 2
 
 
 def taper(n_rows: int, window: str, cutoff: float) -> np.ndarray:
-    """The window at the non-negative frequencies of a padded row, zero beyond the cutoff."""
+    """Return the window at the non-negative frequencies of a padded row, zero beyond the cutoff."""
     if window not in WINDOWS:
         raise ValueError(f"window: got {window!r}, expected one of {', '.join(WINDOWS)}")
     if not 0 < cutoff <= 1:
@@ -160,7 +160,7 @@ def taper(n_rows: int, window: str, cutoff: float) -> np.ndarray:
 
 
 def tilt_weights(tilts_deg: np.ndarray) -> np.ndarray:
-    """Share of the half circle that each tilt stands for, in radians, whatever the order or spacing of the tilts.
+    """Return the share of the half circle that each tilt stands for, in radians, for tilts in any order and spacing.
 
     Half the distance to either neighbour, round the half circle: a tilt and the same tilt turned by 180° see the same
     projection. The missing wedge is nobody's: across it, a border tilt gets what it gets on its other side.

@@ -60,12 +60,12 @@ def iterations(n_iter: int, name: str, progress: bool) -> Iterable[int]:
 
 
 def checked_images(operator: BackProjector, images: np.ndarray) -> np.ndarray:
-    """``images`` as float32, or an error naming what is wrong: a solver's data are checked once, before the work."""
+    """Return ``images`` as float32, or raise an error naming what is wrong: data are checked once, before the work."""
     return checked("images", images, operator.geometry.images_shape)
 
 
 def starting_volume(operator: BackProjector, x0: np.ndarray | None) -> np.ndarray:
-    """A float32 volume that the solver may change: zeros, or a copy of ``x0``."""
+    """Return a float32 volume that the solver may change: zeros, or a copy of ``x0``."""
     shape = operator.geometry.volume_shape
     volume = aligned_empty(shape)
     volume[:] = 0 if x0 is None else checked("x0", x0, shape)
@@ -73,7 +73,7 @@ def starting_volume(operator: BackProjector, x0: np.ndarray | None) -> np.ndarra
 
 
 def row_and_column_sums(operator: Operator) -> tuple[np.ndarray, np.ndarray]:
-    """A 1 and Aᵀ 1, in any shapes that broadcast against images and volume."""
+    """Return A 1 and Aᵀ 1, in any shapes that broadcast against images and volume."""
     if hasattr(operator, "sums"):
         return operator.sums()
     geometry = operator.geometry

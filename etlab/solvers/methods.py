@@ -49,7 +49,7 @@ METHODS["IsoNet"] = partial(learned.isonet, strict=False)
 
 
 def described(method: Callable[..., np.ndarray]) -> str:
-    """A row's solver with the options that differ from its defaults, as one would call it."""
+    """Return a row's solver with the options that differ from its defaults, as one would call it."""
     if not isinstance(method, partial):
         return f"{method.__name__}()"
     options = ", ".join(f"{name}={value!r}" for name, value in sorted(method.keywords.items()))

@@ -93,7 +93,7 @@ def cryocare(
 def half_reconstructions(
     operator: BackProjector, images: np.ndarray, *, scale: float = 1.0
 ) -> list[np.ndarray]:
-    """WBP from the tilts 0, 2, 4 … and from the tilts 1, 3, 5 …, each (nz, ny, nx), in units of ``scale``.
+    """Return WBP of the tilts 0, 2, 4 … and of the tilts 1, 3, 5 …, each (nz, ny, nx), in units of ``scale``.
 
     Raises ValueError for fewer than two tilts.
     """
@@ -120,7 +120,7 @@ class SomeTilts:
         return replace(full, tilts_deg=full.tilts_deg[self.tilts])
 
     def T(self, images: np.ndarray) -> np.ndarray:
-        """Images of these tilts -> volume."""
+        """Back-project images of these tilts."""
         padded = np.zeros(self.operator.geometry.images_shape, np.float32)
         padded[self.tilts] = images
         return self.operator.T(padded)

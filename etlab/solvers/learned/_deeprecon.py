@@ -91,7 +91,7 @@ def deeprecon(
 
 
 def band_reconstructions(operator: BackProjector, images: np.ndarray) -> list[np.ndarray]:
-    """Back-projections of the bands of the images, low frequencies first; their sum is the weighted back-projection."""
+    """Back-project the bands of the images, low frequencies first; their sum is the weighted back-projection."""
     images = checked_images(operator, images)
     n_rows = images.shape[1]
     padded = padded_length(n_rows)
@@ -105,7 +105,7 @@ def band_reconstructions(operator: BackProjector, images: np.ndarray) -> list[np
 
 
 def filter_bank(padded: int) -> np.ndarray:
-    """Overlapping triangles over the non-negative frequencies, (BANDS, n), that add up to 1; octaves at low ones."""
+    """Return overlapping triangles over the non-negative frequencies, (BANDS, n), which add up to 1."""
     frequency = 2 * scipy.fft.rfftfreq(padded)  # of Nyquist
     # centres at 0, 1/32, 1/16, 1/8, 1/4, then even steps of 1/4
     centres = np.array([0, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1])

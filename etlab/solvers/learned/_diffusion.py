@@ -230,7 +230,7 @@ def diffusion_samples(
 def drawn_to_data(
     operator: Operator, images: np.ndarray, guess: np.ndarray, *, dose: float, rho: float, n_iter: int
 ) -> tuple[np.ndarray, float]:
-    """argmin over x of ½‖W^½ (A x − y)‖² + ρ/2·‖x − guess‖² by conjugate gradients, and ‖y − A guess‖.
+    """Minimise ½‖W^½ (A x − y)‖² + ρ/2·‖x − guess‖² by conjugate gradients; return x and ‖y − A guess‖.
 
     W is that of the guess's own images. From the recorded ones it would be large wherever they are low by chance.
     """

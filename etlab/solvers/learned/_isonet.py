@@ -98,7 +98,7 @@ def isonet(
 
 
 def filled(measured: np.ndarray, guessed: np.ndarray, tilts_deg: np.ndarray) -> np.ndarray:
-    """``measured`` at the frequencies between the outermost tilts, ``guessed`` at those beyond; both (nz, ny, nx)."""
+    """Combine ``measured`` between the outermost tilts with ``guessed`` at frequencies beyond; both (nz, ny, nx)."""
     mask = measured_frequencies(measured.shape[:2], tilts_deg)[:, :, None]
     difference = scipy.fft.rfft2(measured - guessed, axes=(0, 1))
     correction = scipy.fft.irfft2(difference * mask, measured.shape[:2], axes=(0, 1))

@@ -103,7 +103,7 @@ def unrolled(
 def descent(
     operator: Operator, images: np.ndarray, scale: float = 1.0
 ) -> Generator[tuple[np.ndarray, np.ndarray, float], np.ndarray, None]:
-    """Volume, filtered gradient and relative residual; ``send`` it the next volume. All in units of ``scale``."""
+    """Yield volume, filtered gradient and relative residual; ``send`` it the next volume. All in units of ``scale``."""
     volume = np.maximum(scaled_wbp(operator, images, scale), 0)
     norm = float(np.linalg.norm(images)) or 1.0
     while True:
@@ -113,6 +113,6 @@ def descent(
 
 
 def advanced(network: SliceNetwork, volume: np.ndarray, gradient: np.ndarray, step: int) -> np.ndarray:
-    """The volume after step number ``step``, counted from 0."""
+    """Return the volume after step number ``step``, counted from 0."""
     answer = by_slices(network, [volume, gradient], n_neighbours=NEIGHBOURS, planes=(step / STEPS,))
     return np.maximum(answer, 0, out=answer)

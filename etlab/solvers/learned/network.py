@@ -28,7 +28,7 @@ class WeightsError(RuntimeError):
 
 
 def load(name: str, weights: str | os.PathLike | None = None) -> SliceNetwork:
-    """The network ``name`` of the course, or the one in the ONNX file ``weights``.
+    """Return the network ``name`` of the course, or the one in the ONNX file ``weights``.
 
     The result takes slices (n, channels, nz, ny) of any size, float32, and returns (n, 1, nz, ny).
     Raises WeightsError if onnxruntime or the file is missing or the file holds something else.
@@ -41,7 +41,7 @@ def load(name: str, weights: str | os.PathLike | None = None) -> SliceNetwork:
 
 
 def weight_file(name: str) -> Path:
-    """Where the weights that come with etlab are."""
+    """Return where the weights that come with etlab are."""
     return WEIGHTS / f"{name}.onnx"
 
 

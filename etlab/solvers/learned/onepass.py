@@ -274,12 +274,12 @@ def _improved(operator: BackProjector, images, name, scale, weights, progress):
 
 
 def scaled_wbp(operator: BackProjector, images: np.ndarray, scale: float) -> np.ndarray:
-    """Weighted back-projection in units of ``scale``. Raises ValueError unless that is positive."""
+    """Return the weighted back-projection in units of ``scale``. Raises ValueError unless that is positive."""
     check_scale(scale)
     return wbp(operator, images) / np.float32(scale)
 
 
 def check_scale(scale: float) -> None:
-    """Raises ValueError unless ``scale`` is a positive density."""
+    """Raise ValueError unless ``scale`` is a positive density."""
     if not 0 < scale < np.inf:
         raise ValueError(f"scale: got {scale}, expected the positive density that counts as 1")
