@@ -235,14 +235,19 @@ def conventions(tilt_deg: float = 30.0) -> Figure:
     side.set(xlim=(-3.0, 3.3), ylim=(-2.8, 2.9), aspect="equal", title="seen along the tilt axis x")
     side.axis("off")
 
-    image.axhline(0, color=INK, ls=":", lw=0.8)
-    image.text(-1.9, 0.08, "tilt axis", ha="left", va="bottom")
-    image.plot(0.5, s, "o", color=ACCENT)
-    image.plot([0.5, 0.5], [0, s], color=ACCENT, ls="--", lw=1.2)
-    image.text(0.62, s / 2, "s", color=ACCENT, va="center")
-    image.set(xlim=(-2, 2), ylim=(-2, 2), aspect="equal", xticks=[], yticks=[])
-    image.set(xlabel="x →", ylabel="row →", title="the image")
+    _recorded(image, s)
     return figure
+
+
+def _recorded(ax, s):
+    """Draw the image of one voxel that lands on row s."""
+    ax.axhline(0, color=INK, ls=":", lw=0.8)
+    ax.text(-1.9, 0.08, "tilt axis", ha="left", va="bottom")
+    ax.plot(0.5, s, "o", color=ACCENT)
+    ax.plot([0.5, 0.5], [0, s], color=ACCENT, ls="--", lw=1.2)
+    ax.text(0.62, s / 2, "s", color=ACCENT, va="center")
+    ax.set(xlim=(-2, 2), ylim=(-2, 2), aspect="equal", xticks=[], yticks=[])
+    ax.set(xlabel="x →", ylabel="row →", title="the image")
 
 
 def signal_chain(
@@ -294,17 +299,8 @@ def signal_chain(
 
     figure, axes = plt.subplots(2, 3, figsize=(6.8, 5.2))
     specimen, *images, difference = axes.flat
-    slice_ = volume[:, :, volume.shape[2] // 2]
-    (nz, ny), half = slice_.shape, max(model.geometry.images_shape[1:]) / 2
-    specimen.imshow(
-        slice_,
-        extent=(-ny / 2, ny / 2, -nz / 2, nz / 2),
-        transform=Affine2D().rotate_deg(-nominal - error.tilt_angle) + specimen.transData,
-    )
-    for s in (-0.5 * half, 0, 0.5 * half):
-        specimen.annotate("", (s, 0.66 * half), (s, half), arrowprops={"arrowstyle": "-|>", "color": INK})
-    specimen.set(xlim=(-half, half), ylim=(-half, half), aspect="equal", xticks=[], yticks=[])
-    specimen.spines["left"].set_visible(False)
+    half = max(model.geometry.images_shape[1:]) / 2
+    _in_the_beam(specimen, volume[:, :, volume.shape[2] // 2], nominal + error.tilt_angle, half)
     specimen.set(title=f"R: specimen at\n{nominal:g}° + δ, δ = {error.tilt_angle:g}°", xlabel="s →")
     stages = [
         (projected, "P, Π: projection"),
@@ -320,6 +316,20 @@ def signal_chain(
     for ax in (*images, difference):
         ax.set(xticks=[], yticks=[], xlabel="x →", ylabel="row →")
     return figure
+
+
+def _in_the_beam(ax, slice_, tilt_deg, half):
+    """Draw a slice as it is tilted in the beam, in a field of ± ``half`` voxels."""
+    nz, ny = slice_.shape
+    ax.imshow(
+        slice_,
+        extent=(-ny / 2, ny / 2, -nz / 2, nz / 2),
+        transform=Affine2D().rotate_deg(-tilt_deg) + ax.transData,
+    )
+    for s in (-0.5 * half, 0, 0.5 * half):
+        ax.annotate("", (s, 0.66 * half), (s, half), arrowprops={"arrowstyle": "-|>", "color": INK})
+    ax.set(xlim=(-half, half), ylim=(-half, half), aspect="equal", xticks=[], yticks=[])
+    ax.spines["left"].set_visible(False)
 
 
 def _two_dimensional(array):

@@ -155,8 +155,7 @@ def track_beads(
             "correlation first",
             stacklevel=2,
         )
-    seen = np.isfinite(tracks[..., 0]).mean(axis=1)
-    tracks = tracks[seen >= SEEN]
+    tracks = tracks[np.isfinite(tracks[..., 0]).mean(axis=1) >= SEEN]
     if len(tracks) < 3:
         raise ValueError(
             f"images: got {len(tracks)} beads of radius {radius:g} that can be followed ({len(seeds)} seen at the "

@@ -88,21 +88,7 @@ def align_by_moments(
     """
     images = alignable_series(images, tilts_deg, at_least=4)
     tilts_deg = np.asarray(tilts_deg, dtype=np.float64)
-    vacuum = np.median(np.concatenate([images[:, :EDGE], images[:, -EDGE:]], axis=1), axis=(1, 2))
-    images = images - vacuum[:, None, None]
-    if not images.mean() > 0:
-        raise ValueError(
-            "images: got a specimen darker than the vacuum in the first and last rows, expected a brighter one; "
-            "use the negative images"
-        )
-    mean = images.mean(axis=0)
-    outside = np.abs(np.concatenate([mean[:EDGE], mean[-EDGE:]]).mean(axis=0)).mean()
-    if outside > LEAST_MASS * mean.max():
-        warnings.warn(
-            "the specimen seems to reach the first or last rows: its centre of mass, and an alignment by it, will "
-            'be wrong; method="correlation" does not need an isolated specimen',
-            stacklevel=3,
-        )
+    images = _above_vacuum(images)
     start = start_of_search(images, tilts_deg, tilt_axis_deg)
     found = Alignment(tilts_deg, np.zeros((len(images), 2)), start, 0.0, np.full(len(images), np.nan))
     for _ in range(MAX_ROUNDS):
@@ -128,6 +114,26 @@ def align_by_moments(
         )
     warn_if_vertical(found.tilt_axis_deg)
     return found
+
+
+def _above_vacuum(images: np.ndarray) -> np.ndarray:
+    """Return images less what their first and last rows show; warn if that is not vacuum."""
+    vacuum = np.median(np.concatenate([images[:, :EDGE], images[:, -EDGE:]], axis=1), axis=(1, 2))
+    images = images - vacuum[:, None, None]
+    if not images.mean() > 0:
+        raise ValueError(
+            "images: got a specimen darker than the vacuum in the first and last rows, expected a brighter one; "
+            "use the negative images"
+        )
+    mean = images.mean(axis=0)
+    outside = np.abs(np.concatenate([mean[:EDGE], mean[-EDGE:]]).mean(axis=0)).mean()
+    if outside > LEAST_MASS * mean.max():
+        warnings.warn(
+            "the specimen seems to reach the first or last rows: its centre of mass, and an alignment by it, will "
+            'be wrong; method="correlation" does not need an isolated specimen',
+            stacklevel=4,
+        )
+    return images
 
 
 def slice_centres(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

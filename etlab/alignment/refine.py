@@ -166,38 +166,18 @@ def find_tilt_axis(images: np.ndarray, alignment: Alignment, *, thickness: float
     (True, True)
     """
     images = alignable_series(images, alignment.tilts_deg, at_least=AT_LEAST)
-    binning = binning_to(SEARCH_SIZE, images)
-    unmoved = Alignment(alignment.tilts_deg, np.zeros((len(images), 2)), 0.0, 0.0, alignment.residuals)
-    small = unmoved.apply(images, binning=binning)  # once: interpolating twice does a search no harm
-
-    def with_axis(angle, offset):
-        return replace(
-            alignment,
-            shifts=alignment.shifts / binning,
-            tilt_axis_deg=angle,
-            tilt_axis_offset=offset / binning,
-        )
-
     before, height = alignment.tilt_axis_deg, alignment.tilt_axis_offset
     highest = HIGHEST * images.shape[1]
-
-    def misfit(axis, n_iter=SEARCH_ITERATIONS):
-        angle, offset = axis
-        if abs(offset - height) > highest:
-            return np.inf
-        aligned = with_axis(angle, offset).apply(small)
-        predicted = half_set_predictions(
-            aligned, alignment.tilts_deg, n_iter=n_iter, thickness=thickness and thickness / binning
-        )
-        return relative_misfit(aligned, predicted)
-
+    misfit = _misfit_of_axis(images, alignment, thickness, highest)
     seen = direction_seen(images, alignment.tilts_deg, before)
     start = scanned(
         lambda angle: misfit((angle, height), SCAN_ITERATIONS),
         before + NEAR,
         [before + float(folded(seen.degrees - before))] if seen.differs else [],
     )
-    angle, offset = descended(misfit, np.array([start, height]), np.array([1.0, binning]))
+    angle, offset = descended(
+        misfit, np.array([start, height]), np.array([1.0, binning_to(SEARCH_SIZE, images)])
+    )
     angle = float(folded(angle))
     lost = abs(offset - height) > 0.9 * highest
     if lost:
@@ -211,6 +191,29 @@ def find_tilt_axis(images: np.ndarray, alignment: Alignment, *, thickness: float
         angle, offset = seen.degrees, height
     warn_if_vertical(angle)
     return replace(alignment, tilt_axis_deg=angle, tilt_axis_offset=float(offset), tilt_axis_std=np.nan)
+
+
+def _misfit_of_axis(
+    images: np.ndarray, alignment: Alignment, thickness: float | None, highest: float
+) -> Callable[..., float]:
+    """Return the half-set misfit as a function of (direction, height) of the axis, infinite beyond ``highest``."""
+    binning = binning_to(SEARCH_SIZE, images)
+    unmoved = Alignment(alignment.tilts_deg, np.zeros((len(images), 2)), 0.0, 0.0, alignment.residuals)
+    small = unmoved.apply(images, binning=binning)  # once: interpolating twice does a search no harm
+    begun = replace(alignment, shifts=alignment.shifts / binning)
+
+    def misfit(axis, n_iter=SEARCH_ITERATIONS):
+        angle, offset = axis
+        if abs(offset - alignment.tilt_axis_offset) > highest:
+            return np.inf
+        turned = replace(begun, tilt_axis_deg=angle, tilt_axis_offset=offset / binning)
+        aligned = turned.apply(small)
+        predicted = half_set_predictions(
+            aligned, alignment.tilts_deg, n_iter=n_iter, thickness=thickness and thickness / binning
+        )
+        return relative_misfit(aligned, predicted)
+
+    return misfit
 
 
 def scanned(value: Callable[[float], float], near: np.ndarray, far: Sequence[float]) -> float:
