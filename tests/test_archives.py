@@ -12,7 +12,7 @@ from etlab import data
 from etlab.cli import app
 from etlab.io import open_series
 from etlab.pipeline import archives
-from etlab.pipeline.archives import Remote, chosen, download
+from etlab.pipeline.archives import Remote, download, matching
 
 CONTENT = bytes(range(256)) * 5000
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
@@ -176,11 +176,11 @@ def test_every_data_set_names_its_page_and_licence():
     for archive in archives.ARCHIVES.values():
         assert archive.page.startswith("https://")
         assert archive.licence
-    stacks = chosen(archives.empiar_ribosomes(), "*.mrcs")
+    stacks = matching(archives.empiar_ribosomes(), "*.mrcs")
     assert len(stacks) == 7
     assert stacks[-1].url.endswith("/10045/data/ribosomes/Tomograms/11/IS002_291013_011.mrcs")
     with pytest.raises(ValueError, match=r"--only: got '\*\.tif', which none of the files matches"):
-        chosen(archives.empiar_ribosomes(), "*.tif")
+        matching(archives.empiar_ribosomes(), "*.tif")
 
 
 # ---- the command

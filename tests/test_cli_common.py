@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from etlab.cli import app
 from etlab.cli.common import errors_in_one_line, say, say_anything, spared
 from etlab.course.sandbox import SandboxError
+from etlab.io import write_mrc
 from etlab.pipeline import SlabError
 from etlab.solvers.learned import WeightsError
 
@@ -55,6 +56,20 @@ def test_help_waits_for_no_heavy_library():
         "import sys\nfrom typer.testing import CliRunner\nfrom etlab.cli import app\n"
         "assert CliRunner().invoke(app, ['reconstruct', '--help']).exit_code == 0\n"
         f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_info_compiles_and_draws_nothing(tmp_path):
+    """`etlab info FILE` and `etlab --help` import neither numba nor matplotlib."""
+    write_mrc(tmp_path / "a.mrc", np.random.default_rng(0).random((9, 32, 32), np.float32), voxel_nm=1)
+    np.savetxt(tmp_path / "a.tlt", np.linspace(-60, 60, 9))
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom etlab.cli import app\n"
+        f"for words in (['--help'], ['info', {str(tmp_path / 'a.mrc')!r}]):\n"
+        "    assert CliRunner().invoke(app, words).exit_code == 0\n"
+        "print([name for name in ('numba', 'matplotlib') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,15 +1,21 @@
 """The rows of the leaderboard: their names, that they can be called alike, and their order on a noisy sample."""
 
+import re
+
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from etlab import solvers
+from etlab.cli import app
 from etlab.course.benchmark.standard import MEASURED_MISMATCH, load
 from etlab.course.scenes import simulate
 from etlab.course.scenes.published import published
 from etlab.forward import TiltSeriesModel
 from etlab.phantoms import SCENES
+from etlab.pipeline import Method
 from etlab.solvers import LEARNED, METHODS
-from etlab.solvers.methods import described
+from etlab.solvers.methods import ROWS, described
 
 CLASSICAL = [name for name in METHODS if name not in LEARNED]
 
@@ -38,6 +44,16 @@ def test_every_published_row_is_a_method_and_some_more_are():
 def test_a_row_is_described_as_one_would_call_it():
     assert described(METHODS["CS-ET"]) == "tv(lam=0.05, n_iter=60)"
     assert described(METHODS["WBP-ET"]) == "wbp()"
+
+
+def test_one_row_puts_a_solver_everywhere():
+    """Its function is offered, and the pipeline and the help of the command line know it by its name."""
+    help_text = re.sub(r"\W+", " ", CliRunner().invoke(app, ["reconstruct", "--help"]).stdout)
+    for row, one in ROWS.items():
+        package = solvers.learned if one.learned else solvers
+        assert one.name in package.__all__ and described(METHODS[row]).startswith(f"{one.name}(")
+        assert Method(one.name, {}).traits == one.traits
+        assert f" {one.name} " in help_text
 
 
 def test_each_step_from_back_projection_to_compressed_sensing_gains(scores):

@@ -10,7 +10,7 @@ from etlab import data
 from etlab.alignment import align_by_moments, cross_correlation_shifts
 from etlab.alignment.outliers import despiked, find_outliers, limits_of, outliers_in_words
 from etlab.cli import app
-from etlab.cli.series import prepared
+from etlab.cli.series import SeriesOptions, prepare
 from etlab.io import open_series, read_volume, write_mrc
 from etlab.pipeline import Prepared
 from etlab.pipeline.describe import describe
@@ -153,13 +153,11 @@ def test_a_splash_and_a_column_are_replaced_whichever_axis_the_file_has(tmp_path
     images = clean()
     images[SPLASH], images[LINE] = 500, 400
     expected, places = despiked(images)
-    told = dict.fromkeys(("tilts", "dataset", "rows", "background", "pixel_nm"))
     for axis, values in (("x", images), ("y", images.swapaxes(1, 2))):
         series = tmp_path / f"{axis}.mrc"
         write_mrc(series, values, voxel_nm=1.0)
         np.savetxt(series.with_suffix(".tlt"), TILTS)
-        options = {"axis": axis, "binning": 1, "bright_field": False, "bright": True, "despike": True}
-        found = prepared(series, **told, **options)
+        found = prepare(SeriesOptions(series, axis=axis, despike=True), positive=True, tilt_axis=None)
         np.testing.assert_array_equal(found.read(0, 96), expected)
         assert f"--despike: {len(places)} values are replaced" in capsys.readouterr().out
 

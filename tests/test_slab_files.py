@@ -13,9 +13,10 @@ import pytest
 from tqdm.auto import tqdm
 
 from etlab.io import open_series, read_volume, volume_writer, write_mrc
-from etlab.pipeline import Prepared, Slab, SlabError, SlabFolder, write_prepared
-from etlab.pipeline.folder import Facts
-from etlab.pipeline.run import STEPS, executor, make
+from etlab.pipeline import Prepared, SlabError, write_prepared
+from etlab.pipeline.folder import Facts, SlabFolder
+from etlab.pipeline.plan import Slab
+from etlab.pipeline.run import STEPS, executor, make_slabs
 
 fcntl = pytest.importorskip("fcntl")
 TILTS = np.linspace(-60, 60, 5)
@@ -116,7 +117,7 @@ def test_the_bar_ends_at_its_end_and_never_beyond(tmp_path, n_iter, monkeypatch)
     folder = SlabFolder(tmp_path / "a.slabs" / "one", "print", (2, 2))
     with warnings.catch_warnings(), folder.held(), executor(1) as pool:
         warnings.simplefilter("error")
-        make(Job(folder, n_iter), [Slab(x, x + 1) for x in range(3)], pool, progress=True)
+        make_slabs(Job(folder, n_iter), [Slab(x, x + 1) for x in range(3)], pool, progress=True)
     counted = [n for n, _ in bars]
     assert counted == sorted(counted)
     assert bars[-1] == (3 * STEPS, 3 * STEPS)

@@ -22,23 +22,14 @@ from etlab.alignment import Alignment
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.io import open_series, read_volume, write_mrc
 from etlab.phantoms import scene
-from etlab.pipeline import (
-    SOLVERS,
-    Method,
-    Prepared,
-    Slab,
-    SlabError,
-    SlabFolder,
-    bytes_of,
-    planned,
-    reconstruct,
-)
+from etlab.pipeline import Method, Prepared, SlabError, bytes_of, plan_slabs, reconstruct
 from etlab.pipeline.assemble import assemble, residual_curve
-from etlab.pipeline.folder import Facts, code_digest
-from etlab.pipeline.methods import TRAITS
-from etlab.pipeline.plan import LIBRARIES, READING, Plan, slab_bytes
-from etlab.pipeline.prepare import SPLINE, estimated, most_frequent, sample, small_enough
-from etlab.pipeline.run import Task, executor, make, wait_for, workers_of
+from etlab.pipeline.folder import Facts, SlabFolder, code_digest
+from etlab.pipeline.methods import SOLVERS, TRAITS
+from etlab.pipeline.plan import LIBRARIES, READING, Plan, Slab, slab_bytes
+from etlab.pipeline.prepare import SPLINE, estimate_alignment, sample, small_enough
+from etlab.pipeline.run import Task, executor, make_slabs, wait_for, workers_of
+from etlab.pipeline.vacuum import most_frequent
 from etlab.projector import Projector
 
 TILTS = linear_tilts(60, 6)
@@ -80,7 +71,7 @@ def by_slabs(images, method, folder, width, overlap):
     plan = Plan((0, images.shape[2]), width, overlap, 2, 0.0)
     planes = []
     with executor(2) as pool, folder.held():
-        make(Task(images, method, overlap, folder, code_digest()), plan.slabs, pool)
+        make_slabs(Task(images, method, overlap, folder, code_digest()), plan.slabs, pool)
         assemble(folder, plan.slabs, lambda z0, block: planes.append(block))
     return np.concatenate(planes)
 
@@ -134,7 +125,7 @@ def test_residuals_of_slabs_add_up_to_that_of_the_whole(series, specimen, tmp_pa
     folder = SlabFolder(tmp_path / "slabs" / "one", "print", (NZ, N_ROWS))
     slabs = Plan((0, NX), 16, 0, 1, 0.0).slabs
     with executor(1) as pool, folder.held():
-        facts = make(Task(series, method, 0, folder, code_digest()), slabs, pool)
+        facts = make_slabs(Task(series, method, 0, folder, code_digest()), slabs, pool)
     np.testing.assert_allclose(residual_curve(list(facts.values())), expected, rtol=1e-5)
 
 
@@ -245,9 +236,9 @@ def test_an_alignment_estimated_from_binned_images_is_in_pixels_of_the_images(tm
     images = Projector(TiltGeometry(TILTS, truth.shape, 96))(truth)
     moved = np.stack([np.roll(one, t % 5 - 2, axis=0) for t, one in enumerate(images)])
     prepared = saved(tmp_path / "series.mrc", moved)
-    expected = estimated(prepared, n_rounds=0).shifts
+    expected = estimate_alignment(prepared, n_rounds=0).shifts
     monkeypatch.setattr("etlab.pipeline.prepare.SEEN", 64)
-    found = estimated(prepared, n_rounds=0).shifts
+    found = estimate_alignment(prepared, n_rounds=0).shifts
     np.testing.assert_allclose(found - found.mean(axis=0), expected - expected.mean(axis=0), atol=0.3)
 
 
@@ -267,20 +258,22 @@ def test_memory_decides_on_width_and_number():
     sirt = Method("sirt", {})
     held = slab_bytes(LARGE, (512, 1024), sirt, 64, 0)
     assert held == 4 * 64 * (512 * 1024 + 2 * 61 * 1024)
-    plan = planned(LARGE, (512, 1024), sirt, memory=4e9, workers=2)
+    plan = plan_slabs(LARGE, (512, 1024), sirt, memory=4e9, workers=2)
     assert (plan.width, plan.at_once, len(plan.slabs)) == (64, 2, 16)
     assert plan.n_bytes == LIBRARIES + 2 * (READING + held) < 4e9
-    narrow = planned(LARGE, (512, 1024), sirt, memory=LIBRARIES + 2 * (READING + held / 2), workers=2)
+    narrow = plan_slabs(LARGE, (512, 1024), sirt, memory=LIBRARIES + 2 * (READING + held / 2), workers=2)
     assert (narrow.width, narrow.at_once) == (32, 2)
-    fewer = planned(LARGE, (512, 1024), sirt, memory=LIBRARIES + READING + held / 2, workers=2)
+    fewer = plan_slabs(LARGE, (512, 1024), sirt, memory=LIBRARIES + READING + held / 2, workers=2)
     assert (fewer.width, fewer.at_once) == (32, 1)
-    kept = planned(LARGE, (512, 1024), sirt, memory=LIBRARIES + READING + held, workers=2, width=64)
+    kept = plan_slabs(LARGE, (512, 1024), sirt, memory=LIBRARIES + READING + held, workers=2, width=64)
     assert (kept.width, kept.at_once) == (64, 1)
-    processes = planned(LARGE, (512, 1024), sirt, memory=4e9, workers=8, by="processes")
+    processes = plan_slabs(LARGE, (512, 1024), sirt, memory=4e9, workers=8, by="processes")
     assert processes.n_bytes == LIBRARIES + processes.at_once * (
         LIBRARIES + READING + slab_bytes(LARGE, (512, 1024), sirt, processes.width, 0)
     )
-    cluster = planned(LARGE, (512, 1024), sirt, memory=LIBRARIES + READING + held, workers=100, by="cluster")
+    cluster = plan_slabs(
+        LARGE, (512, 1024), sirt, memory=LIBRARIES + READING + held, workers=100, by="cluster"
+    )
     assert (cluster.width, cluster.at_once) == (64, 16)
 
 
@@ -296,12 +289,12 @@ def test_too_little_memory_is_said_with_what_is_needed():
     with pytest.raises(
         MemoryError, match=r"sirt in slabs of width 1, 512 × 1024 voxels a slice, needs 0\.55 GB"
     ):
-        planned(LARGE, (512, 1024), Method("sirt", {}), memory=0.5e9, workers=2)
+        plan_slabs(LARGE, (512, 1024), Method("sirt", {}), memory=0.5e9, workers=2)
     tv = Method("tv", {})
     with pytest.raises(MemoryError, match=r"tv couples all slices.*overlap"):
-        planned(LARGE, (512, 1024), tv, memory=4e9, workers=2)
-    assert planned(LARGE, (512, 1024), tv, memory=4e9, workers=2, overlap=8).overlap == 8
-    assert len(planned(LARGE, (512, 1024), tv, memory=2e10, workers=2).slabs) == 1
+        plan_slabs(LARGE, (512, 1024), tv, memory=4e9, workers=2)
+    assert plan_slabs(LARGE, (512, 1024), tv, memory=4e9, workers=2, overlap=8).overlap == 8
+    assert len(plan_slabs(LARGE, (512, 1024), tv, memory=2e10, workers=2).slabs) == 1
 
 
 @pytest.mark.parametrize("method", ["wbp", "sirt", "sart", "tv", "genfire"])

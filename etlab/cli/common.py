@@ -1,15 +1,18 @@
-"""What every command does alike: how it prints, and which errors it explains in one line."""
+"""What all commands share: how they take options, print, and report errors in one line."""
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TextIO, TypeVar, get_type_hints
 
 import typer
 
@@ -30,9 +33,33 @@ OTHERWISE = {
 OPTIONS = {name: f"--{name}" for name in ALIKE.split()} | OTHERWISE  # the package's arguments
 
 
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take each field of its arguments that are dataclasses as an option of its own."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    parameters: list[inspect.Parameter] = []
+    for one in inspect.signature(command).parameters.values():
+        group = groups.get(one.name)
+        known = get_type_hints(group, include_extras=True) if group else hints
+        those = inspect.signature(group).parameters.values() if group else [one]
+        parameters += [each.replace(kind=each.KEYWORD_ONLY, annotation=known[each.name]) for each in those]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        grouped = {
+            name: kind(**{one.name: given.pop(one.name) for one in fields(kind)})
+            for name, kind in groups.items()
+        }
+        command(**given, **grouped)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # as documented by `inspect`
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
+
+
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Say in one line what the user can mend; with ``etlab --debug``, with the traceback."""
+    """Report in one line what the user can correct; with ``etlab --debug``, as a traceback."""
     with warnings.catch_warnings():
         warnings.showwarning = _as_note(warnings.showwarning)
         try:
@@ -45,7 +72,7 @@ def errors_in_one_line() -> Iterator[None]:
 
 
 def spared(what: str, make: Callable[[], Made]) -> Made | None:
-    """Return what ``make()`` returns. If that side product fails, say so and return None: the product counts."""
+    """Return what ``make()`` returns; report an error and return None, because only a side product is missing."""
     try:
         return make()
     except Exception as error:
@@ -54,7 +81,7 @@ def spared(what: str, make: Callable[[], Made]) -> Made | None:
 
 
 def say(text: object, *, err: bool = False) -> None:
-    """Print one line, paths as one would type them, with what a terminal would interpret written as an escape."""
+    """Print one line, with paths relative to the current folder and control characters escaped."""
     typer.echo(escaped(from_here(str(text))), err=err)
 
 
@@ -70,15 +97,15 @@ def escaped(text: str) -> str:
 
 
 def is_mendable(error: Exception) -> bool:
-    """Tell whether an error speaks to the user: about an argument, a file or memory, or one of etlab's own kinds."""
+    """Return whether an error is about an argument, a file or memory, or of one of etlab's own kinds."""
     own = any(kind.__module__.partition(".")[0] == "etlab" for kind in type(error).__mro__)
     return own or isinstance(error, ValueError | OSError | MemoryError)
 
 
-def _as_note(show):
-    """Return a function that prints warnings as a note, and hands all but plain ones to ``show``."""
+def _as_note(show: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that prints a `UserWarning` as a note, and passes others to ``show``."""
 
-    def show_warning(message, category, *where, **options):
+    def show_warning(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
         if category is UserWarning:
             say(f"note: {message}", err=True)
         else:
@@ -88,7 +115,7 @@ def _as_note(show):
 
 
 def say_anything() -> None:
-    """Have the standard streams take everything: also where they are closed, or cannot encode the name of a file."""
+    """Let the standard streams accept everything, even if they are closed or cannot encode the name of a file."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the shell: a file opened later must not take its number
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
@@ -99,36 +126,36 @@ def say_anything() -> None:
 
 
 class _Lossy:
-    """Standard error at whose other end nobody may be any more: notes and progress get lost, and the work goes on."""
+    """Standard error whose reader may have gone: notes and progress are lost, and the work goes on."""
 
-    def __init__(self, stream):
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
-    def write(self, text):
+    def write(self, text: str) -> int:
         with suppress(OSError):
             self._stream.write(text)
         return len(text)
 
-    def flush(self):
+    def flush(self) -> None:
         with suppress(OSError):
             self._stream.flush()
 
 
 def in_options(message: str) -> str:
-    """What the package says of its arguments, said of options: ``rows: got …``, of --rows."""
+    """Replace the package's arguments in a message by options: ``rows: got …`` becomes ``--rows: got …``."""
     message = re.sub(r"^(\w+)(?=:)", lambda name: OPTIONS.get(name[1], name[1]), message)
 
-    def option(told: re.Match) -> str:
-        value = told[2].removeprefix("True")
-        return f"use {OPTIONS.get(told[1], told[1])}" + (f" {value}" if value else "")
+    def option(found: re.Match) -> str:
+        value = found[2].removeprefix("True")
+        return f"use {OPTIONS.get(found[1], found[1])}" + (f" {value}" if value else "")
 
     return re.sub(r"pass (\w+)=([\w.-]*)", option, message)
 
 
 def from_here(text: str) -> str:
-    """Full paths of what is below the current folder as one would type them."""
+    """Make paths below the current folder relative to it."""
     here = Path.cwd()
     return text if here == here.parent else text.replace(f"{here}{os.sep}", "")

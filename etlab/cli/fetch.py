@@ -1,13 +1,16 @@
-"""``etlab fetch``: the course's needle, and tilt series of others for those who ask for them."""
+"""``etlab fetch``: the course's needle, and public tilt series."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from etlab.cli.common import errors_in_one_line, say
+
+if TYPE_CHECKING:
+    from etlab.pipeline.archives import Archive
 
 
 def fetch(
@@ -19,8 +22,8 @@ def fetch(
         Path | None, typer.Option("--out", "-o", help="folder for the files; default: one of the set's name")
     ] = None,
 ) -> None:
-    """Download the needle, or a tilt series of others; without a name, say which there are. Resumable."""
-    from etlab.pipeline.archives import ARCHIVES, chosen, download
+    """Download the needle or a public tilt series; without a name, list them. To resume, repeat the command."""
+    from etlab.pipeline.archives import ARCHIVES, download, matching
 
     with errors_in_one_line():
         if name is None:
@@ -44,17 +47,17 @@ def fetch(
                     say(f"  {file.name}" + (f"  {file.size / 1e6:.1f} MB" if file.size else ""))
                 say("Nothing is downloaded yet: choose with --only PATTERN.")
                 return
-            for file in chosen(files, only):
+            for file in matching(files, only):
                 say(download(file, out or Path(name)))
 
 
-def _say(name, archive):
+def _say(name: str, archive: Archive) -> None:
     typer.echo(
         f"{name}\n  {archive.about}\n  {archive.page}; licence: {archive.licence}\n  {archive.careful}"
     )
 
 
-def _needle(folder):
+def _needle(folder: Path | None) -> None:
     from etlab.data import CITATION, fetch_needle
 
     there = fetch_needle(folder)

@@ -1,4 +1,4 @@
-"""``etlab info``: what is in a file, before anything is made of it."""
+"""``etlab info``: what a file holds."""
 
 from __future__ import annotations
 

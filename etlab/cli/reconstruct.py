@@ -5,169 +5,170 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from etlab.cli.common import errors_in_one_line, say, spared
+from etlab.cli.common import errors_in_one_line, say, spared, with_options
 from etlab.cli.series import (
-    Axis,
-    Background,
-    Bin,
-    BrightField,
-    Dataset,
-    Despike,
-    PixelNm,
-    Rows,
-    SeriesArgument,
-    Smooth,
-    Tilts,
-    prepared,
+    Overwrite,
+    SeriesOptions,
+    alignment_in_words,
+    prepare,
     range_of,
-    said,
     warnings_as_notes,
 )
+from etlab.solvers.methods import ROWS
+
+if TYPE_CHECKING:
+    from etlab.pipeline import Method, Plan, Prepared, Reconstruction, Verdict
 
 
-def reconstruct(
-    series: SeriesArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", help="volume to write: .mrc, .rec, .map, .h5 or .zarr")],
-    tilts: Tilts = None,
-    axis: Axis = "x",
-    dataset: Dataset = None,
+@dataclass(frozen=True)
+class MethodOptions:
+    """The solver and its options."""
+
     method: Annotated[
-        str,
-        typer.Option("--method", "-m", help="wbp, sirt, sart, tv, genfire, isonet, dncnn, … (any solver)"),
-    ] = "sirt",
-    iterations: Annotated[int | None, typer.Option(min=1, help="of methods that iterate")] = None,
+        str, typer.Option("--method", "-m", help=", ".join(one.name for one in ROWS.values()))
+    ] = "sirt"
+    iterations: Annotated[int | None, typer.Option(min=1, help="of methods that iterate")] = None
     option: Annotated[
         list[str] | None,
         typer.Option(
             "--option", metavar="NAME=VALUE", help="an option of the method, e.g. lam=0.1; may be repeated"
         ),
-    ] = None,
+    ] = None
+
+
+@dataclass(frozen=True)
+class VolumeOptions:
+    """Which part of the volume is reconstructed."""
+
     thickness: Annotated[
-        int | None, typer.Option(min=1, help="of the volume in voxels; default: as many as it has rows")
-    ] = None,
+        int | None, typer.Option(min=1, help="of the volume in voxels; default: the number of rows")
+    ] = None
     width: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="of the volume across the tilt axis in voxels; more than rows for a film; default: the rows",
+            help="of the volume across the tilt axis in voxels; for a film, more than the rows; default: the rows",
         ),
-    ] = None,
+    ] = None
     columns: Annotated[
         str | None,
         typer.Option(metavar="A:B", help="columns of the images to use: slices along the tilt axis"),
-    ] = None,
-    rows: Rows = None,
-    bin_: Bin = 1,
-    background: Background = None,
-    bright_field: BrightField = False,
+    ] = None
+
+
+@dataclass(frozen=True)
+class AxisOptions:
+    """Where the tilt axis lies."""
+
     align: Annotated[
         bool, typer.Option("--align", help="find shifts and tilt axis first; `etlab align` has more options")
-    ] = False,
+    ] = False
     tilt_axis: Annotated[
-        float, typer.Option(help="degrees the tilt axis leans from +x (right) to +row (up), after --axis")
-    ] = 0.0,
+        float,
+        typer.Option(help="angle of the tilt axis in degrees from +x (right) to +row (up), after --axis"),
+    ] = 0.0
     axis_offset: Annotated[
         float,
         typer.Option(help="height of the tilt axis above the middle of the rows, in pixels of the file"),
-    ] = 0.0,
-    pixel_nm: PixelNm = None,
-    despike: Despike = False,
-    smooth: Smooth = False,
+    ] = 0.0
+
+
+@dataclass(frozen=True)
+class ComputingOptions:
+    """How the work is divided."""
+
     memory: Annotated[
         str | None,
-        typer.Option(help="limit, e.g. 4GB; with --scheduler of each slab; default: half of what there is"),
-    ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="slabs at a time; default: one a core")] = None,
-    processes: Annotated[bool, typer.Option("--processes", help="processes in place of threads")] = False,
-    scheduler: Annotated[str | None, typer.Option(help="address of a dask scheduler, tcp://…")] = None,
+        typer.Option(help="limit, e.g. 4GB; with --scheduler, for each slab; default: half of the memory"),
+    ] = None
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="slabs at a time; default: the number of cores")
+    ] = None
+    processes: Annotated[bool, typer.Option("--processes", help="use processes instead of threads")] = False
+    scheduler: Annotated[str | None, typer.Option(help="address of a dask scheduler, tcp://…")] = None
     overlap: Annotated[
         int | None,
-        typer.Option(min=0, help="allow slabs for tv and diffusion, with so many slices of overlap"),
-    ] = None,
-    fsc: Annotated[
-        bool, typer.Option(help="also compare even and odd tilts, in the slab in the middle")
-    ] = True,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="replace files that are already there")
-    ] = False,
+        typer.Option(min=0, help="allow slabs for tv and diffusion, overlapping by this many slices"),
+    ] = None
+    fsc: Annotated[bool, typer.Option(help="also correlate even with odd tilts, in the middle slab")] = True
+
+
+@with_options
+def reconstruct(
+    chosen: SeriesOptions,
+    out: Annotated[Path, typer.Option("--out", "-o", help="volume to write: .mrc, .rec, .map, .h5 or .zarr")],
+    solver: MethodOptions,
+    volume: VolumeOptions,
+    where: AxisOptions,
+    computing: ComputingOptions,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Reconstruct a tilt series into OUT, with a report (.png, .json) beside it. Resumable: repeat the command."""
+    """Reconstruct a tilt series into OUT, with a report (.png, .json) beside it. To resume, repeat the command."""
     from etlab import pipeline
-    from etlab.io import check_output
     from etlab.pipeline import report
 
     with errors_in_one_line(), kept_when_interrupted():
-        check_output(out, overwrite=overwrite)
         report.check(out, overwrite=overwrite)
-        options = options_of(option)
-        if iterations is not None:
-            options["n_iter"] = iterations
-        chosen = pipeline.Method(method, options)
-        images = prepared(
-            series,
-            tilts=tilts,
-            axis=axis,
-            dataset=dataset,
-            rows=rows,
-            binning=bin_,
-            background=background,
-            bright_field=bright_field,
-            pixel_nm=pixel_nm,
-            bright=method != "wbp",
-            despike=despike,
-            smooth=smooth,
-            tilt_axis=tilt_axis,
-        )
-        images = with_axis(images, align, tilt_axis, axis_offset)
-        verdict = spared("verdict on the series", lambda: judged(images, thickness, width))
-        if iterations is None and "n_iter" not in options:
-            chosen = chosen.for_tilts(len(images.tilts_deg))
-        if chosen.knows_density:
-            n_rows = images.shape[1]
-            chosen = in_densities(chosen, images, (thickness or n_rows, width or n_rows))
-        used = range_of("--columns", columns)
+        options = options_of(solver)
+        method = pipeline.Method(solver.method, options)
+        images = prepare(chosen, positive=method.name != "wbp", tilt_axis=where.tilt_axis)
+        images = with_axis(images, where)
+        verdict = spared("verdict on the series", lambda: judge_first(images, volume))
+        if "n_iter" not in options:
+            method = method.for_tilts(len(images.tilts_deg))
+        method = in_densities(method, images, volume)
+        used = range_of("--columns", volume.columns)
         done = pipeline.reconstruct(
             images,
             out,
-            chosen,
-            thickness=thickness,
-            width=width,
-            columns=used and (used[0] // bin_, used[1] // bin_),
-            overlap=overlap,
-            voxel_nm=pixel_nm and pixel_nm * bin_,
-            memory=memory and pipeline.bytes_of(memory),
-            workers=workers,
-            processes=processes,
-            scheduler=scheduler,
-            fsc=fsc,
+            method,
+            thickness=volume.thickness,
+            width=volume.width,
+            columns=used and (used[0] // chosen.binning, used[1] // chosen.binning),
+            overlap=computing.overlap,
+            voxel_nm=chosen.pixel_nm and chosen.pixel_nm * chosen.binning,
+            memory=pipeline.bytes_of(computing.memory) if computing.memory else None,
+            workers=computing.workers,
+            processes=computing.processes,
+            scheduler=computing.scheduler,
+            fsc=computing.fsc,
             overwrite=overwrite,
             begin=say_plan,
             progress=True,
         )
-        failures = report.write(done, out, f"{series.name}: {chosen}", verdict)
-        nz, ny, nx = done.shape
-        drawn = "" if failures else f"; report: {out.with_suffix('.png')}"
-        say(f"{out}: {nz} × {ny} × {nx} voxels of {done.voxel_nm:g} nm{drawn}")
-        for failure in failures:
-            say(f"warning: the volume is whole, but of its report, {failure}", err=True)
-        for line in spared("summary", lambda: report.in_words(done, verdict)) or ():
-            say(line)
-        if (left := Path(f"{out}.slabs")).exists():
-            say(f"note: {left} holds slabs of runs with other settings that were not finished", err=True)
+        say_result(done, out, report.write(done, out, f"{chosen.series.name}: {method}", verdict), verdict)
 
 
-def in_densities(chosen, images, shape: tuple[int, int]):
-    """Convert the method's options from units of the specimen's density, and say so."""
-    from etlab import pipeline
+def say_result(done: Reconstruction, out: Path, failures: list[str], verdict: Verdict | None) -> None:
+    """Print what was written and measured, and what is missing of the report."""
+    from etlab.pipeline import report
 
-    given = chosen.options.get("scale")
-    density = given or pipeline.density_in(images, shape)
+    nz, ny, nx = done.shape
+    drawn = "" if failures else f"; report: {out.with_suffix('.png')}"
+    say(f"{out}: {nz} × {ny} × {nx} voxels of {done.voxel_nm:g} nm{drawn}")
+    for failure in failures:
+        say(f"warning: the volume is whole, but its report is not: {failure}", err=True)
+    for line in spared("summary", lambda: report.in_words(done, verdict)) or ():
+        say(line)
+    if (left := Path(f"{out}.slabs")).exists():
+        say(f"note: {left} holds slabs of unfinished runs with other settings", err=True)
+
+
+def in_densities(chosen: Method, images: Prepared, volume: VolumeOptions) -> Method:
+    """Convert the method's options from units of the specimen's density, and print that density."""
+    from etlab.pipeline import estimate_density
+
+    if not chosen.knows_density:
+        return chosen
+    n_rows = images.shape[1]
+    shape = volume.thickness or n_rows, volume.width or n_rows
+    density: float = chosen.options.get("scale") or estimate_density(images, shape)
     if "scale" in chosen.allowed:
         say(f"density that the network takes for 1: {density:.4g}")
     if "lam" in chosen.allowed:
@@ -175,20 +176,20 @@ def in_densities(chosen, images, shape: tuple[int, int]):
     return chosen.in_units_of(density)
 
 
-def judged(images, thickness: int | None, width: int | None):
-    """Judge a series before hours are spent, and say what is suspicious or what a film wants."""
-    from etlab import pipeline
+def judge_first(images: Prepared, volume: VolumeOptions) -> Verdict | None:
+    """Judge a series before hours are spent; print what is suspicious, or the width that a film needs."""
+    from etlab.pipeline import judge
 
-    verdict = pipeline.judge(images)
+    verdict = judge(images)
     if verdict and verdict.suspicions:
         say(verdict.in_words(), err=True)
-    elif verdict and width is None:
-        propose_width(verdict, images, thickness)
+    elif verdict and volume.width is None:
+        propose_width(verdict, images, volume.thickness)
     return verdict
 
 
-def propose_width(verdict, images, thickness: int | None) -> None:
-    """Say how wide a volume holds all that the rays of a film meet, if the series is one that fills the field."""
+def propose_width(verdict: Verdict, images: Prepared, thickness: int | None) -> None:
+    """Print how wide the volume must be to hold all that the rays meet, if the specimen fills the field."""
     from etlab.alignment.refine import specimen_shape
 
     if verdict.mass.bounded:
@@ -197,7 +198,7 @@ def propose_width(verdict, images, thickness: int | None) -> None:
     wide = specimen_shape(images.shape[1:], images.tilts_deg, thickness or n_rows)[1]
     say(
         "note: the specimen fills the field, and rays of high tilts meet some of it outside; "
-        f"--width {wide} (the images have {n_rows} rows) gives that a place in the volume"
+        f"--width {wide} (the images have {n_rows} rows) makes room for it"
         + ("" if thickness else ", less with its --thickness"),
         err=True,
     )
@@ -205,19 +206,19 @@ def propose_width(verdict, images, thickness: int | None) -> None:
 
 @contextmanager
 def kept_when_interrupted() -> Iterator[None]:
-    """Say, when the user ends it, that nothing is lost."""
+    """If the user interrupts the run, say that finished slabs are kept."""
     try:
         yield
     except KeyboardInterrupt as error:
         typer.echo(err=True)
-        say("stopped; finished slabs are kept: repeat the command to go on", err=True)
+        say("stopped; finished slabs are kept: repeat the command to resume", err=True)
         raise typer.Exit(130) from error
 
 
-def options_of(given: list[str] | None) -> dict[str, object]:
-    """``NAME=VALUE`` texts as options: numbers, True, False and None as in Python, all else as text."""
-    options = {}
-    for text in given or []:
+def options_of(solver: MethodOptions) -> dict[str, Any]:
+    """Return ``NAME=VALUE`` texts as options: numbers, True, False and None as in Python, all else as text."""
+    options: dict[str, Any] = {}
+    for text in solver.option or []:
         name, equals, value = text.partition("=")
         if not equals:
             raise ValueError(f"--option: got {text!r}, expected NAME=VALUE")
@@ -225,50 +226,51 @@ def options_of(given: list[str] | None) -> dict[str, object]:
             options[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):
             options[name] = str(Path(value).absolute()) if name == "weights" else value
-    return options
+    return options if solver.iterations is None else options | {"n_iter": solver.iterations}
 
 
-def with_axis(images, align: bool, tilt_axis: float, axis_offset: float):
-    """Move the tilt axis to where a solver expects it: found, or told. Nothing is interpolated that need not be."""
+def with_axis(images: Prepared, where: AxisOptions) -> Prepared:
+    """Move the tilt axis, estimated or given, to the middle; interpolate only where that is needed."""
     import numpy as np
 
     from etlab.alignment import Alignment
-    from etlab.pipeline import estimated
+    from etlab.pipeline import estimate_alignment
     from etlab.pipeline.describe import lean_of
 
-    told = tilt_axis != 0 or axis_offset != 0
-    if align and told:
-        raise ValueError(
-            "--align: finds direction and offset of the tilt axis, expected it or these, not both"
-        )
-    if align:
+    turn, axis_offset = where.tilt_axis, where.axis_offset
+    if where.align:
+        if turn != 0 or axis_offset != 0:
+            raise ValueError(
+                "--align finds direction and offset of the tilt axis: pass --align, or --tilt-axis and --axis-offset, "
+                "not both"
+            )
         with warnings_as_notes():
-            found = estimated(images, tilt_axis_deg=lean_of(images.series))
-        say(said(found))
+            found = estimate_alignment(images, tilt_axis_deg=lean_of(images.series))
+        say(alignment_in_words(found))
         return replace(images, alignment=found)
-    if tilt_axis == 0 and images.binning == 1 and axis_offset % 1 == 0.5:
+    if turn == 0 and images.binning == 1 and axis_offset % 1 == 0.5:
         images, axis_offset = without_a_row(images, axis_offset)
-    if tilt_axis == 0 and axis_offset == 0:
+    if turn == 0 and axis_offset == 0:
         return images
     n_tilts = len(images.tilts_deg)
     shifts, residuals = np.zeros((n_tilts, 2)), np.zeros(n_tilts)
     offset = axis_offset / images.binning
-    return replace(images, alignment=Alignment(images.tilts_deg, shifts, tilt_axis, offset, residuals))
+    return replace(images, alignment=Alignment(images.tilts_deg, shifts, turn, offset, residuals))
 
 
-def without_a_row(images, axis_offset: float):
-    """Leave out the first or the last row, which moves the middle by half a pixel, and return the offset that is left.
+def without_a_row(images: Prepared, axis_offset: float) -> tuple[Prepared, float]:
+    """Leave out the first or the last row, which moves the middle by half a pixel; return the remaining offset, too.
 
     An axis at pixel N/2, as in data made by FFT, is then in the middle without interpolation.
     """
     first, stop = images.rows or (0, images.series.shape[1])
     rows = (first + 1, stop) if axis_offset > 0 else (first, stop - 1)
-    say(f"rows {rows[0]}:{rows[1]} are used: their middle is on the tilt axis, and none is interpolated")
+    say(f"rows {rows[0]}:{rows[1]} are used: the tilt axis lies in their middle, without interpolation")
     return replace(images, rows=rows), axis_offset - (0.5 if axis_offset > 0 else -0.5)
 
 
-def say_plan(plan, n_there: int) -> None:
-    """How the work is divided, and what is there of an earlier run."""
+def say_plan(plan: Plan, n_there: int) -> None:
+    """Print how the work is divided, and how many slabs exist from an earlier run."""
     from etlab.pipeline.plan import NARROWEST
 
     first, stop = plan.columns

@@ -1,7 +1,7 @@
-"""The tilt angles of a series: given, in files beside it (IMOD's .tlt and .rawtlt, SerialEM's .mdoc), or inside it.
+"""The tilt angles of a series: given, from files beside it (IMOD's .tlt and .rawtlt, SerialEM's .mdoc), or inside it.
 
 Refined angles (.tlt) come before those that the microscope measured, and measured ones before nominal ones. A list on
-an even grid, with gaps or rounded perhaps, is what was asked of the stage; one that is on none was measured.
+an even grid, perhaps with gaps or rounded, was requested from the stage; one that is on no grid was measured.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ ALIKE_DEG = 0.5  # by which two sources may differ without contradicting each ot
 
 
 class NoTiltsError(ValueError):
-    """There are no tilt angles, neither beside the images nor inside their file: a volume has none."""
+    """No tilt angles were found, neither beside the images nor in their file; a volume has none."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tilts:
-    """Angles, where they were found, and what other sources say that contradicts them, a sentence each."""
+    """Angles, their source, and a sentence for each other source that contradicts them."""
 
     tilts_deg: np.ndarray
     source: str
@@ -39,10 +39,32 @@ class Tilts:
 
 
 def read_tilts(path: str | os.PathLike) -> np.ndarray:
-    """Read the angle in degrees of each image from SerialEM's .mdoc, or from a text with one angle per line.
+    """Read the tilt angle of each image from SerialEM's .mdoc, or from a text with one angle per line.
 
-    Blank lines and what follows a ``#`` are skipped. Raises ValueError, naming the line, for anything that is not an
-    angle, and if there is none at all.
+    Parameters
+    ----------
+    path
+        The file. In a text, blank lines and everything after a ``#`` are skipped.
+
+    Returns
+    -------
+    np.ndarray
+        Angles in degrees, (n_tilts,), in the order of the file; of an .mdoc, in that of its sections.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        For a line that is not an angle, which is named, or if there is no angle at all.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "series.tlt")
+    >>> _ = path.write_text("-60 # first\\n0\\n60\\n")
+    >>> read_tilts(path)
+    array([-60.,   0.,  60.])
     """
     path = Path(path)
     size = path.stat().st_size
@@ -65,9 +87,8 @@ def mdoc_pixel_nm(path: str | os.PathLike) -> float | None:
 
 def _angle(text: str, where: str) -> float:
     try:
-        angle = (
-            np.nan if "_" in text else float(text.replace("\N{MINUS SIGN}", "-"))
-        )  # 1_0 is 10 in Python only
+        # 1_0 is 10 in Python only
+        angle = np.nan if "_" in text else float(text.replace("\N{MINUS SIGN}", "-"))
     except ValueError:
         angle = np.nan
     if not np.isfinite(angle):
@@ -77,9 +98,9 @@ def _angle(text: str, where: str) -> float:
 
 
 def beside(path: Path) -> list[Path]:
-    """Return where angles are sought beside the images, or in their folder, whether or not there are such files.
+    """Return the files beside the images, or in their folder, that may hold angles, whether or not they exist.
 
-    A file whose ending is in other letters, such as .MDOC, stands for one that is not there.
+    The ending may be in capitals, such as .MDOC.
     """
     sought = [path.with_suffix(suffix) for suffix in ANGLE_FILES] + [path.with_name(path.name + ".mdoc")]
     there = {}
@@ -90,7 +111,9 @@ def beside(path: Path) -> list[Path]:
     return [file if file.exists() else there.get(file.name, file) for file in sought]
 
 
-def tilts_of(path: Path, given, recorded: np.ndarray | None, n_images: int) -> Tilts:
+def tilts_of(
+    path: Path, given: str | os.PathLike | np.ndarray | None, recorded: np.ndarray | None, n_images: int
+) -> Tilts:
     """Return the angles of the series in ``path``.
 
     ``given`` are angles, a file of them, or None: then they are sought beside the images and in ``recorded``,
@@ -138,12 +161,12 @@ def source_in_words(tilts_deg: np.ndarray, source: str) -> str:
 
 
 def is_nominal(tilts: Tilts) -> bool:
-    """Tell whether angles are those that were asked of the stage: not refined, and on an even grid."""
+    """Return whether angles are nominal, as requested from the stage: not refined, and on an even grid."""
     return not tilts.source.lower().endswith(REFINED) and on_grid(tilts.tilts_deg)
 
 
 def on_grid(tilts_deg: np.ndarray) -> bool:
-    """Tell whether angles are whole multiples of a step apart, to their last decimal; some may be missing."""
+    """Return whether angles lie on an even grid, to their last decimal; some may be missing."""
     angles = np.unique(np.round(tilts_deg, 4))
     if len(angles) < 3 or not np.isfinite(angles).all():
         return True
@@ -165,7 +188,7 @@ def _last_decimal(values: np.ndarray) -> float:
 
 
 def is_set(tilts_deg: np.ndarray, n_images: int) -> bool:
-    """Tell whether there is not the same angle, such as 0, for every image: so files look that nobody filled in."""
+    """Return whether the angles differ: a file that nobody filled in has the same angle, such as 0, for every image."""
     return tilts_deg.shape != (n_images,) or n_images == 1 or bool(np.ptp(tilts_deg) > 0)
 
 

@@ -1,4 +1,4 @@
-"""Files that are not read, called by their true name, with a way to make of them what is read."""
+"""Name formats that are not supported, and say how to convert them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TEXT = frozenset(string.printable.encode())
 
 
 def foreign(path: Path) -> str | None:
-    """Say what a file that is neither MRC, TIFF nor HDF5 is, and what to do; None if it has no other name."""
+    """Say what a file that is neither MRC, TIFF nor HDF5 is, and what to do; None if the format is unknown."""
     size = path.stat().st_size
     if size == 0:
         return "is empty; copy it again"
@@ -43,16 +43,16 @@ def foreign(path: Path) -> str | None:
         start = file.read(START)
     for offset, mark, name, remedy in SIGNATURES:
         if start.startswith(mark, offset) and (mark != b"BM" or int.from_bytes(start[2:6], "little") == size):
-            return f"is {name}, which is not read; {remedy}"
+            return f"is {name}, which is not supported; {remedy}"
     if _is_digital_micrograph(start, size):
-        return f"is a file of Gatan's DigitalMicrograph (.dm{start[3]}), which is not read; {CONVERT}"
+        return f"is a file of Gatan's DigitalMicrograph (.dm{start[3]}), which is not supported; {CONVERT}"
     if _is_text(start):
         return "is a text, expected a file of images; pass angles with tilts= (--tilts)"
     return None
 
 
 def _is_digital_micrograph(start: bytes, size: int) -> bool:
-    """Tell whether version, length and byte order are those of a .dm3 or .dm4, big-endian numbers."""
+    """Return whether version, length and byte order are those of a .dm3 or .dm4, big-endian numbers."""
     version = int.from_bytes(start[:4], "big")
     if version not in (3, 4):
         return False
@@ -75,7 +75,7 @@ def _is_text(start: bytes) -> bool:
 
 
 def folder(path: Path) -> str:
-    """Say what is in a folder, and what to do."""
+    """Say what a folder contains, and what to do."""
     names = [one.name for one in sorted(path.iterdir()) if one.is_file()]
     endings = [Path(name).suffix.lower() for name in names]
     usual = max(set(endings), key=endings.count, default="")

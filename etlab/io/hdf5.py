@@ -1,8 +1,7 @@
 """HDF5 files: our own, and those of HyperSpy (.hspy), Velox and Berkeley (.emd), Data Exchange (.h5), MATLAB (.mat).
 
-What they say about the images is read by `etlab.io.hdf5_metadata`. Sizes and layout are checked before anything is
-read. That the HDF5 library itself may crash or run for ever on a file whose inside is damaged (its heap of texts, above
-all) cannot be helped here.
+Their metadata are read by `etlab.io.hdf5_metadata`. Sizes and layout are checked before anything is read. The HDF5
+library itself may still crash or never return on a file that is damaged inside, above all in its heap of texts.
 """
 
 from __future__ import annotations
@@ -12,13 +11,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
-from etlab.io.hdf5_metadata import FIELDS, VOXEL, described, is_filled
+from etlab.io.hdf5_metadata import FIELDS, VOXEL, is_filled, read_metadata
 from etlab.io.layers import CHUNK, Layers
 from etlab.io.stack import ALL, BLOCK_BYTES, Stack
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 VOLUME = "volume"  # name in the files that we write
 ELSEWHERE = ("metadata/", "original_metadata/", "#refs#/")  # of HyperSpy and MATLAB, where no images are
@@ -41,7 +44,7 @@ class Hdf5Stack(Stack):
                 yield node[wanted[0], wanted[1], wanted[2]].transpose(self.order)
 
     def _n_together(self, node: h5py.Dataset) -> int:
-        """How many sections to read at a time: those that are stored together, so that none is read twice."""
+        """Return how many sections to read at a time: those that are stored together, so that none is read twice."""
         _, n_rows, n_columns = self.shape
         at_most = BLOCK_BYTES // (n_rows * n_columns * self.dtype.itemsize)
         together = at_most if self.order[0] else 1
@@ -51,10 +54,10 @@ class Hdf5Stack(Stack):
 
 
 def open_hdf5(path: Path, dataset: str | None) -> Hdf5Stack:
-    """Open the data set of this name, or the only one with three axes, with what stands beside it."""
+    """Open the data set of this name, or the only one with three axes, with its metadata."""
     with _opened(path) as file:
         node = _find_dataset(file, dataset, path)
-        found = described(node)
+        found = read_metadata(node)
         shape = tuple(node.shape[axis] for axis in found.order)
         about = (path, shape, node.dtype, found.pixel_nm, found.tilts_deg, node.name, found.order)
         return Hdf5Stack(*about, notes=found.notes)
@@ -68,7 +71,7 @@ def hdf5_writer(
     provenance: dict[str, str],
     series: bool = False,
 ) -> Iterator[Callable[[np.ndarray], None]]:
-    """Give a function that appends planes to the data set ``volume`` [z, y, x] of a new HDF5 file."""
+    """Yield a function that appends planes to the data set ``volume`` [z, y, x] of a new HDF5 file."""
     with _PatientFile(path, "x+") as disk:
         with h5py.File(disk, "w") as file:
             chunk = tuple(min(n, most) for n, most in zip(shape, CHUNK, strict=True))
@@ -85,28 +88,28 @@ def hdf5_writer(
 
 
 class _PatientFile(io.FileIO):
-    """A file that tells HDF5 that all is well and keeps the error for us.
+    """A file that hides errors from HDF5 and keeps them for `raise_error`.
 
-    HDF5 that meets a full disk cannot close its file, and takes the whole process with it when it ends.
+    On a full disk HDF5 cannot close its file, and crashes the process when it ends.
     """
 
     error: OSError | None = None
 
-    def write(self, data: memoryview) -> int:
-        done = 0
+    def write(self, data: ReadableBuffer, /) -> int:
+        view, done = memoryview(data), 0
         try:
-            while done < len(data):
-                done += super().write(data[done:])
+            while done < len(view):
+                done += super().write(view[done:])
         except OSError as error:
             self.error = error
-        return len(data)
+        return len(view)
 
-    def truncate(self, size: int) -> int:
+    def truncate(self, size: int | None = None, /) -> int:
         try:
             return super().truncate(size)
         except OSError as error:
             self.error = error
-            return size
+            return size or 0
 
     def raise_error(self) -> None:
         if self.error:
@@ -127,9 +130,9 @@ def _opened(path: Path) -> Iterator[h5py.File]:
 
 
 def _find_dataset(file: h5py.File, dataset: str | None, path: Path) -> h5py.Dataset:
-    candidates = []
+    candidates: list[str] = []
 
-    def collect(name, node):
+    def collect(name: str, node: h5py.HLObject) -> None:
         if isinstance(node, h5py.Dataset) and node.ndim == 3 and node.dtype.kind in "biuf":
             aside = any(f"/{part}" in f"/{name}" for part in ELSEWHERE) or name.endswith(FIELDS)
             if not aside:

@@ -1,6 +1,6 @@
 """What HDF5 files say about the images in them: the order of the axes, the size of a pixel, and the tilt angles.
 
-Programs put it in different places, and some in several; what was measured comes before what is nominal.
+Programs store them in different places, and some in several; measured angles come before nominal ones.
 
 ==============  ==========================================================================================
 HyperSpy        a group for each axis (``axis-0`` …); ETSpy keeps tilts in ``metadata/Tomography``
@@ -27,8 +27,8 @@ from etlab.io.angles import Tilts, contradiction, is_set, measured_first
 from etlab.io.stack import MAX_COMPRESSION, in_nm
 
 DEGREES = dict.fromkeys(("degrees", "degree", "deg", "°"), 1.0)  # in each unit
-DEGREES |= dict.fromkeys(("radians", "radian", "rad"), np.rad2deg(1.0))
-DEGREES |= dict.fromkeys(("milliradians", "milliradian", "mrad", "m_rad"), np.rad2deg(1e-3))
+DEGREES |= dict.fromkeys(("radians", "radian", "rad"), float(np.rad2deg(1.0)))
+DEGREES |= dict.fromkeys(("milliradians", "milliradian", "mrad", "m_rad"), float(np.rad2deg(1e-3)))
 VOXEL = "voxel_nm"  # an attribute in the files that we write
 VELOX_IMAGES = "/Data/Image/"
 MATLAB = "MATLAB_class"  # an attribute of every variable
@@ -38,8 +38,8 @@ IN_ORDER = (0, 1, 2)
 
 
 @dataclass(frozen=True, eq=False)
-class Described:
-    """``order``: the axes of the data set that are sections, rows and columns; ``notes``: a sentence each."""
+class Metadata:
+    """What is known of a data set: ``order`` lists its axes of sections, rows and columns; ``notes`` are sentences."""
 
     order: tuple[int, int, int] = IN_ORDER
     pixel_nm: float | None = None
@@ -47,10 +47,10 @@ class Described:
     notes: tuple[str, ...] = ()
 
 
-def described(node: h5py.Dataset) -> Described:
-    """Return what is said about the images in ``node`` by its own attributes and what lies beside it."""
+def read_metadata(node: h5py.Dataset) -> Metadata:
+    """Return what the attributes of ``node`` and the data beside it say about its images."""
     if node.name.startswith(VELOX_IMAGES):
-        return Described((2, 0, 1), *_velox(node))
+        return Metadata((2, 0, 1), *_velox(node))
     notes = []
     order = _berkeley_order(node)
     if MATLAB in node.attrs:
@@ -65,17 +65,17 @@ def described(node: h5py.Dataset) -> Described:
     found = fitting or found  # better an error than to say there is none
     used = measured_first(found, n_images) if found else None
     if used:
-        notes += [said for one in found if one is not used and (said := contradiction(used, one))]
-    return Described(order, _pixel_nm(node, order), used and used.tilts_deg, tuple(notes))
+        notes += [note for one in found if one is not used and (note := contradiction(used, one))]
+    return Metadata(order, _pixel_nm(node, order), used.tilts_deg if used else None, tuple(notes))
 
 
 def is_filled(node: h5py.Dataset) -> bool:
-    """Tell whether what is stored can be all that the data set announces."""
+    """Return whether the stored bytes can hold all values that the data set declares."""
     return node.nbytes <= MAX_COMPRESSION * node.id.get_storage_size()
 
 
 def _tilts(node: h5py.Dataset, order: tuple[int, int, int]) -> list[Tilts]:
-    """Return all lists of angles, those that most often are measured first, whether or not they fit."""
+    """Return all lists of angles, whether or not they fit, beginning with those that are most often measured."""
     group = node.parent
     found = {name: _in_degrees(group.get(name), "degrees") for name in BESIDE}
     found |= _hyperspy(group, node.shape[0])
@@ -87,7 +87,7 @@ def _tilts(node: h5py.Dataset, order: tuple[int, int, int]) -> list[Tilts]:
 
 
 def _hyperspy(group: h5py.Group, n_images: int) -> dict[str, np.ndarray | None]:
-    """Angles that HyperSpy keeps: those of ETSpy, the values of a non-uniform axis, the stage's, a uniform axis."""
+    """Return HyperSpy's angles: those of ETSpy, of a non-uniform axis, of the stage, and of a uniform axis."""
     axis = group.get("axis-0")
     if not isinstance(axis, h5py.Group):
         return {}
@@ -97,9 +97,8 @@ def _hyperspy(group: h5py.Group, n_images: int) -> dict[str, np.ndarray | None]:
     found["axis-0/axis"] = _in_degrees(axis.get("axis"), unit)
     stage = "metadata/Acquisition_instrument/TEM/Stage/tilt_alpha"
     if (values := _numbers(group.get(stage))) is not None:
-        padded = (
-            values.size == 1024 > n_images and not values[n_images:].any()
-        )  # as FEI's older software does
+        # FEI's older software pads the list to 1024
+        padded = values.size == 1024 > n_images and not values[n_images:].any()
         found[stage] = values[:n_images] if padded or values.size == n_images else None
     # ETSpy counts the images along this axis and calls them degrees
     counted = "metadata/Tomography" in group and (axis.attrs.get("offset"), axis.attrs.get("scale")) == (0, 1)
@@ -151,14 +150,16 @@ def _velox(node: h5py.Dataset) -> tuple[float | None, np.ndarray | None]:
     return pixel_nm, tilts_deg if len(tilts_deg) == node.shape[2] else None
 
 
-def _in_degrees(node: object, unless_said: str | None) -> np.ndarray | None:
+def _in_degrees(node: h5py.Dataset | None, default: str | None) -> np.ndarray | None:
     """Return the values of a data set as degrees by its attribute ``units``, None if they are no angles."""
     values = _numbers(node)
-    unit = _unit(node) if values is not None and "units" in node.attrs else unless_said
-    return DEGREES[unit] * values if values is not None and unit in DEGREES else None
+    if node is None or values is None:
+        return None
+    unit = _unit(node) if "units" in node.attrs else default
+    return DEGREES[unit] * values if unit in DEGREES else None
 
 
-def _numbers(node: object) -> np.ndarray | None:
+def _numbers(node: h5py.Dataset | None) -> np.ndarray | None:
     """Return the values of a data set if they are a list of real numbers, or a column of them."""
     if not isinstance(node, h5py.Dataset) or node.dtype.kind not in "iuf" or not is_filled(node):
         return None

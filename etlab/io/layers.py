@@ -1,4 +1,4 @@
-"""Planes that are stored in blocks several planes deep are gathered until a layer of blocks is full."""
+"""Gather planes until a layer of blocks, which are several planes deep, is full."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CHUNK = (16, 128, 128)  # planes, rows and columns of a block: 1 MB of float32
 
 
 class Layers:
-    """Takes planes in any number and calls ``write(start, planes)`` with ``depth`` of them, so each block once.
+    """Take planes in any number, and call ``write(start, planes)`` once for each ``depth`` of them.
 
     The last layer may be thinner.
     """
@@ -24,7 +24,7 @@ class Layers:
         self._n_taken = 0
 
     def append(self, planes: np.ndarray) -> None:
-        """Take in the next planes ``[z, y, x]``."""
+        """Add the next planes, ``[z, y, x]``."""
         for plane in planes:
             in_layer = self._n_taken % len(self._waiting)
             self._waiting[in_layer] = plane

@@ -1,4 +1,4 @@
-"""SerialEM's .mdoc: a text beside the images, with a paragraph for each of them.
+"""SerialEM's .mdoc: a text file beside the images, with a paragraph for each of them.
 
 Lines are ``Key = value``. What concerns all images comes first; titles, ``[T = …]``, are among it. A paragraph begins
 with ``[ZValue = n]``, where n is the section in the file of images. The .mdoc of a file of frames has
@@ -20,7 +20,7 @@ PARAGRAPH = re.compile(r"^[ \t]*\[(ZValue|FrameSet)\s*=\s*(\d+)\s*\]", re.MULTIL
 
 
 def is_mdoc(path: str | os.PathLike) -> bool:
-    """Tell by the ending whether a file is an .mdoc."""
+    """Return whether a file is an .mdoc, by its ending."""
     return Path(path).suffix.lower() == ".mdoc"
 
 
@@ -48,7 +48,7 @@ def tilts_in_mdoc(path: Path) -> dict[str, str]:
 
 
 def axis_deg_in_mdoc(path: str | os.PathLike) -> float | None:
-    """Return the direction of the tilt axis as `axis_deg_in` does, None if the file does not tell it.
+    """Return the direction of the tilt axis as `axis_deg_in` does, None if the file does not record it.
 
     Without a title, SerialEM's RotationAngle tells it: that of the image against the stage, whose axis of tilt is at
     90° there. (Files with both have "Tilt axis angle = 84.8" and "RotationAngle = 174.8".)
@@ -64,7 +64,7 @@ def axis_deg_in_mdoc(path: str | os.PathLike) -> float | None:
 
 
 def axis_deg_in(text: str) -> float | None:
-    """Return the direction of the tilt axis that a title or label of SerialEM tells, None if it tells none.
+    """Return the direction of the tilt axis in a title or label of SerialEM, None if there is none.
 
     Degrees counter-clockwise from the *vertical*, with row 0 at the bottom: 0 is vertical, ±90 horizontal.
     """
@@ -73,11 +73,11 @@ def axis_deg_in(text: str) -> float | None:
 
 
 def value_of(key: str, text: str) -> str | None:
-    """Return what stands after the first ``key =`` at the beginning of a line; None if it is nowhere."""
+    """Return the text after the first ``key =`` at the beginning of a line; None if there is none."""
     found = re.search(rf"^[ \t]*{key}[ \t]*=(.*)$", text, flags=re.MULTILINE)
     return found[1].strip() if found else None
 
 
 def _folded(angle_deg: float) -> float:
-    """Return the same direction within [−90, 90]: an axis has no arrow."""
+    """Return the same direction within [−90, 90]: an axis has no sign."""
     return angle_deg - 180 * round(angle_deg / 180)

@@ -3,9 +3,8 @@
 A file holds ``nz`` sections of ``ny`` rows of ``nx`` values; row 0 is at the *bottom* of an image. Lengths
 are in ångström. Files of this family also end in .st, .ali, .mrcs, .rec or .map.
 
-Real files break the standard often: no "MAP " mark, no byte-order stamp, a wrong pixel size. So this module
-reads what it can make sense of, and compares the size that the header claims with the size of the file before
-it reserves any memory.
+Real files often violate the standard: no "MAP " mark, no byte-order stamp, a wrong pixel size. So this module
+is lenient, but compares the size that the header declares with the size of the file before it reserves memory.
 
 Sources: Cheng et al., J. Struct. Biol. 192 (2015) 146 (MRC2014); for the extended headers
 https://bio3d.colorado.edu/imod/doc/mrc_format.txt.
@@ -38,9 +37,7 @@ IMOD_STAMP = 1146047817  # "IMOD" read as an integer: the bytes that follow it s
 SERIALEM_BYTES = (2, 6, 4, 2, 2, 4, 2, 4, 2, 4, 2)  # length of the item announced by each SerialEM flag bit
 OLD_FEI = (0, 32)  # FEI's older software writes 0 integers and 32 floats a section
 OLD_FEI_OFFSETS = [0, 44]  # of tilt and pixel size in each section, in bytes
-TURNING = re.compile(
-    r"\b(transformed|rot|flip)", re.IGNORECASE
-)  # in labels of IMOD: the axis is elsewhere since
+TURNING = re.compile(r"\b(transformed|rot|flip)", re.IGNORECASE)  # in labels of IMOD: the axis was moved
 TILT, PIXEL = "Alpha tilt", "Pixel size X"  # their names in FEI's newer headers, in degrees and metres
 
 
@@ -52,8 +49,8 @@ def open_mrc(path: Path) -> RawStack:
 
     Raises ValueError if the file is not MRC, shorter than its header says, or holds complex or packed values.
     """
-    header, order = _read_header(path)
-    shape, dtype = _shape(header), _dtype(header, order)
+    header, order, dtype = _read_header(path)
+    shape = _shape(header)
     with path.open("rb") as file:
         file.seek(HEADER_BYTES)
         extended = file.read(int(header["nsymbt"]))
@@ -62,8 +59,16 @@ def open_mrc(path: Path) -> RawStack:
         pixel_nm = in_nm(header["cella"]["x"] / header["mx"], "Å")
     first, length = HEADER_BYTES + len(extended), shape[1] * shape[2] * dtype.itemsize
     offsets = range(first, first + shape[0] * length, length)
-    about = {"recorded_axis_deg": _axis_deg(header), "notes": _notes_on_axes(header)}
-    return RawStack(path, shape, dtype, pixel_nm, tilts_deg, offsets, **about)
+    return RawStack(
+        path,
+        shape,
+        dtype,
+        pixel_nm,
+        tilts_deg,
+        offsets,
+        recorded_axis_deg=_axis_deg(header),
+        notes=_notes_on_axes(header),
+    )
 
 
 @contextmanager
@@ -75,7 +80,7 @@ def mrc_writer(
     dtype: np.dtype = FLOAT32,
     series: bool = False,
 ) -> Iterator[Callable[[np.ndarray], None]]:
-    """Give a function that appends sections to a new MRC file; the header, of a volume or series, comes at the end."""
+    """Yield a function that appends sections to a new MRC file; the header is written at the end."""
     statistics = Statistics()
     with path.open("xb") as file:
         file.write(bytes(HEADER_BYTES))
@@ -89,7 +94,14 @@ def mrc_writer(
         file.write(_new_header(shape, voxel_nm, provenance, dtype, statistics, series).tobytes())
 
 
-def _new_header(shape, voxel_nm, provenance, dtype, statistics, series) -> np.ndarray:
+def _new_header(
+    shape: tuple[int, int, int],
+    voxel_nm: float,
+    provenance: dict[str, str],
+    dtype: np.dtype,
+    statistics: Statistics,
+    series: bool,
+) -> np.ndarray:
     header = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
     header["nz"], header["ny"], header["nx"] = shape
     cell = (1, *shape[1:]) if series else shape
@@ -109,8 +121,8 @@ def _new_header(shape, voxel_nm, provenance, dtype, statistics, series) -> np.nd
     return header
 
 
-def _read_header(path: Path) -> tuple[np.void, str]:
-    """Return the header and the byte order, "<" or ">", in which it makes sense and fits the file.
+def _read_header(path: Path) -> tuple[np.void, str, np.dtype]:
+    """Return the header, the byte order, "<" or ">", in which it fits the file, and the type of the values.
 
     Both orders are tried, the stamped one first: stamps are often missing and sometimes wrong.
     """
@@ -130,7 +142,7 @@ def _read_header(path: Path) -> tuple[np.void, str]:
             continue
         expected = HEADER_BYTES + int(header["nsymbt"]) + math.prod(shape) * dtype.itemsize
         if expected <= size:
-            return header, order
+            return header, order, dtype
         complaints.append(f"its header announces {shape} values in {expected} bytes, but it has {size}")
     if complaints:
         raise ValueError(f"{path}: truncated, or not an MRC file: {complaints[0]}")
@@ -146,7 +158,7 @@ def _shape(header: np.void) -> tuple[int, int, int]:
 
 
 def _dtype(header: np.void, order: str) -> np.dtype | None:
-    """Type of the stored values; None if the mode is unknown, complex or packed."""
+    """Return the type of the stored values; None if the mode is unknown, complex or packed."""
     stamp, flags = np.frombuffer(header["extra2"].tobytes(), dtype=order + "i4", offset=40, count=2)
     unsigned_bytes = stamp == IMOD_STAMP and not flags & 1
     types = {0: "u1" if unsigned_bytes else "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
@@ -155,19 +167,19 @@ def _dtype(header: np.void, order: str) -> np.dtype | None:
 
 
 def _notes_on_axes(header: np.void) -> tuple[str, ...]:
-    """Say that columns, rows and sections are not along x, y and z, if the header tells so."""
+    """Say that columns, rows and sections are not along x, y and z, if the header says so."""
     axes = [int(header[name]) for name in ("mapc", "mapr", "maps")]
     if sorted(axes) != [1, 2, 3] or axes == [1, 2, 3]:  # the first is no order at all, as in old files
         return ()
     along = ", ".join("xyz"[n - 1] for n in axes)
     return (
-        f"the header says that columns, rows and sections are along {along}; they are read as they lie in the file: "
-        "exchange axes first if the sections are no images",
+        f"the header says that columns, rows and sections are along {along}; they are read as stored: exchange "
+        "the axes first if the sections are not images",
     )
 
 
 def _axis_deg(header: np.void) -> float | None:
-    """Return the direction of the tilt axis that SerialEM left in a label, None if the images were turned since."""
+    """Return the direction of the tilt axis that SerialEM left in a label, None if the images were rotated since."""
     labels = [bytes(label).decode("latin-1") for label in header["label"]]
     for n, label in enumerate(labels):
         if (angle := axis_deg_in(label)) is not None:
@@ -184,8 +196,14 @@ def _read_extended(header: np.void, extended: bytes, order: str) -> tuple[np.nda
     if kind in (b"FEI1", b"FEI2"):
         block = get_ext_header_dtype(kind, order)
     elif (size, flags) == OLD_FEI:
-        fields = {"names": [TILT, PIXEL], "formats": 2 * [order + "f4"], "offsets": OLD_FEI_OFFSETS}
-        block = np.dtype(fields | {"itemsize": 4 * flags})
+        block = np.dtype(
+            {
+                "names": [TILT, PIXEL],
+                "formats": 2 * [order + "f4"],
+                "offsets": OLD_FEI_OFFSETS,
+                "itemsize": 4 * flags,
+            }
+        )
     elif flags & 1 and size == sum(n for bit, n in enumerate(SERIALEM_BYTES) if flags >> bit & 1):
         block = np.dtype({"names": [TILT], "formats": [order + "i2"], "itemsize": size})
     else:

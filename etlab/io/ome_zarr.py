@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +45,7 @@ class ZarrStack(Stack):
                 raise ValueError(f"{self.path}: damaged: {self._damage(array, error)}") from error
             yield block
 
-    def _check_blosc(self, array, layer: int) -> None:
+    def _check_blosc(self, array: Any, layer: int) -> None:
         """Raise ValueError if a chunk is shorter than Blosc noted: it would be read beyond its end."""
         if array.shards or not any(type(one).__name__.startswith("Blosc") for one in array.compressors):
             return
@@ -58,7 +60,7 @@ class ZarrStack(Stack):
                         f"chunk {self.level}/{key} has {file.stat().st_size} bytes, expected {noted}"
                     )
 
-    def _damage(self, array, error: Exception) -> str:
+    def _damage(self, array: Any, error: Exception) -> str:
         """Name the first chunk that cannot be read, and say why."""
         if str(error).startswith("chunk "):
             return f"{error}; copy the folder again"
@@ -83,7 +85,7 @@ def is_zarr(path: Path) -> bool:
     )
 
 
-def needs_zarr(path: Path):
+def needs_zarr(path: Path) -> ModuleType:
     """Return the module zarr. Raises ValueError if it is not installed."""
     try:
         import zarr
@@ -105,9 +107,7 @@ def open_ome_zarr(path: Path) -> ZarrStack:
     except (OSError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         if str(error).startswith(f"{path}:"):
             raise
-        raise ValueError(
-            f"{path}: not an OME-Zarr image, of which versions up to 0.5 are read: {error!r}"
-        ) from error
+        raise ValueError(f"{path}: not an OME-Zarr image of version 0.5 or earlier: {error!r}") from error
     shape = array.shape[-3:]
     if (
         array.ndim < 3
@@ -152,7 +152,7 @@ def _scale(described: dict) -> float:
 def ome_zarr_writer(
     path: Path, shape: tuple[int, int, int], voxel_nm: float, provenance: dict[str, str]
 ) -> Iterator[Callable[[np.ndarray], None]]:
-    """Give a function that appends planes to a new OME-Zarr folder; the coarser levels are made at the end."""
+    """Yield a function that appends planes to a new OME-Zarr folder; the coarser levels are made at the end."""
     zarr = needs_zarr(path)
     shapes = _shapes(shape)
     levels = [_new_array(zarr, path / str(n), size) for n, size in enumerate(shapes)]
@@ -171,13 +171,14 @@ def ome_zarr_writer(
 
 
 def _shapes(shape: tuple[int, int, int]) -> list[tuple[int, int, int]]:
-    shapes = [tuple(shape)]
+    shapes = [shape]
     while max(shapes[-1]) > SMALL:
-        shapes.append(tuple(max(1, n // 2) for n in shapes[-1]))
+        nz, ny, nx = (max(1, n // 2) for n in shapes[-1])
+        shapes.append((nz, ny, nx))
     return shapes
 
 
-def _new_array(zarr, path: Path, shape: tuple[int, int, int]):
+def _new_array(zarr: ModuleType, path: Path, shape: tuple[int, int, int]) -> Any:
     return zarr.create_array(
         path,
         shape=shape,
@@ -192,7 +193,7 @@ def _new_array(zarr, path: Path, shape: tuple[int, int, int]):
 
 
 def _halved(planes: np.ndarray) -> np.ndarray:
-    """Means over pairs along every axis that has more than one value; an odd one at the end is left out."""
+    """Average pairs along every axis that has more than one value; an odd value at the end is discarded."""
     for axis, n in enumerate(planes.shape):
         if n > 1:
             pairs = planes.swapaxes(0, axis)[: n // 2 * 2]
@@ -201,7 +202,7 @@ def _halved(planes: np.ndarray) -> np.ndarray:
 
 
 def _metadata(path: Path, shapes: list, voxel_nm: float, provenance: dict[str, str]) -> dict:
-    """What OME-NGFF 0.4 asks for, and the provenance where it leaves room for it."""
+    """Return the metadata of OME-NGFF 0.4, with the provenance."""
     datasets, scale = [], 3 * [voxel_nm]
     for level, shape in enumerate(shapes):
         first = [(step - voxel_nm) / 2 for step in scale]

@@ -1,4 +1,4 @@
-"""A tilt series or a volume from a file of whatever format, at once or piece by piece along the tilt axis."""
+"""Read a tilt series or a volume from a file of any format, at once or in ranges along the tilt axis."""
 
 from __future__ import annotations
 
@@ -24,10 +24,24 @@ ALIGNED = (".ali", ".preali")  # IMOD's: the images were moved since their axis 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """A tilt series as read: ``images`` float32 (n_tilts, n_rows, nx) in the file's own units of intensity.
+    """A tilt series in memory.
 
-    ``tilts_deg`` (n_tilts,) comes from the source named in ``tilts_from``. ``pixel_nm`` is None where the
-    file does not say. The background is not subtracted.
+    Parameters
+    ----------
+    images
+        float32 (n_tilts, n_rows, nx), in the file's own units of intensity; the background is not subtracted.
+    tilts_deg
+        Tilts in degrees, (n_tilts,).
+    pixel_nm
+        Edge of a pixel in nm; None if the file does not record it.
+    tilts_from
+        Where the tilts come from: a file, or "the argument".
+
+    Examples
+    --------
+    >>> series = Series(np.zeros((3, 8, 4), np.float32), np.array([-60.0, 0.0, 60.0]), 2.0, "the argument")
+    >>> series.images.shape
+    (3, 8, 4)
     """
 
     images: np.ndarray
@@ -38,17 +52,36 @@ class Series:
 
 @dataclass(frozen=True, eq=False)
 class SeriesFile:
-    """A tilt series that stays on the disk but for what is read of it. Can be sent to another process.
+    """A tilt series that stays on the disk until columns of it are read. It can be sent to another process.
 
-    ``tilts_deg`` (n_tilts,) comes from the source named in ``tilts_from``; ``axis`` is the direction of the
-    tilt axis in the file's images, which `shape` and `read` have turned into our own order of axes.
+    Parameters
+    ----------
+    stack
+        The file, whose images have rows and columns as stored.
+    tilts_deg
+        Tilts in degrees, (n_tilts,).
+    tilts_from
+        Where the tilts come from: a file, or "the argument".
+    axis
+        Direction of the tilt axis in the file's images, "x" or "y"; `shape` and `read` have it along the last axis.
+    recorded_axis_deg
+        Direction of the tilt axis that SerialEM recorded in an .mdoc or in a label of the MRC header, else None. It
+        counts as SerialEM and IMOD do: degrees counter-clockwise from the *vertical* of an image with row 0 at the
+        bottom, within [−90, 90]. So about 0 is ``axis="y"``, and about ±90 is ``axis="x"``.
+    recorded_axis_from
+        The file that records it.
+    notes
+        A sentence for each contradiction between sources, and for each part of the file that is not used.
 
-    ``recorded_axis_deg`` is the direction of the tilt axis that SerialEM left in an .mdoc or in a label of the MRC
-    header, None where there is none. It counts as SerialEM and IMOD do: degrees counter-clockwise from the *vertical*
-    of an image with row 0 at the bottom, within [−90, 90]. So about 0 is ``axis="y"``, and about ±90 is ``axis="x"``.
-    ``recorded_axis_from`` names the file.
-
-    ``notes`` say, a sentence each, which sources contradict each other and what of the file is not used.
+    Examples
+    --------
+    >>> import tempfile
+    >>> from etlab import open_series, write_mrc
+    >>> path = Path(tempfile.mkdtemp(), "series.mrc")
+    >>> write_mrc(path, np.ones((3, 8, 4), np.float32), voxel_nm=2, series=True)
+    >>> series = open_series(path, tilts=np.array([-60, 0, 60]), axis="y")
+    >>> series.shape, series.read(0, 2).shape
+    ((3, 4, 8), (3, 4, 2))
     """
 
     stack: Stack
@@ -77,7 +110,7 @@ class SeriesFile:
 
     @property
     def pixel_nm(self) -> float | None:
-        """Edge of a pixel in nm, None where the file does not say."""
+        """Edge of a pixel in nm, None if the file does not record it."""
         return self.stack.pixel_nm
 
     def read(self, x0: int, x1: int) -> np.ndarray:
@@ -124,6 +157,22 @@ def open_series(
     ValueError
         If a file is foreign or truncated, if there are no angles or not one per image, or if the HDF5 file has
         no such data set.
+
+    Returns
+    -------
+    SeriesFile
+        The series, of which `SeriesFile.read` reads columns.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from etlab import write_mrc
+    >>> path = Path(tempfile.mkdtemp(), "series.mrc")
+    >>> write_mrc(path, np.ones((3, 8, 4), np.float32), voxel_nm=2, series=True)
+    >>> np.savetxt(path.with_suffix(".tlt"), [-60, 0, 60])
+    >>> series = open_series(path)
+    >>> series.shape, float(series.tilts_deg[0]), round(series.pixel_nm, 3)
+    ((3, 8, 4), -60.0, 2.0)
     """
     if axis not in ("x", "y"):
         raise ValueError(f'axis: got {axis!r}, expected "x" (tilt axis along rows) or "y" (along columns)')
@@ -171,27 +220,102 @@ def read_series(
     axis: str = "x",
     dataset: str | None = None,
 ) -> Series:
-    """Read a whole tilt series; arguments and errors as of `open_series`.
+    """Read a whole tilt series.
 
-    Raises ValueError also if the images hold NaN or infinity.
+    Parameters
+    ----------
+    path, tilts, axis, dataset
+        As of `open_series`.
+
+    Returns
+    -------
+    Series
+        Images, float32 (n_tilts, n_rows, nx) with the tilt axis along the last axis, and their tilts.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `open_series` does; ValueError also if the images hold NaN or infinity.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from etlab import write_mrc
+    >>> path = Path(tempfile.mkdtemp(), "series.mrc")
+    >>> write_mrc(path, np.ones((3, 8, 4), np.float32), voxel_nm=2, series=True)
+    >>> series = read_series(path, tilts=np.array([-60, 0, 60]))
+    >>> series.images.shape, series.tilts_from
+    ((3, 8, 4), 'the argument')
     """
     file = open_series(path, tilts=tilts, axis=axis, dataset=dataset)
     return Series(file.read(0, file.shape[2]), file.tilts_deg, file.pixel_nm, file.tilts_from)
 
 
 def read_volume(path: str | os.PathLike, *, dataset: str | None = None) -> tuple[np.ndarray, float | None]:
-    """Read (volume float32 ``[z, y, x]``, voxel in nm or None) from a file of any format, sections along z.
+    """Read a volume from a file of any format, sections along z.
 
-    Raises FileNotFoundError and ValueError as `read_series` does.
+    Parameters
+    ----------
+    path
+        MRC, TIFF, HDF5 or OME-Zarr, told apart by content.
+    dataset
+        Name of the HDF5 data set. Default: the only one with three axes.
+
+    Returns
+    -------
+    volume : np.ndarray
+        float32 (nz, ny, nx).
+    voxel_nm : float or None
+        Edge of a voxel in nm; None if the file does not record it.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `read_series` does.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from etlab import write_mrc
+    >>> path = Path(tempfile.mkdtemp(), "volume.mrc")
+    >>> write_mrc(path, np.zeros((4, 5, 6), np.float32), voxel_nm=2)
+    >>> volume, voxel_nm = read_volume(path)
+    >>> volume.shape, round(voxel_nm, 3)
+    ((4, 5, 6), 2.0)
     """
     stack = open_stack(path, dataset=dataset)
     return stack.read(), stack.pixel_nm
 
 
 def open_stack(path: str | os.PathLike, *, dataset: str | None = None) -> Stack:
-    """Open a series or a volume, whichever it is: shape, type, pixel and, where recorded, the tilts.
+    """Open a series or a volume, whichever it is: shape, type, pixel and, if recorded, the tilts.
 
-    Raises FileNotFoundError and ValueError as `open_series` does.
+    Parameters
+    ----------
+    path
+        MRC, TIFF, HDF5, OME-Zarr or a folder of TIFF files, told apart by content.
+    dataset
+        Name of the HDF5 data set. Default: the only one with three axes.
+
+    Returns
+    -------
+    Stack
+        With ``shape`` (sections, rows, columns), ``dtype``, ``pixel_nm``, ``tilts_deg``, and ``read()`` for the values.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `open_series` does.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from etlab import write_mrc
+    >>> path = Path(tempfile.mkdtemp(), "volume.mrc")
+    >>> write_mrc(path, np.zeros((4, 5, 6), np.int16), voxel_nm=2)
+    >>> stack = open_stack(path)
+    >>> stack.shape, stack.dtype.name, stack.tilts_deg
+    ((4, 5, 6), 'int16', None)
     """
     path = Path(path).absolute()  # another process may have another current folder
     if path.is_dir():

@@ -1,7 +1,6 @@
-"""A file of images as it lies on the disk: what its header says, and its values where they are asked for.
+"""A file of images: its header, and its values on request.
 
-`Stack` is what the modules of the formats have in common. It holds a path and numbers only, no open file, so
-it can be sent to another process.
+All formats share `Stack`. It holds a path and numbers only, no open file, so it can be sent to another process.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,12 +16,9 @@ MAX_COMPRESSION = 1100  # zlib cannot shrink by more than 1032; but a size costs
 BLOCK_BYTES = 2**26  # of sections that are read at a time where a file stores several together
 ALL = slice(None)
 NM_PER_UNIT = {"pm": 1e-3, "picometer": 1e-3, "nm": 1.0, "nanometer": 1.0, "nanometre": 1.0}
-NM_PER_UNIT |= dict.fromkeys(
-    ("Å", "A", "å", "\N{ANGSTROM SIGN}", "ang", "angstrom", "ångström", "ångstrom"), 0.1
-)
-NM_PER_UNIT |= dict.fromkeys(
-    ("µm", "μm", "um", "micron", "micrometer", "micrometre"), 1e3
-)  # micro sign, Greek mu
+ANGSTROMS = ("Å", "A", "å", "\N{ANGSTROM SIGN}", "ang", "angstrom", "ångström", "ångstrom")
+MICROMETRES = ("µm", "μm", "um", "micron", "micrometer", "micrometre")  # micro sign, Greek mu
+NM_PER_UNIT |= dict.fromkeys(ANGSTROMS, 0.1) | dict.fromkeys(MICROMETRES, 1e3)
 NM_PER_UNIT |= {"mm": 1e6, "millimeter": 1e6, "millimetre": 1e6, "m": 1e9, "meter": 1e9, "metre": 1e9}
 
 
@@ -29,8 +26,8 @@ NM_PER_UNIT |= {"mm": 1e6, "millimeter": 1e6, "millimetre": 1e6, "m": 1e9, "mete
 class Stack:
     """Images or planes in a file, ``shape`` (sections, rows, columns), of ``dtype`` as stored.
 
-    ``pixel_nm``, ``tilts_deg`` and ``recorded_axis_deg`` (see `etlab.io.series.SeriesFile`) are None where the file
-    does not say. ``notes`` are sentences on what the reader noticed: contradictions, data that were left out.
+    ``pixel_nm``, ``tilts_deg`` and ``recorded_axis_deg`` (see `etlab.io.series.SeriesFile`) are None if the file does
+    not record them. ``notes`` are sentences on contradictions, and on data that are not used.
     """
 
     path: Path
@@ -50,12 +47,12 @@ class Stack:
         n_sections, n_rows, n_columns = self.shape
         shape = n_sections, len(range(n_rows)[rows]), len(range(n_columns)[columns])
         values = np.empty(shape, np.float32)
-        done = n_bad = 0
+        done, n_bad = 0, 0
         for block in self.blocks(rows, columns):
             part = values[done : done + len(block)]
             with np.errstate(over="ignore"):  # what is too large becomes infinite, and is counted
                 part[:] = block
-            n_bad += part.size - np.count_nonzero(np.isfinite(part))
+            n_bad += part.size - int(np.count_nonzero(np.isfinite(part)))
             done += len(block)
         if n_bad:
             raise ValueError(
@@ -66,7 +63,7 @@ class Stack:
 
 @dataclass(frozen=True, eq=False)
 class RawStack(Stack):
-    """Sections that lie on the disk as they are, each from the byte in ``offsets`` on."""
+    """Sections that are stored uncompressed, each from its byte in ``offsets`` on."""
 
     offsets: Sequence[int]
 
@@ -83,8 +80,8 @@ class RawStack(Stack):
                 yield section.reshape(1, len(lines), n_columns)[:, :, columns]
 
 
-def in_nm(length: object, unit: object) -> float | None:
-    """``length`` in nm; None if it is no positive number or the unit is not one of length."""
+def in_nm(length: Any, unit: object) -> float | None:
+    """Return ``length`` in nm; None if it is no positive number or the unit is not one of length."""
     name = str(unit).strip("[]").replace("_", "")  # EMD writes "[n_m]"
     try:
         nm = float(length) * NM_PER_UNIT[name if name in NM_PER_UNIT else name.lower()]

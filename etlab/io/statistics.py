@@ -8,14 +8,14 @@ import numpy as np
 
 
 class Statistics:
-    """Smallest, largest and mean value and standard deviation of what is added, section by section."""
+    """Minimum, maximum, mean and standard deviation of all values added."""
 
     def __init__(self) -> None:
         self.min, self.max = math.inf, -math.inf
         self.count, self.mean, self._squares = 0, 0.0, 0.0
 
     def add(self, values: np.ndarray) -> None:
-        """Take in an array. Chan, Golub & LeVeque, Am. Stat. 37 (1983) 242."""
+        """Add an array. Source: Chan, Golub & LeVeque, Am. Stat. 37 (1983) 242."""
         mean = float(values.mean(dtype=np.float64))
         squares = float(values.var(dtype=np.float64)) * values.size
         total = self.count + values.size

@@ -1,4 +1,4 @@
-"""Text of others: files, whatever editor saved them (byte-order marks, UTF-16, ends of lines), and names of files."""
+"""Text from any editor (byte-order marks, UTF-16, line endings), and printable names of files."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ MARKS = (  # the marks of UTF-32 begin as those of UTF-16 do, so they come first
 def read_text(path: str | os.PathLike) -> str:
     """Read a text with ``\\n`` between its lines; bytes that cannot be decoded become U+FFFD.
 
-    A byte-order mark tells the encoding. Without one it is UTF-16 if every other byte is zero, as PowerShell and
-    LabVIEW may leave it, else UTF-8.
+    A byte-order mark decides the encoding. Without one it is UTF-16 if every other byte is zero, as PowerShell and
+    LabVIEW may write it, else UTF-8.
     """
     content = Path(path).read_bytes()
     text = content.decode(_encoding(content), errors="replace")
@@ -27,7 +27,7 @@ def read_text(path: str | os.PathLike) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text that every file and font can hold: what is no letter or sign, as in odd names, becomes U+FFFD."""
+    """Return a text that every file and font can hold: unprintable characters become U+FFFD."""
     text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 

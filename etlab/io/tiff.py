@@ -1,7 +1,7 @@
-"""TIFF stacks: one image a page, or one page and the rest behind it, as ImageJ writes stacks above 4 GB.
+"""TIFF stacks: one image per page, or all images behind one page, as ImageJ writes stacks above 4 GB.
 
-Pages may be packed: LZW is the usual packing of SerialEM and of many cameras. Packings that carry a picture's size of
-their own, such as JPEG 2000, are refused by name: only what unpacks to the announced size is read.
+Pages may be compressed; SerialEM and many cameras use LZW. Compressions that record an image size of their own, such as
+JPEG 2000, are refused by name: only what decompresses to the declared size is read.
 
 The size of a pixel is taken from ImageJ's or OME's metadata; the resolution that any TIFF has is mostly that
 of a screen. A TIFF image begins with its *top* row: the same series in MRC begins with the bottom row, and
@@ -13,8 +13,7 @@ https://docs.openmicroscopy.org/ome-model/latest/ome-tiff/specification.html.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,20 +26,25 @@ from etlab.io.stack import ALL, MAX_COMPRESSION, RawStack, Stack, in_nm
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PACKED = tifffile.COMPRESSION
-# what is read, and by how much each can shrink at most; MAX_COMPRESSION where nothing is said
-LEAST = {PACKED.LZW: 1400, PACKED.LZMA: 10_000, PACKED.ZSTD: 40_000, PACKED.ZSTD_DEPRECATED: 40_000}
+# what is read, and by how much each can shrink at most; MAX_COMPRESSION for all others
+LEAST: dict[int, int] = {
+    PACKED.LZW: 1400,
+    PACKED.LZMA: 10_000,
+    PACKED.ZSTD: 40_000,
+    PACKED.ZSTD_DEPRECATED: 40_000,
+}
 READ = {PACKED.NONE, PACKED.ADOBE_DEFLATE, PACKED.DEFLATE, PACKED.PACKBITS, PACKED.JPEG, *LEAST}
 WHITE = tifffile.PHOTOMETRIC.MINISWHITE
 INVERTED = (
-    "the file calls 0 white (MinIsWhite); values are read as they are stored: if bright and dark are exchanged, save "
-    "it with black as 0",
+    "the file calls 0 white (MinIsWhite); values are read as stored: if bright and dark are exchanged, save it "
+    "with black as 0",
 )
 EER = (65000, 65001, 65002)  # of Falcon cameras
 
 
 @dataclass(frozen=True, eq=False)
 class PagedStack(Stack):
-    """Sections that are compressed or cut into tiles, one a page: each is unpacked as a whole."""
+    """Sections that are compressed or tiled, one per page: each is decompressed as a whole."""
 
     def blocks(self, rows: slice = ALL, columns: slice = ALL) -> Iterator[np.ndarray]:  # noqa: D102
         with _opened(self.path) as file:
@@ -49,7 +53,7 @@ class PagedStack(Stack):
 
 
 def is_tiff(path: Path) -> bool:
-    """Does the file begin as a TIFF does?"""
+    """Return whether the file begins as a TIFF does."""
     with path.open("rb") as file:
         return file.read(4) in MAGIC
 
@@ -61,26 +65,29 @@ def open_tiff(path: Path) -> Stack:
     """
     with _opened(path) as file:
         pages = _pages(file, path)
-        first = pages[0]
+        first, (n_rows, n_columns) = pages[0], pages[0].shape
+        dtype = np.dtype(first.dtype).newbyteorder(file.byteorder)
         pixel_nm, notes = _pixel_nm(file), INVERTED if first.photometric == WHITE else ()
-        size, length = path.stat().st_size, math.prod(first.shape) * first.dtype.itemsize
+        size, length = path.stat().st_size, n_rows * n_columns * dtype.itemsize
         if all(page.is_contiguous and page.compression == 1 and page.fillorder == 1 for page in pages):
-            starts = [page.dataoffsets[0] for page in pages]
-            _check_size(path, max(starts) + length * _n_behind(file, pages), size)
-            if _n_behind(file, pages) > 1:
-                starts = range(starts[0], starts[0] + length * _n_behind(file, pages), length)
-            dtype = first.dtype.newbyteorder(file.byteorder)
-            return RawStack(path, (len(starts), *first.shape), dtype, pixel_nm, None, starts, notes=notes)
+            starts: Sequence[int] = [page.dataoffsets[0] for page in pages]
+            n_behind = _n_behind(file, pages)
+            _check_size(path, max(starts) + length * n_behind, size)
+            if n_behind > 1:
+                starts = range(starts[0], starts[0] + length * n_behind, length)
+            shape = len(starts), n_rows, n_columns
+            return RawStack(path, shape, dtype, pixel_nm, None, starts, notes=notes)
         for page in pages:
             ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)]
             _check_size(path, max(ends), size)
             if length > LEAST.get(page.compression, MAX_COMPRESSION) * sum(page.databytecounts):
                 raise ValueError(f"{path}: page {page.index} declares {length} bytes, more than it can hold")
-        return PagedStack(path, (len(pages), *first.shape), first.dtype, pixel_nm, None, notes=notes)
+        shape, stored = (len(pages), n_rows, n_columns), np.dtype(first.dtype)
+        return PagedStack(path, shape, stored, pixel_nm, None, notes=notes)
 
 
 def _check_packing(path: Path, kind: int) -> None:
-    """Raise ValueError, with its name, for a packing that cannot be unpacked."""
+    """Raise ValueError for a compression that is not supported, and name it."""
     if kind in EER:
         raise ValueError(
             f"{path}: an EER file, the electrons of a single image one by one; expected a tilt series: sum each image "
@@ -89,14 +96,14 @@ def _check_packing(path: Path, kind: int) -> None:
     if kind not in READ or kind not in tifffile.TIFF.DECOMPRESSORS:
         name = getattr(kind, "name", f"kind {kind}")
         raise ValueError(
-            f"{path}: its pages are packed as {name}, which is not read; save it uncompressed, or with LZW"
+            f"{path}: its pages are packed as {name}, which is not supported; save it uncompressed, or with LZW"
         )
 
 
 def _n_behind(file: tifffile.TiffFile, pages: list[tifffile.TiffPage]) -> int:
-    """How many images lie behind the start of a page: more than one where ImageJ wrote a single page."""
-    said = (file.imagej_metadata or {}).get("images", 1) if len(pages) == 1 else 1
-    return max(1, int(said))
+    """Return how many images follow the start of a page: more than one if ImageJ wrote a single page."""
+    n_images = (file.imagej_metadata or {}).get("images", 1) if len(pages) == 1 else 1
+    return max(1, int(n_images))
 
 
 def _check_size(path: Path, announced: int, size: int) -> None:
@@ -105,9 +112,10 @@ def _check_size(path: Path, announced: int, size: int) -> None:
 
 
 def _pages(file: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPage]:
-    """All pages, equal in size and type. One that refers back to an earlier one would never end."""
-    pages, seen = [], set()
-    for page in file.pages:
+    """Return all pages, which must have one size and type; a page that refers back to an earlier one is an error."""
+    pages: list[tifffile.TiffPage] = []
+    seen = set()
+    for page in (one.aspage() for one in file.pages):
         if page.offset in seen:
             raise ValueError(f"{path}: damaged TIFF file: page {len(pages)} is page {page.index} again")
         seen.add(page.offset)
@@ -125,25 +133,25 @@ def _pages(file: tifffile.TiffFile, path: Path) -> list[tifffile.TiffPage]:
             )
     if not pages:
         raise ValueError(f"{path}: no images in this TIFF file")
-    file.filehandle.seek(file.pages.next_page_offset)
-    if file.filehandle.read(file.tiff.offsetsize) != bytes(
-        file.tiff.offsetsize
-    ):  # the last page says: no more
+    file.filehandle.seek(file.pages.next_page_offset or 0)
+    n_bytes = file.tiff.offsetsize
+    if file.filehandle.read(n_bytes) != bytes(n_bytes):  # zero means that no page follows
         raise ValueError(
-            f"{path}: truncated TIFF file: no page after {len(pages)} of them, which is announced"
+            f"{path}: truncated TIFF file: it declares another page after {len(pages)}, which is missing"
         )
     return pages
 
 
 def _pixel_nm(file: tifffile.TiffFile) -> float | None:
-    """Width of a pixel from ImageJ's or OME's metadata; None where they say nothing of use."""
-    if file.is_imagej and "XResolution" in file.pages[0].tags:
-        pixels, lengths = file.pages[0].tags["XResolution"].value
+    """Return the width of a pixel in nm from ImageJ's or OME's metadata, None if there is none."""
+    tags = file.pages.first.tags
+    if file.is_imagej and "XResolution" in tags:
+        pixels, lengths = tags["XResolution"].value
         unit = str((file.imagej_metadata or {}).get("unit")).replace("\\u00B5", "µ")  # so Java writes it
         return in_nm(lengths / pixels, unit) if pixels else None
     if file.is_ome:
         try:
-            found = ElementTree.fromstring(file.ome_metadata).find(".//{*}Pixels")
+            found = ElementTree.fromstring(file.ome_metadata or "").find(".//{*}Pixels")
         except ElementTree.ParseError:
             return None
         if found is not None:
@@ -153,7 +161,7 @@ def _pixel_nm(file: tifffile.TiffFile) -> float | None:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
-    """Whatever a damaged file makes the decoder stumble over becomes an error that names the file."""
+    """Open a TIFF; any error of the decoder becomes a ValueError that names the file."""
     try:
         with tifffile.TiffFile(path) as file:
             yield file

@@ -1,4 +1,4 @@
-"""A folder of TIFF files, an image in each, as cameras leave them: a series in the order of their numbers."""
+"""A folder of TIFF files with one image each, as cameras write them: a series in the order of their numbers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def open_tiff_folder(path: Path) -> FolderStack:
 
 
 def in_order(files: list[Path]) -> list[Path]:
-    """Return files in the order of the numbers in their names, which are to differ in nothing else."""
+    """Return files in the order of the numbers in their names, which must not differ otherwise."""
     names = [NUMBER.split(file.stem) for file in files]
     if len({tuple(name[::2]) for name in names}) > 1:
         raise ValueError(
@@ -77,7 +77,7 @@ def in_order(files: list[Path]) -> list[Path]:
 
 
 def _values(texts: list[str]) -> list:
-    """Return one number of all names: a hyphen before each is no minus, and 1.9 and 1.10 are two numbers each."""
+    """Return one number from each name; a hyphen before all is no minus, and 1.9 and 1.10 are two numbers each."""
     if all(text.startswith("-") for text in texts):
         texts = [text[1:] for text in texts]
     n_decimals = {len(text.partition(".")[2]) for text in texts} - {0}

@@ -1,29 +1,29 @@
-"""Writing: a volume plane by plane, as MRC, HDF5 or OME-Zarr by the ending of its name; never half a file."""
+"""Write volumes plane by plane as MRC, HDF5 or OME-Zarr; a file appears whole or not at all."""
 
 from __future__ import annotations
 
 import errno
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from etlab.atomic import replacing
 from etlab.io.hdf5 import hdf5_writer
 from etlab.io.mrc import FLOAT32, MODES, mrc_writer
 from etlab.io.ome_zarr import needs_zarr, ome_zarr_writer
 from etlab.io.text import printable
 
 MRC, HDF5, ZARR = (".mrc", ".rec", ".map"), (".h5", ".hdf5"), (".zarr",)
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # said by the system without the name of the file
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # whose messages lack the name of the file
 
 
 class VolumeWriter:
-    """What `volume_writer` gives: takes the planes of a volume, first to last."""
+    """Takes the planes of a volume, first to last; `volume_writer` yields one."""
 
-    def __init__(self, shape: tuple[int, int, int], append) -> None:
+    def __init__(self, shape: tuple[int, int, int], append: Callable[[np.ndarray], None]) -> None:
         self.shape = shape
         self.n_written = 0
         self._append = append
@@ -72,23 +72,45 @@ def volume_writer(
     overwrite
         Replace what is there.
     series
-        What is written is a tilt series, of which MRC's header and HDF5's attribute ``axes`` tell.
+        Mark the file as a tilt series, in MRC's header or in HDF5's attribute ``axes``.
 
-    The file is written under a temporary name beside ``path`` and renamed at the end; if anything goes wrong
-    on the way, the disk included, nothing is left of it, and what stood under ``path`` stays.
+    Yields
+    ------
+    VolumeWriter
+        Its ``write(z0, planes)`` takes planes (n, ny, nx) of real, finite numbers.
 
-    Raises FileExistsError if the file is there and ``overwrite`` is not set; ValueError if an argument makes no
-    sense, or if planes are missing at the end; OSError if the disk is full.
+    Raises
+    ------
+    FileExistsError
+        If the file exists and ``overwrite`` is not set.
+    ValueError
+        If an argument is out of range, or if planes are missing at the end.
+    OSError
+        If the disk is full.
+
+    Notes
+    -----
+    The file is written under a temporary name beside ``path`` and renamed at the end. If anything fails, an existing
+    file stays as it was, and no part of the new one remains.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from etlab import read_volume
+    >>> path = Path(tempfile.mkdtemp(), "volume.mrc")
+    >>> with volume_writer(path, (4, 5, 6), 2.0, {"made by": "an example"}) as out:
+    ...     for z in range(4):
+    ...         out.write(z, np.full((1, 5, 6), z))
+    >>> read_volume(path)[0][:, 0, 0]
+    array([0., 1., 2., 3.], dtype=float32)
     """
     path = Path(path)
     check_output(path, overwrite=overwrite)
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(f"shape: got {shape}, expected three positive numbers (nz, ny, nx)")
     _check_voxel(voxel_nm)
-    provenance = {
-        printable(what): printable(how) for what, how in provenance.items()
-    }  # the name of a file, say
-    with _replacing(path) as temporary:
+    provenance = {printable(what): printable(how) for what, how in provenance.items()}
+    with _durable(path) as temporary:
         if path.suffix in ZARR:
             writer = ome_zarr_writer(temporary, shape, voxel_nm, provenance)
         else:
@@ -102,7 +124,31 @@ def volume_writer(
 
 
 def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> None:
-    """Raise now what `volume_writer` would raise after hours of computing: that it cannot write such a file."""
+    """Check before hours of computing that `volume_writer` can write such a file.
+
+    Parameters
+    ----------
+    path
+        The file to be written.
+    overwrite
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    ValueError
+        If the ending names no format, or the package zarr is missing.
+    FileNotFoundError
+        If there is no such folder.
+    FileExistsError
+        If the file exists and ``overwrite`` is not set.
+
+    Examples
+    --------
+    >>> check_output("volume.jpg")
+    Traceback (most recent call last):
+    ...
+    ValueError: volume.jpg: ends in '.jpg', expected one of .mrc, .rec, .map, .h5, .hdf5, .zarr
+    """
     path = Path(path)
     if path.suffix not in MRC + HDF5 + ZARR:
         raise ValueError(f"{path}: ends in {path.suffix!r}, expected one of {', '.join(MRC + HDF5 + ZARR)}")
@@ -110,7 +156,7 @@ def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> None:
         needs_zarr(path)
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
-    _check_free(path, overwrite)
+    check_free(path, overwrite)
 
 
 def write_mrc(
@@ -121,25 +167,47 @@ def write_mrc(
     overwrite: bool = False,
     series: bool = False,
 ) -> None:
-    """Write a volume ``[z, y, x]`` or a tilt series ``[tilt, row, x]`` of real numbers, sections first.
+    """Write a volume or a tilt series as an MRC file, which appears whole or not at all.
 
-    The file is written under a temporary name and renamed, so that no half file can be left. int8, int16,
-    uint16 and float32 are kept as they are; other types become float32. ``voxel_nm`` goes into the header, and with
-    ``series`` that the sections are images of a tilt series, not planes of a volume.
+    Parameters
+    ----------
+    path
+        The file.
+    array
+        (nz, ny, nx), or (n_tilts, n_rows, nx), of real numbers. int8, int16, uint16 and float32 are kept as they are;
+        other types become float32.
+    voxel_nm
+        Edge of a voxel or pixel in nm, for the header.
+    overwrite
+        Replace an existing file.
+    series
+        Say in the header that the sections are images of a tilt series, not planes of a volume.
 
-    Raises FileExistsError if the file is there and ``overwrite`` is not set; ValueError or TypeError if the
-    array is not three-dimensional, empty, not real or not finite, or the voxel size is not positive.
+    Raises
+    ------
+    FileExistsError
+        If the file exists and ``overwrite`` is not set.
+    ValueError, TypeError
+        If the array does not have three axes, is empty, not real or not finite, or the voxel size is not positive.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "volume.mrc")
+    >>> write_mrc(path, np.zeros((4, 5, 6), np.float32), voxel_nm=2)
+    >>> path.stat().st_size == 1024 + 4 * 4 * 5 * 6
+    True
     """
     path, array = Path(path), np.asarray(array)
     if array.ndim != 3 or array.size == 0:
         raise ValueError(f"array: got shape {array.shape}, expected three axes and at least one value")
     _check_voxel(voxel_nm)
-    _check_free(path, overwrite)
+    check_free(path, overwrite)
     native = array.dtype.newbyteorder("=")
     dtype = native if native in MODES else FLOAT32
     array = _finite(array, "array", dtype)
     with (
-        _replacing(path) as temporary,
+        _durable(path) as temporary,
         mrc_writer(temporary, array.shape, voxel_nm, {}, dtype, series) as append,
     ):
         append(array)
@@ -160,7 +228,8 @@ def _check_voxel(voxel_nm: float) -> None:
         raise ValueError(f"voxel_nm: got {voxel_nm}, expected a positive length in nm")
 
 
-def _check_free(path: Path, overwrite: bool) -> None:
+def check_free(path: Path, overwrite: bool) -> None:
+    """Raise FileExistsError if ``path`` must not be replaced."""
     if path.is_dir() and path.suffix not in ZARR:
         raise FileExistsError(f"{path} is a folder, which is not replaced")
     if path.exists() and not overwrite:
@@ -168,35 +237,15 @@ def _check_free(path: Path, overwrite: bool) -> None:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path``; what is made there takes the place of ``path`` once it is whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    aside = temporary.with_suffix(".old")
+def _durable(path: Path) -> Iterator[Path]:
+    """Replace ``path`` by what is written, once that has reached the disk; an error of a full disk names ``path``."""
     try:
-        yield temporary
-        _sync(temporary)
-        if temporary.is_dir() and path.exists():  # a folder cannot be replaced at a stroke
-            os.replace(path, aside)
-        os.replace(temporary, path)
+        with replacing(path) as part:
+            yield part
+            if part.is_file():
+                with part.open("rb+") as file:
+                    os.fsync(file.fileno())  # may be the moment when the disk turns out to be full
     except OSError as error:
         if error.errno in NO_ROOM:
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
-    finally:
-        _remove(temporary)
-        if path.exists():
-            _remove(aside)
-
-
-def _sync(path: Path) -> None:
-    """Have a file reach the disk, which may be the moment when the disk turns out to be full."""
-    if path.is_file():
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

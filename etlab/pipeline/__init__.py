@@ -1,32 +1,48 @@
 """Reconstruction in slabs along the tilt axis, for series and volumes larger than memory, on one machine or many."""
 
-from etlab.pipeline.aligned import write_prepared
-from etlab.pipeline.density import density_in
-from etlab.pipeline.folder import SlabError, SlabFolder
-from etlab.pipeline.methods import SOLVERS, Method
-from etlab.pipeline.plan import Plan, Slab, bytes_of, planned
-from etlab.pipeline.prepare import Prepared, estimated, most_frequent, sample, vacuum_of
-from etlab.pipeline.reconstruction import Reconstruction, reconstruct
-from etlab.pipeline.verdict import Verdict, judge
+from typing import TYPE_CHECKING
+
+from etlab.lazy import getter
+
+if TYPE_CHECKING:
+    from etlab.pipeline.aligned import write_prepared
+    from etlab.pipeline.density import estimate_density
+    from etlab.pipeline.folder import SlabError
+    from etlab.pipeline.methods import Method
+    from etlab.pipeline.plan import Plan, bytes_of, plan_slabs
+    from etlab.pipeline.prepare import Prepared, estimate_alignment
+    from etlab.pipeline.reconstruction import Reconstruction, reconstruct
+    from etlab.pipeline.vacuum import vacuum_of
+    from etlab.pipeline.verdict import Verdict, judge
 
 __all__ = [
-    "SOLVERS",
     "Method",
     "Plan",
     "Prepared",
     "Reconstruction",
-    "Slab",
     "SlabError",
-    "SlabFolder",
     "Verdict",
     "bytes_of",
-    "density_in",
-    "estimated",
+    "estimate_alignment",
+    "estimate_density",
     "judge",
-    "most_frequent",
-    "planned",
+    "plan_slabs",
     "reconstruct",
-    "sample",
     "vacuum_of",
     "write_prepared",
 ]
+
+__getattr__ = getter(
+    __name__,
+    {
+        "aligned": ["write_prepared"],
+        "density": ["estimate_density"],
+        "folder": ["SlabError"],
+        "methods": ["Method"],
+        "plan": ["Plan", "bytes_of", "plan_slabs"],
+        "prepare": ["Prepared", "estimate_alignment"],
+        "reconstruction": ["Reconstruction", "reconstruct"],
+        "vacuum": ["vacuum_of"],
+        "verdict": ["Verdict", "judge"],
+    },
+)

@@ -1,4 +1,4 @@
-"""A prepared series as a file of its own: columns are read, images are written, and neither needs all of them."""
+"""Write a prepared series to a file: columns are read and images written without holding all of them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,39 @@ def write_prepared(
     overwrite: bool = False,
     finish: Callable[[], object] | None = None,
 ) -> None:
-    """Write a series (n_tilts, n_rows, nx) as float32 sections, one for each tilt; formats and errors as of a volume.
+    """Write a series as it is after preparation: float32, one section for each tilt.
 
-    ``finish()`` is called when the file is written but does not bear its name yet.
+    Parameters
+    ----------
+    images
+        The series, which is read a few columns at a time.
+    out
+        The file; formats as of `etlab.io.volume_writer`.
+    pixel_nm
+        Edge of a pixel in nm.
+    provenance
+        How the series came to be, "what: how".
+    overwrite
+        Replace an existing file.
+    finish
+        Called when the file is written, before the final rename.
+
+    Raises
+    ------
+    FileExistsError, ValueError, OSError
+        As `etlab.io.volume_writer` does.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from etlab import open_series, read_volume, write_mrc
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> write_mrc(folder / "raw.mrc", np.full((3, 8, 4), 7, np.int16), voxel_nm=2)
+    >>> raw = open_series(folder / "raw.mrc", tilts=np.array([-60, 0, 60]))
+    >>> write_prepared(Prepared(raw, background=5), folder / "out.mrc", pixel_nm=2, provenance={})
+    >>> float(read_volume(folder / "out.mrc")[0].mean())
+    2.0
     """
     n_tilts, n_rows, nx = images.shape
     # of one name whatever the run, so that each removes what one that was killed has left

@@ -1,8 +1,7 @@
-"""Tilt series of others, for those who ask for them: where they are, and a download that can be resumed.
+"""Public tilt series: where they are, and a download that can be resumed.
 
 Nothing in the course needs them. Each data set has the licence that its own page states: look there before
-you use it. A record at Zenodo or figshare is asked what files it has, how large they are and what their MD5
-is; EMPIAR publishes no checksums.
+you use it. Zenodo and figshare list the files of a record with sizes and MD5; EMPIAR publishes no checksums.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -29,14 +29,14 @@ EMPIAR = "https://ftp.ebi.ac.uk/empiar/world_availability"
 
 @dataclass(frozen=True)
 class Remote:
-    """A file to download; size in bytes and MD5 in hexadecimal are None where they are not published."""
+    """A file to download; size in bytes and MD5 in hexadecimal are None if they are not published."""
 
     name: str
     url: str
     size: int | None = None
     md5: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         last = Path(self.name).name
         if (
             not last
@@ -45,13 +45,13 @@ class Remote:
             or not self.url.startswith(("https://", "http://"))
         ):
             raise DataError(
-                f"a server offers a file {self.name!r} at {self.url!r}, which is not to be trusted"
+                f"the server offers a file {self.name!r} at {self.url!r}, which is not to be trusted"
             )
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A data set: what it is, its page, its licence as far as we know it, and how to learn which files it has."""
+    """A data set: what it is, its page, its licence as far as known, a caution, and a function that lists its files."""
 
     about: str
     page: str
@@ -78,7 +78,7 @@ def figshare(article: int) -> list[Remote]:
 
 
 def empiar_ribosomes() -> list[Remote]:
-    """Stacks, tilts, order and aligned tomograms of EMPIAR-10045, seven of each."""
+    """Return the stacks, tilts, order and aligned tomograms of EMPIAR-10045, seven of each."""
     return [
         Remote(name, f"{EMPIAR}/10045/data/ribosomes/Tomograms/{number:02d}/{name}")
         for number in range(5, 12)
@@ -93,14 +93,14 @@ ARCHIVES = {
         about="Ribosomes in ice, seven tilt series in cryo-TEM (Bharat & Scheres); a stack has about 900 MB.",
         page="https://www.ebi.ac.uk/empiar/EMPIAR-10045/",
         licence="see its page",
-        careful="A pixel is 2.17 Å to 2.28 Å, depending on who says so. Mostly noise: not a first reconstruction.",
+        careful="A pixel is 2.17 Å to 2.28 Å, depending on the source. Mostly noise: not for a first reconstruction.",
         files=empiar_ribosomes,
     ),
     "figshare-2185342": Archive(
         about="Nanomaterials in STEM, five tilt series with reconstructions (Levin et al., Sci. Data 3 (2016) 160041).",
         page="https://doi.org/10.6084/m9.figshare.2185342",
         licence="reported to be CC BY 4.0; see its page",
-        careful="Angles and the size of a pixel may be in files of their own, or in the paper.",
+        careful="Angles and the size of a pixel may be in separate files, or in the paper.",
         files=lambda: figshare(2185342),
     ),
     "zenodo-2578866": Archive(
@@ -114,10 +114,10 @@ ARCHIVES = {
 
 
 def download(remote: Remote, folder: Path) -> Path:
-    """Download a file into ``folder`` and return its path; one that is there already is only verified.
+    """Download a file into ``folder`` and return its path; a file that exists is only verified.
 
-    What has come so far is kept as ``.NAME.part`` and continued by the next call; only what is complete, and has
-    the published size and MD5, gets its name.
+    A partial download is kept as ``.NAME.part`` and resumed by the next call; the file takes its name once it is
+    complete and has the published size and MD5.
 
     Raises DataError if the server cannot be reached, breaks off, or sends something else; OSError for a full disk.
     """
@@ -132,12 +132,12 @@ def download(remote: Remote, folder: Path) -> Path:
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         raise DataError(
             f"cannot download {remote.url}: {getattr(error, 'reason', error)}. If this machine is offline, connect it; "
-            f"or put the file into {folder} by other means. What has come is kept: the same command goes on with it"
+            f"or put the file into {folder} by other means. The partial download is kept; repeat the command to resume"
         ) from error
     done = part.stat().st_size
     if size is not None and done < size:
         raise DataError(
-            f"{remote.url}: broke off after {done} of {size} bytes, which are kept: the same command goes on with them"
+            f"{remote.url}: broke off after {done} of {size} bytes, which are kept; repeat the command to resume"
         )
     try:
         _verify(replace(remote, size=size), part)
@@ -148,8 +148,8 @@ def download(remote: Remote, folder: Path) -> Path:
     return path
 
 
-def chosen(files: list[Remote], pattern: str) -> list[Remote]:
-    """The files whose names match a pattern of the shell. Raises ValueError if there are none."""
+def matching(files: list[Remote], pattern: str) -> list[Remote]:
+    """Return the files whose names match a pattern of the shell. Raises ValueError if there are none."""
     found = [file for file in files if fnmatch(file.name, pattern)]
     if not found:
         names = ", ".join(file.name for file in files)
@@ -158,7 +158,7 @@ def chosen(files: list[Remote], pattern: str) -> list[Remote]:
 
 
 def _fetch(remote: Remote, part: Path) -> int | None:
-    """Append to ``part`` what is still missing; return the whole size, None if nobody says."""
+    """Append the missing bytes to ``part``; return the size of the whole file, None if it is unknown."""
     done = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(remote.url, headers={"Range": f"bytes={done}-"} if done else {})
     try:
@@ -174,7 +174,7 @@ def _fetch(remote: Remote, part: Path) -> int | None:
         size = remote.size if announced is None else done + int(announced)
         if remote.size not in (None, size):
             raise DataError(
-                f"{remote.url}: has {size} bytes, but its archive says {remote.size}; nothing is fetched"
+                f"{remote.url}: has {size} bytes, but its archive says {remote.size}; nothing is downloaded"
             )
         with (
             part.open("ab" if done else "wb") as file,
@@ -187,7 +187,7 @@ def _fetch(remote: Remote, part: Path) -> int | None:
 
 
 def _verify(remote: Remote, path: Path) -> None:
-    """Raise DataError if size or MD5 are published and not those of the file."""
+    """Raise DataError if the size or MD5 of the file differs from the published one."""
     size = path.stat().st_size
     if remote.size is not None and size != remote.size:
         raise DataError(
@@ -200,15 +200,11 @@ def _verify(remote: Remote, path: Path) -> None:
             raise DataError(f"{path}: MD5 is {found}, expected {remote.md5}; remove it and try again")
 
 
-def _ask(url: str) -> dict | list:
+def _ask(url: str) -> Any:
+    """Return the JSON at an address."""
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
             return json.load(response)
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # URLError and timeouts are of the first, bad JSON of the second kind
+    except (OSError, ValueError) as error:  # URLError and timeouts are OSErrors, bad JSON is a ValueError
         reason = getattr(error, "reason", error)
-        raise DataError(
-            f"cannot learn from {url} which files there are: {reason}. Is this machine offline?"
-        ) from error
+        raise DataError(f"cannot list the files at {url}: {reason}. Is this machine offline?") from error

@@ -1,4 +1,4 @@
-"""From finished slabs to one volume: put together plane by plane, and looked at on the way."""
+"""Assemble finished slabs into one volume, plane by plane, and measure it on the way."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Sections:
 
 
 def assemble(folder: SlabFolder, slabs: Sequence[Slab], write: Callable[[int, np.ndarray], None]) -> Sections:
-    """Give all planes [z, y, x], in order, to ``write(z0, planes)``; returns those through the middle."""
+    """Pass all planes [z, y, x], in order, to ``write(z0, planes)``; return those through the middle."""
     (nz, ny), first, nx = folder.shape, slabs[0].x0, slabs[-1].x1 - slabs[0].x0
     sections = Sections(*(np.empty(shape, np.float32) for shape in ((ny, nx), (nz, nx), (nz, ny))))
     step = max(1, int(PLANES / (4 * ny * nx)))
@@ -45,7 +45,7 @@ def assemble(folder: SlabFolder, slabs: Sequence[Slab], write: Callable[[int, np
 
 
 def residual_curve(facts: Sequence[Facts]) -> np.ndarray:
-    """Relative residual of the whole volume after each iteration, from those of its slabs, (n_iter,).
+    """Return the relative residual of the whole volume in each iteration, (n_iter,), from those of its slabs.
 
     Squares add up: ‖A x − y‖² is the sum over the slabs. A slab that stopped early stays at its last value.
     """
@@ -62,9 +62,9 @@ def residual_curve(facts: Sequence[Facts]) -> np.ndarray:
 
 
 def power_spectrum(folder: SlabFolder, slab: Slab) -> np.ndarray:
-    """Mean power |F|² over slices in the middle of a slab, (nz, ny), zero frequency in the middle.
+    """Return the mean power |F|² of slices in the middle of a slab, (nz, ny), zero frequency in the middle.
 
-    Soft edges keep the border of the volume from being the strongest thing in it.
+    A Hann window keeps the border of the volume from dominating.
     """
     nz, ny = folder.shape
     window = np.hanning(nz)[:, None] * np.hanning(ny)
@@ -78,9 +78,9 @@ def power_spectrum(folder: SlabFolder, slab: Slab) -> np.ndarray:
 
 
 def half_set_correlation(folder: SlabFolder, halves: Sequence[Slab]) -> tuple[np.ndarray, np.ndarray]:
-    """(Frequencies in cycles per voxel, Fourier shell correlation) of the slabs from even and from odd tilts.
+    """Return (frequencies in cycles per voxel, Fourier shell correlation) of the slabs from even and odd tilts.
 
-    Of a box of at most 256 voxels a side in the middle of the slices.
+    A box in the middle of the slices, of at most 256 voxels a side, is compared.
     """
     nz, ny = folder.shape
     z0, y0 = max(0, (nz - BOX) // 2), max(0, (ny - BOX) // 2)

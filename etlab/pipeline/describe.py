@@ -1,11 +1,12 @@
-"""What is in a file of images, in words, and what about it should make one suspicious before hours are spent on it."""
+"""Describe a file of images in words, and say what is suspicious about it before hours are spent on it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +18,10 @@ from etlab.io.series import SeriesFile
 from etlab.io.stack import Stack
 from etlab.io.statistics import Statistics
 from etlab.pipeline.mass import contrast_of, film_law
-from etlab.pipeline.prepare import COUNTED, FEW, block_means, mean_of_empty, most_frequent
+from etlab.pipeline.vacuum import COUNTED, EDGE, block_means, mean_of_empty, most_frequent
+
+if TYPE_CHECKING:
+    from etlab.pipeline.prepare import Source
 
 SAMPLE = 10**6  # values from which the most frequent one is estimated
 LARGE = 0.1  # standard deviations that the most frequent value may be away from 0
@@ -31,10 +35,10 @@ NAMED = 5  # images that are named one by one
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """A file's header, its angles (None: no tilt series) and their source, and its values in numbers.
+    """A file's header, its angles (None: no tilt series) and their source, and statistics of its values.
 
-    ``most_frequent`` is estimated from a sample; ``notes`` say what is suspicious, a sentence each. ``recorded_axis``
-    is what the file or one beside it says about the direction of the tilt axis. ``outliers`` are the (section, row,
+    ``most_frequent`` is estimated from a sample; ``notes`` are sentences on what is suspicious. ``recorded_axis`` is
+    the recorded direction of the tilt axis, in words. ``outliers`` are the (section, row,
     column) of values that cannot belong to the specimen, (n, 3), see `etlab.alignment.outliers`.
     """
 
@@ -48,7 +52,7 @@ class Description:
     outliers: np.ndarray | None = None
 
     def __str__(self) -> str:
-        """All lines."""
+        """Return all lines."""
         return "\n".join(self.lines())
 
     def lines(self) -> list[str]:
@@ -64,7 +68,7 @@ class Description:
             "values": f"{values.min:.6g} to {values.max:.6g}, mean {values.mean:.6g} ± {values.std:.6g}, "
             f"most frequent {self.most_frequent:.6g}",
         }
-        if self.tilts_deg is not None:
+        if self.tilts_deg is not None and self.tilts_from is not None:
             source = source_in_words(self.tilts_deg, self.tilts_from)
             facts["tilts"] = f"{_tilts_in_words(self.tilts_deg)}; {source}"
         if self.recorded_axis:
@@ -80,14 +84,15 @@ def describe(
     dataset: str | None = None,
     known: Collection[str] = (),
 ) -> Description:
-    """Read a series or a volume once, a few sections at a time, and say what it is; arguments as of `open_series`.
+    """Describe a series or a volume, reading a few sections at a time; arguments as of `open_series`.
 
-    Angles that cannot be read or do not fit become a note, so that the rest is still told. ``known`` is what the user
-    has told already, and needs no note: "pixel", "vacuum", "outliers".
+    Angles that cannot be read or do not fit become a note, so that the rest is still reported. ``known`` lists what the
+    user has given, which needs no note: "pixel", "vacuum", "outliers".
 
     Raises FileNotFoundError or ValueError if the file itself cannot be read.
     """
-    stack, notes = open_stack(path, dataset=dataset), []
+    stack = open_stack(path, dataset=dataset)
+    notes: list[str] = []
     tilts_deg = tilts_from = axis = None
     try:
         series = open_series(path, tilts=tilts, dataset=dataset)
@@ -107,7 +112,7 @@ def describe(
 
 
 def order_of(tilts_deg: np.ndarray) -> str:
-    """Name the order in which the angles come."""
+    """Name the order of the angles."""
     steps = np.diff(tilts_deg)
     if (steps > 0).all():
         return "ascending"
@@ -135,7 +140,7 @@ def _tilts_in_words(tilts_deg: np.ndarray) -> str:
 
 @dataclass(eq=False)
 class _Values:
-    """What one pass over the sections leaves: statistics, a sample, means of blocks, and of each section."""
+    """The result of one pass over the sections: statistics, a sample, and means of blocks and sections."""
 
     statistics: Statistics = field(default_factory=Statistics)
     samples: list[np.ndarray] = field(default_factory=list)
@@ -145,7 +150,7 @@ class _Values:
     search: Search = field(default_factory=Search)
 
     def add(self, section: np.ndarray, every: int) -> None:
-        """Take in a section; one value in ``every`` becomes part of the sample."""
+        """Add a section; one value in ``every`` becomes part of the sample."""
         values = section[np.isfinite(section)]
         number = len(self.means)
         self.means.append(values.mean(dtype=np.float64) if values.size else np.nan)
@@ -153,7 +158,7 @@ class _Values:
         if values.size:
             self.statistics.add(values)
             self.samples.append(values[number % every :: every].copy())  # a view would keep all of them
-        if values.size == section.size and min(section.shape) >= FEW:
+        if values.size == section.size and min(section.shape) >= EDGE:
             self.blocks.append(block_means(section[None].astype(np.float32)).ravel())
             self.search.add(section, number, every)
 
@@ -167,13 +172,13 @@ class _Values:
 
     @cached_property
     def vacuum(self) -> float:
-        """The most frequent value, or of counts the mean of what is empty."""
+        """The most frequent value or, of counts, the mean of empty regions."""
         counted = self.blocks and np.mean(self.sample == self.usual) > COUNTED
         return mean_of_empty(np.concatenate(self.blocks)) if counted else self.usual
 
     @cached_property
     def outliers(self) -> tuple[np.ndarray, np.ndarray]:
-        """Places (n, 3) and values of what cannot belong to the specimen."""
+        """Places (n, 3) and values of outliers."""
         return self.search.found()
 
 
@@ -198,7 +203,7 @@ def _read_once(stack: Stack, notes: list[str]) -> _Values:
 
 
 def recorded_axis(series: SeriesFile) -> str | None:
-    """Say what is recorded about the direction of the tilt axis, and which options it means; None if nothing is."""
+    """Say which direction of the tilt axis is recorded, and the options for it; None if none is."""
     degrees = series.recorded_axis_deg
     if degrees is None:
         return None
@@ -216,7 +221,7 @@ def axis_of(degrees: float) -> tuple[str, float]:
     return "x", degrees - 90 if degrees > 0 else degrees + 90
 
 
-def lean_of(series: SeriesFile) -> float | None:
+def lean_of(series: Source) -> float | None:
     """Return how far the recorded tilt axis leans from the one in use, as --tilt-axis counts; None without a record."""
     degrees = series.recorded_axis_deg
     return None if degrees is None else float(folded(degrees - 90 if series.axis == "x" else -degrees))
@@ -227,9 +232,10 @@ def note_on_axis(series: SeriesFile) -> str | None:
     degrees = series.recorded_axis_deg
     if degrees is None:
         return None
-    if axis_of(degrees)[0] == series.axis:
-        return f"the tilt axis lies {recorded_axis(series)}" if abs(lean_of(series)) > UPRIGHT else None
-    right, way = axis_of(degrees)[0], "vertical" if abs(degrees) < 45 else "horizontal"
+    right, lean = axis_of(degrees)
+    if right == series.axis:
+        return f"the tilt axis lies {recorded_axis(series)}" if abs(lean) > UPRIGHT else None
+    way = "vertical" if right == "y" else "horizontal"
     return (
         f"{series.recorded_axis_from} records a {way} tilt axis, {abs(degrees):.1f}° from the vertical, but --axis "
         f"{series.axis} is used; if the images were not turned since, use --axis {right}"
@@ -237,11 +243,11 @@ def note_on_axis(series: SeriesFile) -> str | None:
 
 
 def note_on_pixel(pixel_nm: float | None) -> str | None:
-    """What is suspicious about the size of a pixel that a file records; None if nothing is."""
+    """Say what is suspicious about the recorded size of a pixel; None if nothing is."""
     if pixel_nm is None:
-        return "no size of a pixel is recorded; say it with --pixel-nm"
+        return "no size of a pixel is recorded; pass --pixel-nm"
     if np.isclose(pixel_nm, UNKNOWN_PIXEL_NM, rtol=1e-6):
-        return "a pixel of exactly 1 Å is what much software writes when it does not know; see --pixel-nm"
+        return "a pixel of exactly 1 Å is what much software writes if the size is unknown; see --pixel-nm"
     return None
 
 
@@ -250,7 +256,7 @@ def _notes_on_header(stack: Stack, known: Collection[str]) -> list[str]:
     if "pixel" not in known and (note := note_on_pixel(stack.pixel_nm)):
         notes.append(note)
     if stack.dtype.itemsize == 1:
-        notes.append(f"{stack.dtype.name}: 256 grey values; if this was converted, use what it was made from")
+        notes.append(f"{stack.dtype.name}: 256 grey values; if it was converted, use the original")
     if stack.dtype == np.int8:
         notes.append("bytes are taken to be signed; if they are not, bright and dark are in the wrong order")
     return notes
@@ -289,7 +295,7 @@ def _notes_on_values(values: _Values, tilts_deg: np.ndarray, known: Collection[s
     ):
         notes.append(f"{100 * share:.2g} % of the values are the largest, {statistics.max:g}: saturated")
     if len(places) and "outliers" not in known:
-        notes.append(f"{outliers_in_words(places, spikes)}; --despike replaces them")
+        notes.append(f"{outliers_in_words(places, list(spikes))}; --despike replaces them")
     if len(odd := _odd(means, tilts_deg, values.vacuum, seen)):
         notes.append(f"{_sections(odd)} much brighter or darker than the others")
     return notes
@@ -326,8 +332,9 @@ def _note_on_vacuum(values: _Values, tilts_deg: np.ndarray, seen: tuple[str, str
 
 
 def _odd(means: np.ndarray, tilts_deg: np.ndarray, vacuum: float, seen: tuple[str, str] | None) -> np.ndarray:
-    """Images whose mean departs from that of the others, or from the law of a film."""
-    level, expected = np.nanmedian(means - vacuum), np.full(len(means), np.nanmedian(means))
+    """Return the images whose mean departs from that of the others, or from the law of a film."""
+    level = float(np.nanmedian(means - vacuum))
+    expected = np.full(len(means), np.nanmedian(means))
     if seen and seen[1] == "film":
         finite = np.isfinite(means)
         law = film_law(means[finite], tilts_deg[finite])
@@ -336,12 +343,12 @@ def _odd(means: np.ndarray, tilts_deg: np.ndarray, vacuum: float, seen: tuple[st
     return np.flatnonzero(np.abs(means - expected) > OTHERWISE * abs(level))
 
 
-def _sections(numbers) -> str:
+def _sections(numbers: Sequence[int] | np.ndarray) -> str:
     named = ", ".join(str(number) for number in numbers[:NAMED])
     more = f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else ""
     return f"section {named} is" if len(numbers) == 1 else f"sections {named}{more} are"
 
 
-def _degrees(angles) -> str:
+def _degrees(angles: np.ndarray) -> str:
     named = ", ".join(f"{angle:g}°" for angle in angles[:NAMED])
     return f"{named} is" if len(angles) == 1 else f"{named} are"

@@ -1,9 +1,9 @@
-"""The folder in which slabs wait until all are there: whole, verified, and of one set of settings only.
+"""The folder that keeps finished slabs until all are there: complete, verified, and of one set of settings.
 
-Beside the volume OUT lies ``OUT.slabs``, and in it a folder named after a fingerprint of all that decides the result:
-the images, the settings, the code. A slab is a file of float32 [z, y, x], and beside it what is known of it (JSON) with
-its SHA-256. Both appear whole, under their names, or not at all. So a run that was killed goes on where it was; other
-settings begin anew beside it; a damaged slab is as good as none.
+``OUT.slabs``, beside the volume OUT, contains a folder named after a fingerprint of everything that decides the result:
+the images, the settings, the code. A slab is a file of float32 [z, y, x], with a JSON file that holds its facts and its
+SHA-256. Both appear whole or not at all. So a run that was killed resumes; other settings begin in a folder of their
+own; a damaged slab is treated as missing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import socket
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,27 +25,32 @@ from pathlib import Path
 
 import numpy as np
 
+from etlab.atomic import replacing
 from etlab.pipeline.plan import Slab
 
-CODE = (
-    "*.py",
-    "alignment/*.py",
-    "io/*.py",
-    "pipeline/*.py",
-    "solvers/**/*.py",
-)  # of etlab, what decides a volume
+# files of etlab that decide a volume
+CODE = ("*.py", "alignment/*.py", "io/*.py", "pipeline/*.py", "solvers/**/*.py")
 LIBRARIES = ("numpy", "scipy", "numba")
+HOST = f"{socket.gethostname()}-"  # workers of a cluster may try the same slab at once
 
 
 class SlabError(RuntimeError):
-    """A volume cannot be made, or not now. The message says why and what to do, in a line."""
+    """A volume cannot be reconstructed, or not now. The message says why and what to do, in one line.
+
+    Examples
+    --------
+    >>> raise SlabError("another run is at work on it; wait for it, or write to another name")
+    Traceback (most recent call last):
+    ...
+    etlab.pipeline.folder.SlabError: another run is at work on it; wait for it, or write to another name
+    """
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a finished slab beside its values.
+    """What was measured of a finished slab.
 
-    ``residuals`` are the solver's, one an iteration, relative to ``norm``, that of the images; ``peak_bytes`` is the
+    ``residuals`` are the solver's, one per iteration, relative to ``norm``, that of the images; ``peak_bytes`` is the
     most memory that the process had held until then.
     """
 
@@ -57,7 +61,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class SlabFolder:
-    """Slabs (nz, ny, …) of one volume and one set of settings. Workers get it, and must see the same file system."""
+    """Slabs (nz, ny, …) of one volume and one set of settings, in a folder that all workers must see."""
 
     path: Path
     fingerprint: str
@@ -65,13 +69,13 @@ class SlabFolder:
 
     @classmethod
     def beside(cls, out: str | os.PathLike, settings: dict, shape: tuple[int, int]) -> SlabFolder:
-        """The folder that belongs to a file ``out`` and to ``settings``. Nothing is made yet."""
+        """Return the folder for a file ``out`` and ``settings``, without making it."""
         whole = fingerprint(settings)
         return cls(Path(f"{Path(out).absolute()}.slabs") / whole[:16], whole, shape)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Make the folder and hold it alone. Raises SlabError if another run holds that of the same ``out``."""
+        """Make and lock the folder. Raises SlabError if another run holds the lock for the same ``out``."""
         self.path.mkdir(parents=True, exist_ok=True)
         with _locked(self.path.parent / "lock"):
             shutil.rmtree(self._finished, ignore_errors=True)
@@ -84,29 +88,29 @@ class SlabFolder:
                     self.remove()
 
     def width(self, proposed: int | None = None) -> int | None:
-        """Width of the slabs in the folder; that ``proposed`` is noted where there is none yet."""
+        """Return the width of the slabs in the folder; if there is none yet, record the ``proposed`` one."""
         note = self.path / "width.json"
         with suppress(OSError, ValueError):
             return int(json.loads(note.read_text(encoding="utf-8")))
         if proposed is not None:
-            with _appearing(note) as part:
+            with replacing(note, host=HOST) as part:
                 part.write_text(json.dumps(proposed), encoding="utf-8")
         return proposed
 
     def save(self, slab: Slab, volume: np.ndarray, facts: Facts) -> None:
-        """Write a slab [z, y, x] and its facts. Raises OSError, of a full disk say, and then leaves nothing."""
+        """Write a slab [z, y, x] and its facts. Raises OSError, as for a full disk, and then leaves no file."""
         whole = hashlib.sha256()
-        with _appearing(self._data(slab)) as part, part.open("wb") as file:
+        with replacing(self._data(slab), host=HOST) as part, part.open("wb") as file:
             for plane in volume:
                 values = np.ascontiguousarray(plane, "<f4")
-                whole.update(values)
-                file.write(values)
+                whole.update(values.data)
+                file.write(values.data)
         about = {"fingerprint": self.fingerprint, "sha256": whole.hexdigest(), "facts": asdict(facts)}
-        with _appearing(self._about(slab)) as part:
+        with replacing(self._about(slab), host=HOST) as part:
             part.write_text(json.dumps(about), encoding="utf-8")
 
     def facts(self, slab: Slab) -> Facts | None:
-        """Facts of a slab that is there, undamaged and of these settings; else None."""
+        """Return the facts of a slab that exists, is undamaged and has these settings; else None."""
         try:
             about = json.loads(self._about(slab).read_text(encoding="utf-8"))
             if about["fingerprint"] != self.fingerprint or about["sha256"] != file_digest(self._data(slab)):
@@ -116,19 +120,19 @@ class SlabFolder:
             return None
 
     def read(self, slab: Slab, z0: int, z1: int) -> np.ndarray:
-        """Planes z0 … z1 − 1 of a finished slab, [z, y, x]."""
+        """Return planes z0 … z1 − 1 of a finished slab, [z, y, x]."""
         ny, wide = self.shape[1], slab.x1 - slab.x0
         plane = ny * wide
         values = np.fromfile(self._data(slab), "<f4", count=(z1 - z0) * plane, offset=4 * z0 * plane)
         return values.reshape(z1 - z0, ny, wide)
 
     def others(self) -> list[Path]:
-        """Folders of the same file but of other settings."""
+        """Return the folders of the same file with other settings."""
         known = (self.path, self._finished)
         return [one for one in self.path.parent.iterdir() if one.is_dir() and one not in known]
 
     def remove(self) -> None:
-        """Remove the folder, at a stroke; and that around it, unless it holds slabs of other settings."""
+        """Remove the folder in one step, and its parent unless that holds slabs with other settings."""
         # a run that is killed while removing leaves no half folder to go on with
         self.path.replace(self._finished)
         shutil.rmtree(self._finished)
@@ -136,25 +140,25 @@ class SlabFolder:
             shutil.rmtree(self.path.parent)
 
     @property
-    def _finished(self):
+    def _finished(self) -> Path:
         return self.path.parent / "finished"
 
-    def _data(self, slab):
+    def _data(self, slab: Slab) -> Path:
         return self.path / f"{slab.name}.f32"
 
-    def _about(self, slab):
+    def _about(self, slab: Slab) -> Path:
         return self.path / f"{slab.name}.json"
 
 
 def fingerprint(settings: dict) -> str:
-    """SHA-256 of settings (as JSON) and code, in hexadecimal digits."""
+    """Return the SHA-256 of settings (as JSON) and code, in hexadecimal digits."""
     text = json.dumps([settings, code_digest()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @cache
 def code_digest() -> str:
-    """SHA-256 of the Python files that decide a volume, and of the versions of what they compute with."""
+    """Return the SHA-256 of the Python files that decide a volume, and of the versions of their libraries."""
     package = Path(str(files("etlab")))
     whole = hashlib.sha256()
     for path in sorted(path for pattern in CODE for path in package.glob(pattern)):
@@ -164,7 +168,7 @@ def code_digest() -> str:
 
 
 def file_digest(path: str | os.PathLike) -> str:
-    """SHA-256 of a file; of a folder, that of all its files and their names."""
+    """Return the SHA-256 of a file; of a folder, that of all its files and their names."""
     path = Path(path)
     if not path.is_dir():
         with path.open("rb") as file:
@@ -175,30 +179,19 @@ def file_digest(path: str | os.PathLike) -> str:
 
 
 def remove_unfinished(out: Path) -> None:
-    """Remove what a run that was killed had written of ``out``: it holds no lock, so nobody writes it any more."""
+    """Remove temporary files of ``out`` that killed runs left: they hold no lock, so nobody writes them any more."""
     for part in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
         shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
 
 
 @contextmanager
-def _appearing(path: Path) -> Iterator[Path]:
-    """A file to write that takes the name ``path`` at the end, or vanishes."""
-    part = path.with_name(f"{path.name}.{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}.part")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-@contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that dies with its holder; go on without where the file system has none, and say so."""
+    """Hold a lock that ends with its process; if the file system cannot lock, warn and continue."""
     with path.open("a+") as lock:
         try:
             alone = _lock(lock.fileno())
             if alone and os.fstat(lock.fileno()).st_ino != path.stat().st_ino:
-                raise FileNotFoundError(f"{path}: taken away by a run that has just ended")
+                raise FileNotFoundError(f"{path}: removed by a run that has just ended")
         except (BlockingIOError, FileNotFoundError) as error:
             lock.seek(0)
             raise SlabError(
@@ -212,7 +205,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock an open file, and tell whether the system can. Raises BlockingIOError if another process holds it."""
+    """Lock an open file; return whether the system can. Raises BlockingIOError if another process holds the lock."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -223,7 +216,7 @@ def _lock(descriptor: int) -> bool:
         raise
     except OSError as error:  # as on some shared file systems
         warnings.warn(
-            f"files cannot be locked here ({error.strerror}): see to it that no other run writes to the same output",
+            f"files cannot be locked here ({error.strerror}): make sure that no other run writes to the same output",
             UserWarning,
             stacklevel=2,
         )

@@ -1,4 +1,4 @@
-"""What the brightness of the images must do as the specimen tilts, and whether it does.
+"""How the brightness of the images must change as the specimen tilts, and whether it does.
 
 Of a specimen that lies within the field, every image holds the whole mass: the mean is the same at all tilts. Of a film
 that reaches beyond the field, an image at tilt θ holds a path that is longer by 1/cos θ, and so much more mass. What is
@@ -33,28 +33,33 @@ class FilmLaw(NamedTuple):
 
 
 def film_law(values: np.ndarray, tilts_deg: np.ndarray) -> FilmLaw:
-    """Fit the law of a film to one value per image; twice, the second time without what lies far off."""
-    best = None
-    for lean in LEANS[np.argsort(np.abs(LEANS), kind="stable")]:
-        growth = 1 / np.maximum(np.cos(np.deg2rad(tilts_deg - lean)), 0.05)
-        design = np.stack([np.ones_like(growth), growth], axis=1)
-        kept = np.ones(len(values), bool)
-        for _ in range(2):
-            fitted = np.linalg.lstsq(design[kept], values[kept], rcond=None)[0]
-            off = np.abs(values - design @ fitted)
-            kept = off <= max(4 * np.median(off), 1e-12 * np.abs(values).max())
-        misfit = float(np.median(off) / max(abs(np.median(values)), 1e-30))
-        if (
-            best is None or misfit < 0.7 * best.misfit
-        ):  # a film that lies straight, unless leaning explains more
-            best = FilmLaw(float(fitted[0]), float(fitted[1]), design @ fitted, misfit)
+    """Fit the law of a film to one value per image: a film that lies straight, unless leaning explains more."""
+    best, *others = (
+        _fit(values, tilts_deg - lean) for lean in LEANS[np.argsort(np.abs(LEANS), kind="stable")]
+    )
+    for law in others:
+        if law.misfit < 0.7 * best.misfit:
+            best = law
     return best
+
+
+def _fit(values: np.ndarray, tilts_deg: np.ndarray) -> FilmLaw:
+    """Fit a film that lies straight; twice, the second time without outliers."""
+    growth = 1 / np.maximum(np.cos(np.deg2rad(tilts_deg)), 0.05)
+    design = np.stack([np.ones_like(growth), growth], axis=1)
+    kept = np.ones(len(values), bool)
+    for _ in range(2):
+        fitted = np.linalg.lstsq(design[kept], values[kept], rcond=None)[0]
+        off = np.abs(values - design @ fitted)
+        kept = off <= max(4 * np.median(off), 1e-12 * np.abs(values).max())
+    misfit = float(np.median(off) / max(abs(np.median(values)), 1e-30))
+    return FilmLaw(float(fitted[0]), float(fitted[1]), design @ fitted, misfit)
 
 
 def contrast_of(
     means: np.ndarray, tilts_deg: np.ndarray, vacuum: float, deviation: float
 ) -> tuple[str, str] | None:
-    """Tell ("bright" or "dark", "film" or "vacuum"): what the specimen is, and what surrounds it; None if unclear.
+    """Return what the specimen is, "bright" or "dark", and what surrounds it, "film" or "vacuum"; None if unclear.
 
     By how the raw ``means`` of the images change with the tilt: a film's as 1/cos θ, up or down, those of a specimen on
     vacuum, of intensity ``vacuum``, hardly. ``deviation`` is the standard deviation within an image.
@@ -92,7 +97,7 @@ class Mass:
         """Whether two opposite borders see vacuum at high tilt: all images then hold the same mass."""
         return self.within or self._border(self.columns) < VACUUM
 
-    def _border(self, values):
+    def _border(self, values: np.ndarray) -> float:
         steep = np.abs(self.tilts_deg) >= np.quantile(np.abs(self.tilts_deg), STEEP)
         return float(np.median(values[steep] / self.means[steep]))
 

@@ -1,4 +1,4 @@
-"""Which methods there are, their options, and what matters when a volume is made in slabs along the tilt axis.
+"""Solvers by name, their options, and what a reconstruction in slabs along the tilt axis must know of them.
 
 Slices across the tilt axis are independent of each other for as long as a method does nothing but project, back-project
 and what it does voxel by voxel. Networks look at a few neighbours of a slice; a slab with as many more slices on either
@@ -12,65 +12,51 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
-from etlab.solvers import METHODS
+from etlab.operator import Operator
+from etlab.solvers.methods import METHODS, ROWS, Traits
 
-IN_DENSITIES = {
-    "lam": 1,
-    "dose": -1,
-}  # options that scale with the specimen's density, and with which power of it
+IN_DENSITIES = {"lam": 1, "dose": -1}  # options that scale with a power of the specimen's density
 SART_STEPS = 300  # images that SART goes through at least: its five sweeps over 60 tilts
 NOT_OPTIONS = {"callback", "progress", "x0", "support", "order"}  # arrays, and what a run sets itself
 
 
-class Traits(NamedTuple):
-    """``overlap`` in slices, None for a method of whole volumes only; and memory, as measured, in float32 arrays.
-
-    ``volumes`` and ``stacks`` (of images) are held at once; ``layers`` is a network's, times one slice.
-    """
-
-    overlap: int | None
-    volumes: float
-    stacks: float
-    layers: float = 0
-
-
-ONE_PASS = Traits(2, 3, 2, 90)
-TRAITS = {
-    "wbp": Traits(0, 1, 2),
-    "sirt": Traits(0, 1, 2),
-    "sart": Traits(0, 1, 2),
-    "tv": Traits(None, 6, 4),
-    "genfire": Traits(0, 6, 4),
-    "dncnn": ONE_PASS,
-    "tomogan": ONE_PASS,
-    "transformer": ONE_PASS,
-    "swin": ONE_PASS,
-    "isonet": Traits(2, 5, 2, 90),
-    "cryocare": Traits(2, 4, 3, 90),
-    "deeprecon": Traits(1, 18, 6, 90),
-    "unrolled": Traits(6, 5, 3, 90),
-    "diffusion": Traits(None, 8, 4, 90),
-}
-SOLVERS: dict[str, Callable] = {
-    (row.func if isinstance(row, partial) else row).__name__: row for row in METHODS.values()
-}
+SOLVERS = {one.name: METHODS[row] for row, one in ROWS.items()}
+TRAITS = {one.name: one.traits for one in ROWS.values()}
 
 
 @dataclass(frozen=True)
 class Method:
-    """A solver by its name, and its options; those of the leaderboard's row where none are given.
+    """A solver with its options, and what a reconstruction in slabs must know of it.
 
-    Raises ValueError for a name that is not in ``SOLVERS`` or an option that the solver does not have.
+    Parameters
+    ----------
+    name
+        Name of the solver, as in `etlab.solvers`: "wbp", "sirt", "tv", …
+    options
+        Keyword arguments of the solver. Those of its row on the leaderboard are the defaults.
+
+    Raises
+    ------
+    ValueError
+        For an unknown solver, or an option that the solver does not have.
+
+    Examples
+    --------
+    >>> method = Method("tv", {"n_iter": 20})
+    >>> print(method)
+    tv(lam=0.05, n_iter=20)
+    >>> method.traits.overlap is None  # it couples all slices
+    True
     """
 
     name: str
-    options: dict[str, object]
+    options: dict[str, Any]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.name not in SOLVERS:
             raise ValueError(f"method: got {self.name!r}, expected one of {', '.join(SOLVERS)}")
         for name in self.options:
@@ -120,18 +106,18 @@ class Method:
 
     @property
     def traits(self) -> Traits:
-        """What matters for slabs."""
+        """What a reconstruction in slabs must know of the solver."""
         return TRAITS[self.name]
 
     @property
     def n_iter(self) -> int:
-        """How often the solver calls back, as far as that is known."""
+        """How often the solver calls back, if known, else 1."""
         return int(self.options.get("n_iter", 1))
 
-    def __call__(self, operator, images: np.ndarray, callback: Callable) -> np.ndarray:
-        """Images -> volume; ``callback(status)`` is called by those solvers that iterate."""
+    def __call__(self, operator: Operator, images: np.ndarray, callback: Callable) -> np.ndarray:
+        """Reconstruct a volume from images; solvers that iterate call ``callback(status)``."""
         reports = "callback" in inspect.signature(self.solver).parameters
         return self.solver(operator, images, **self.options, **({"callback": callback} if reports else {}))
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.name}({', '.join(f'{name}={value}' for name, value in self.options.items())})"

@@ -1,4 +1,4 @@
-"""What images next to each other in tilt have in common: how alike they are, how far apart they lie, their scale.
+"""Compare images next to each other in tilt: their correlation, shift and scale.
 
 An image stretched across the tilt axis by the ratio of the cosines looks like the next one. Where it lies elsewhere,
 the series is not aligned; where it is wider along the axis, the magnification changed, which no tilt can do.
@@ -27,10 +27,12 @@ class Neighbours:
     swelling: float
 
 
-def compared(images: np.ndarray, tilts_deg: np.ndarray) -> Neighbours:
+def compare_neighbours(images: np.ndarray, tilts_deg: np.ndarray) -> Neighbours:
     """Stretch and register each of images (n_tilts, n_rows, nx) to the one next to it in tilt."""
     cosines = np.maximum(np.cos(np.deg2rad(tilts_deg)), 0.05)
-    shifts, unlike, swellings = np.zeros((len(images), 2)), [], []
+    shifts = np.zeros((len(images), 2))
+    unlike: list[float] = []
+    swellings: list[float] = []
     for near, far in neighbours(tilts_deg):
         ratio = cosines[far] / cosines[near]
         moved = stretched(images[far], ratio) if FAR[0] < ratio < FAR[1] else images[far]
@@ -38,7 +40,7 @@ def compared(images: np.ndarray, tilts_deg: np.ndarray) -> Neighbours:
         moved = ndimage.shift(moved, step, order=1, mode="nearest") if step.any() else moved
         one, other = faded(moved), faded(images[near])
         norms = np.linalg.norm(one) * np.linalg.norm(other)
-        unlike.append(1 - float(np.vdot(one, other)) / norms if norms > 0 else 1.0)
+        unlike.append(float(1 - float(np.vdot(one, other)) / norms) if norms > 0 else 1.0)
         swellings.append(swelling(moved, images[near]))
         shifts[far] = (step + shifts[near]) * [ratio, 1]
     return Neighbours(

@@ -1,4 +1,4 @@
-"""How a volume is cut into slabs along the tilt axis so that what is held at once stays within a limit of memory.
+"""Plan slabs along the tilt axis so that a reconstruction stays within a limit of memory.
 
 A worker holds a slab of the volume and the images that belong to it, times what its method needs (`methods.Traits`),
 and Python with its libraries. Slabs are 64 slices wide, which is as fast as any width: the projector works in runs of
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,9 @@ CONTAINER_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),  # of older systems
 )
+COUPLED = (
+    "allow that much, make the volume smaller, or allow slabs with an overlap, which is an approximation"
+)
 UNITS = {"": 1, "k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
@@ -44,15 +48,32 @@ class Slab:
 
     @property
     def name(self) -> str:
-        """A name for files."""
+        """A name for its files."""
         return f"{self.x0:06d}-{self.x1:06d}" + (self.half and f"-{self.half}")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Slabs of ``width`` slices over ``columns``, ``at_once`` of them at a time, each with ``overlap`` more slices.
+    """How a volume is cut into slabs.
 
-    ``n_bytes`` is the memory that they will hold, libraries included.
+    Parameters
+    ----------
+    columns
+        Half-open range (first, stop) of the slices to reconstruct.
+    width
+        Slices of a slab.
+    overlap
+        Slices that are reconstructed on either side of a slab and discarded.
+    at_once
+        Slabs at a time.
+    n_bytes
+        Memory that they need together, libraries included.
+
+    Examples
+    --------
+    >>> plan = Plan(columns=(0, 100), width=64, overlap=2, at_once=1, n_bytes=1e9)
+    >>> [(slab.x0, slab.x1) for slab in plan.slabs]
+    [(0, 64), (64, 100)]
     """
 
     columns: tuple[int, int]
@@ -63,7 +84,7 @@ class Plan:
 
     @property
     def slabs(self) -> list[Slab]:
-        """The whole volume."""
+        """The slabs of the whole volume."""
         first, stop = self.columns
         return [Slab(x, min(x + self.width, stop)) for x in range(first, stop, self.width)]
 
@@ -79,7 +100,7 @@ class Plan:
 def slab_bytes(
     images: Prepared, volume_shape: tuple[int, int], method: Method, width: int, overlap: int
 ) -> float:
-    """Bytes held while ``width`` slices of a volume (nz, ny) are made, with ``overlap`` more on either side."""
+    """Return the bytes needed for ``width`` slices of a volume (nz, ny), with ``overlap`` more on either side."""
     n_tilts, n_rows, nx = images.shape
     wide = min(width + 2 * overlap, nx)
     slice_, traits = volume_shape[0] * volume_shape[1], method.traits
@@ -91,7 +112,7 @@ def slab_bytes(
     return 4.0 * max(solving, reading)
 
 
-def planned(
+def plan_slabs(
     images: Prepared,
     volume_shape: tuple[int, int],
     method: Method,
@@ -103,11 +124,51 @@ def planned(
     width: int | None = None,
     by: str = "threads",
 ) -> Plan:
-    """The plan for a volume (nz, ny, columns), ``workers`` at a time: "threads", "processes" or those of a "cluster".
+    """Plan slabs of a volume that stay within a limit of memory.
 
-    ``memory`` in bytes is for all of them together, but for each one of a cluster. ``overlap`` makes slabs of a method
-    that couples all slices, an approximation; ``width`` is that of slabs that are there already. Raises MemoryError,
-    saying what is needed, if not one slab fits; ValueError for columns that are not there or a negative overlap.
+    Parameters
+    ----------
+    images
+        The series.
+    volume_shape
+        (nz, ny) in voxels.
+    method
+        The solver.
+    memory
+        Bytes for all workers together; of a cluster, for each slab.
+    workers
+        Slabs at a time, at most.
+    columns
+        Half-open range (first, stop) of the slices to reconstruct; default: all.
+    overlap
+        Slices on either side of a slab, for a method that couples all slices: an approximation.
+    width
+        Slices of the slabs that exist already.
+    by
+        Who makes them: "threads", "processes" or the workers of a "cluster".
+
+    Returns
+    -------
+    Plan
+        With the widest slabs that fit, up to 64 slices.
+
+    Raises
+    ------
+    MemoryError
+        If not one slab fits; the message says how much memory is needed.
+    ValueError
+        For columns out of range, or a negative overlap.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from etlab import open_series, write_mrc
+    >>> path = Path(tempfile.mkdtemp(), "series.mrc")
+    >>> write_mrc(path, np.ones((3, 8, 100), np.float32), voxel_nm=2, series=True)
+    >>> images = Prepared(open_series(path, tilts=np.array([-60, 0, 60])))
+    >>> plan_slabs(images, (8, 8), Method("sirt", {}), memory=1e9, workers=1).width
+    64
     """
     nx = images.shape[2]
     first, stop = columns or (0, nx)
@@ -118,12 +179,12 @@ def planned(
     whole = method.traits.overlap is None and overlap is None
     overlap = (overlap or 0) if method.traits.overlap is None else method.traits.overlap
     n_slices = stop - first
-    widths = (n_slices,) if whole else WIDTHS if width is None else (width,)
-    widths = sorted({min(one, n_slices) for one in widths}, reverse=True)
+    proposed = (n_slices,) if whole else WIDTHS if width is None else (width,)
+    widths = sorted({min(one, n_slices) for one in proposed}, reverse=True)
     at_least = min(NARROWEST, widths[0])
     base, each = OVERHEAD[by]
 
-    def needed(width, at_once):
+    def needed(width: int, at_once: int) -> float:
         held = each + slab_bytes(images, volume_shape, method, width, overlap)
         return base + held * (1 if by == "cluster" else at_once)
 
@@ -131,26 +192,41 @@ def planned(
     for one, n in several + [(one, 1) for one in widths]:
         if needed(one, n) <= memory:
             return Plan((first, stop), one, overlap, min(n, -(-n_slices // one)), needed(one, n))
-    least = needed(widths[-1], 1)
-    remedy = "give it that much, or bin the images"
-    if whole:
-        remedy = (
-            f"{method.name} couples all slices: give it that much, make the volume smaller, or allow slabs with an "
-            "overlap, which is an approximation"
-        )
+    slice_ = f"{volume_shape[0]} × {volume_shape[1]} voxels a slice"
     raise MemoryError(
-        f"memory: got {memory / 1e9:.2f} GB; {method.name} in slabs of width {widths[-1]}, "
-        f"{volume_shape[0]} × {volume_shape[1]} voxels a slice, needs {least / 1e9:.2f} GB; {remedy}"
+        f"memory: got {memory / 1e9:.2f} GB; {method.name} in slabs of width {widths[-1]}, {slice_}, needs "
+        f"{needed(widths[-1], 1) / 1e9:.2f} GB; "
+        + (f"{method.name} couples all slices: {COUPLED}" if whole else "allow that much, or bin the images")
     )
 
 
 def bytes_of(text: str) -> float:
-    """ "4GB", "500 MB", "2GiB" or a number of bytes. Raises ValueError for anything else."""
-    found = re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?i?)b?\s*", text.lower())
-    try:
-        return float(found[1]) * UNITS[found[2]]
-    except (TypeError, ValueError, KeyError):
-        raise ValueError(f"memory: got {text!r}, expected a size such as 4GB or 500MB") from None
+    """Return a size of memory, given as text, in bytes.
+
+    Parameters
+    ----------
+    text
+        A number, with a unit or in bytes: "4GB", "500 MB", "2GiB".
+
+    Returns
+    -------
+    float
+        Bytes.
+
+    Raises
+    ------
+    ValueError
+        For any other text.
+
+    Examples
+    --------
+    >>> bytes_of("4GB"), bytes_of("2 KiB")
+    (4000000000.0, 2048.0)
+    """
+    if found := re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]?i?)b?\s*", text.lower()):
+        with suppress(ValueError, KeyError):
+            return float(found[1]) * UNITS[found[2]]
+    raise ValueError(f"memory: got {text!r}, expected a size such as 4GB or 500MB")
 
 
 def size_in_words(n_bytes: float) -> str:
@@ -164,7 +240,7 @@ def size_in_words(n_bytes: float) -> str:
 
 
 def half_of_memory() -> float:
-    """Half of what this machine, or the container that this runs in, has, in bytes; 4 GB where it does not say."""
+    """Return half of the memory of this machine or container, in bytes; 4 GB if that is unknown."""
     limits = []
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

@@ -1,4 +1,4 @@
-"""A tilt series as a solver takes it, any range of columns at a time: rows chosen, binned, line integrals, aligned.
+"""Prepare a tilt series for a solver, in ranges of columns: choose rows, bin, take line integrals, align.
 
 Columns run along the tilt axis. As long as that is along x, a slice of the volume needs its own column of the images
 and no other, so a series larger than memory is read in ranges of columns. An alignment moves and turns images, and
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from skimage.measure import block_reduce
@@ -21,23 +22,43 @@ from etlab.alignment.outliers import MARGIN, replaced
 SPLINE = 14  # columns beside a point that matter for a spline through the pixels: 0.27 to this power is 1e-8
 BLOCK = 64  # columns read at a time where all are wanted
 PLACES, FEW = 4, 8  # columns that stand for all: so many places, and so many columns in each
-COUNTED = 0.05  # of the values are equal to the most frequent one: they are counts of a few electrons
 DARKEST = 1e-3  # of the intensity of vacuum, below which a logarithm says more of noise than of the specimen
 SEEN = 512  # pixels along the longer side of images from which an alignment is estimated
 
 
 class Columns(Protocol):
-    """What is needed of a series: `etlab.io.open_series` returns one, and `Prepared` is one again."""
+    """A series that can be read in ranges of columns, such as `etlab.io.SeriesFile` or `Prepared`."""
 
-    tilts_deg: np.ndarray
-    pixel_nm: float | None
+    @property
+    def tilts_deg(self) -> np.ndarray:
+        """Tilts in degrees, (n_tilts,)."""
+
+    @property
+    def pixel_nm(self) -> float | None:
+        """Edge of a pixel in nm, None if it is unknown."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(n_tilts, n_rows, nx)."""
 
     def read(self, x0: int, x1: int) -> np.ndarray:
-        """Columns x0 … x1 − 1 of all images, (n_tilts, n_rows, x1 − x0) float32."""
+        """Return columns x0 … x1 − 1 of all images, (n_tilts, n_rows, x1 − x0) float32."""
+
+
+class Source(Columns, Protocol):
+    """A series in a file."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+    @property
+    def recorded_axis_deg(self) -> float | None:
+        """Recorded direction of the tilt axis, see `etlab.io.SeriesFile`."""
+
+    @property
+    def axis(self) -> str:
+        """Direction of the tilt axis in the file's images, "x" or "y"."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +90,21 @@ class Prepared:
     Raises
     ------
     ValueError
-        For rows that are not there, a binning that would move the tilt axis or leave nothing, or a background that is
-        not positive in bright field.
+        For rows out of range, a binning that would move the tilt axis or leave nothing, or a background that is not
+        positive in bright field.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from etlab import open_series, write_mrc
+    >>> path = Path(tempfile.mkdtemp(), "series.mrc")
+    >>> write_mrc(path, np.full((3, 8, 4), 7, np.int16), voxel_nm=2)
+    >>> images = Prepared(open_series(path, tilts=np.array([-60, 0, 60])), binning=2, background=5)
+    >>> images.shape, float(images.read(0, 2).mean())
+    ((3, 4, 2), 2.0)
     """
 
-    series: Columns
+    series: Source
     rows: tuple[int, int] | None = None
     binning: int = 1
     background: float = 0.0
@@ -82,7 +113,7 @@ class Prepared:
     smooth: bool = False
     outliers: np.ndarray | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _, n_rows, nx = self.series.shape
         first, stop = self.rows or (0, n_rows)
         if not 0 <= first < stop <= n_rows:
@@ -116,11 +147,11 @@ class Prepared:
 
     @property
     def pixel_nm(self) -> float | None:
-        """Edge of a binned pixel in nm, None if the series does not say."""
+        """Edge of a binned pixel in nm, None if it is unknown."""
         return self.series.pixel_nm and self.series.pixel_nm * self.binning
 
     def read(self, x0: int, x1: int) -> np.ndarray:
-        """Columns x0 … x1 − 1 of all images, (n_tilts, n_rows, x1 − x0) float32."""
+        """Return columns x0 … x1 − 1 of all images, (n_tilts, n_rows, x1 − x0) float32."""
         if self.alignment is None:
             return self._binned(x0, x1)
         first, stop = self.reach(x0, x1)
@@ -132,30 +163,28 @@ class Prepared:
 
     def reach(self, x0: int, x1: int) -> tuple[int, int]:
         """Return the half-open range of columns, before alignment, that aligned columns x0 … x1 − 1 come from."""
-        if self.alignment is None or self._keeps_columns():
+        alignment = self.alignment
+        # an alignment that leaves every column to itself can do with few columns, or one
+        if alignment is None or not (alignment.tilt_axis_deg or alignment.shifts[:, 1].any()):
             return x0, x1
         _, n_rows, nx = self.shape
         top, centre = (n_rows - 1) / 2, (nx - 1) / 2
         corners = np.array([(row, x - centre) for row in (-top, top) for x in (x0, x1 - 1)])
-        corners[:, 0] += self.alignment.tilt_axis_offset
-        corners = turned(corners, np.deg2rad(self.alignment.tilt_axis_deg))
-        columns = corners[:, 1] + centre - self.alignment.shifts[:, 1:]
+        corners[:, 0] += alignment.tilt_axis_offset
+        corners = turned(corners, np.deg2rad(alignment.tilt_axis_deg))
+        columns = corners[:, 1] + centre - alignment.shifts[:, 1:]
         first = min(max(int(np.floor(columns.min())) - SPLINE, 0), nx - 1)
         stop = max(min(int(np.ceil(columns.max())) + SPLINE + 1, nx), 1)
         return min(first, x0), max(stop, x1)
 
-    def _keeps_columns(self):
-        """Whether the alignment leaves every column to itself: then few columns, or one, are enough."""
-        return self.alignment.tilt_axis_deg == 0 and not self.alignment.shifts[:, 1].any()
-
     def whole(self) -> np.ndarray:
-        """All columns, (n_tilts, n_rows, nx) float32, put together from ranges so that only this is held."""
+        """Return all columns, (n_tilts, n_rows, nx) float32, read in ranges to save memory."""
         images = np.empty(self.shape, np.float32)
         for x in range(0, images.shape[2], BLOCK):
             images[:, :, x : x + BLOCK] = self.read(x, min(x + BLOCK, images.shape[2]))
         return images
 
-    def _binned(self, x0, x1):
+    def _binned(self, x0: int, x1: int) -> np.ndarray:
         _, n_rows, nx = self.series.shape
         first, stop = self.rows or (0, n_rows)
         b, beside = self.binning, nx % self.binning // 2
@@ -166,8 +195,8 @@ class Prepared:
             images = block_reduce(images, (1, b, b), np.mean)
         return np.ascontiguousarray(self.integrals(images))
 
-    def _sound(self, x0, x1):
-        """Columns of the series, its outliers replaced; alike whichever columns are read with them."""
+    def _sound(self, x0: int, x1: int) -> np.ndarray:
+        """Return columns of the series with outliers replaced; the result does not depend on the range."""
         if self.outliers is None:
             return self.series.read(x0, x1)
         first, stop = max(x0 - MARGIN, 0), min(x1 + MARGIN, self.series.shape[2])
@@ -176,7 +205,7 @@ class Prepared:
         return replaced(self.series.read(first, stop), here)[:, :, x0 - first : x1 - first]
 
     def integrals(self, intensities: np.ndarray) -> np.ndarray:
-        """Line integrals from intensities, of any shape, float32."""
+        """Return line integrals from intensities, of any shape, float32."""
         if not self.bright_field:
             return intensities - np.float32(self.background)
         seen = np.maximum(intensities, np.float32(DARKEST * self.background))
@@ -185,7 +214,7 @@ class Prepared:
 
 
 def sample(series: Columns) -> np.ndarray:
-    """Some columns, in a few places all over the images: (n_tilts, n_rows, up to 32) float32."""
+    """Read some columns all over the images: (n_tilts, n_rows, up to 32) float32."""
     nx = series.shape[2]
     if nx <= PLACES * FEW:
         return series.read(0, nx)
@@ -193,60 +222,46 @@ def sample(series: Columns) -> np.ndarray:
     return np.concatenate([series.read(x, x + FEW) for x in starts], axis=2)
 
 
-def most_frequent(values: np.ndarray) -> float:
-    """The most frequent intensity, which is that of vacuum where the specimen leaves much of the field empty.
-
-    The densest half of the values, the densest half of those, and so on down to a hundredth; of these the median.
-    Source: Robertson & Cryer, J. Am. Stat. Assoc. 69 (1974) 1012.
-    """
-    values = np.sort(values, axis=None)
-    few = max(3, len(values) // 100)
-    while len(values) > few:
-        half = len(values) // 2
-        start = int(np.argmin(values[half:] - values[:-half]))
-        values = values[start : start + half]
-    return float(np.median(values))
-
-
-def vacuum_of(values: np.ndarray) -> float:
-    """Return the intensity of vacuum in images (n, n_rows, columns): the most frequent value or, of counts, a mean.
-
-    Where single counts make up the images, the most frequent value is a whole number, 0 for a mean of 0.99. There,
-    blocks of 8 × 8 pixels are averaged first, and then all blocks that are as dark as most.
-    """
-    usual = most_frequent(values)
-    if np.mean(values == usual) < COUNTED or min(values.shape[1:]) < FEW:
-        return usual
-    return mean_of_empty(block_means(values))
-
-
-def block_means(values: np.ndarray) -> np.ndarray:
-    """Return the means of blocks of 8 × 8 pixels of images (n, n_rows, columns), whole blocks only."""
-    _, rows, columns = values.shape
-    whole = values[:, : rows // FEW * FEW, : columns // FEW * FEW]
-    return block_reduce(whole, (1, FEW, FEW), np.mean)
-
-
-def mean_of_empty(blocks: np.ndarray) -> float:
-    """Return the mean of the blocks that are about as bright as most."""
-    usual = most_frequent(blocks)
-    darker = blocks[blocks <= usual]
-    width = 2 * float(np.sqrt(np.mean((darker - usual) ** 2)))
-    return float(blocks[np.abs(blocks - usual) <= width].mean(dtype=float))
-
-
 def small_enough(images: Prepared) -> Prepared:
-    """``images`` binned by the next factor that brings them to 512 pixels or fewer; not aligned."""
+    """Bin ``images`` by the next factor that brings them to 512 pixels or fewer; without alignment."""
     first, stop = images.rows or (0, images.series.shape[1])
-    for binning in itertools.count(images.binning, images.binning):
-        if max(stop - first, images.series.shape[2]) <= SEEN * binning and (stop - first) % binning % 2 == 0:
-            return replace(images, binning=binning, alignment=None)
+    longest = max(stop - first, images.series.shape[2])
+    binnings = itertools.count(images.binning, images.binning)
+    binning = next(one for one in binnings if longest <= SEEN * one and (stop - first) % one % 2 == 0)
+    return replace(images, binning=binning, alignment=None)
 
 
-def estimated(images: Prepared, *, method: str = "centre of mass", **options) -> Alignment:
-    """`etlab.alignment.align` of a series that may be large, from images binned to at most 512 pixels.
+def estimate_alignment(images: Prepared, *, method: str = "centre of mass", **options: Any) -> Alignment:
+    """Estimate the alignment of a series that may be large, from images binned to at most 512 pixels.
 
-    ``options`` are those of `align`; ``thickness`` and ``bead_radius`` in pixels of ``images``, and so is the result.
+    Parameters
+    ----------
+    images
+        The series, not aligned.
+    method, options
+        As of `etlab.alignment.align`; ``thickness`` and ``bead_radius`` in pixels of ``images``.
+
+    Returns
+    -------
+    Alignment
+        In pixels of ``images``.
+
+    Raises
+    ------
+    ValueError
+        As `etlab.alignment.align` does.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from etlab import Projector, TiltGeometry, linear_tilts, open_series, write_mrc
+    >>> tilts, x = linear_tilts(60, 10), np.zeros((24, 24, 24), np.float32)
+    >>> x[8:14, 9:15, 8:16] = 1
+    >>> path = Path(tempfile.mkdtemp(), "series.mrc")
+    >>> write_mrc(path, Projector(TiltGeometry(tilts, x.shape))(x), voxel_nm=2)
+    >>> found = estimate_alignment(Prepared(open_series(path, tilts=tilts)), n_rounds=0)
+    >>> found.shifts.shape
+    (13, 2)
     """
     small = small_enough(images)
     factor = small.binning / images.binning

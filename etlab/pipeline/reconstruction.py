@@ -1,4 +1,4 @@
-"""From a prepared series to a volume in a file: the plan, the slabs, the volume, and what there is to say of it."""
+"""From a prepared series to a volume in a file: the plan, the slabs, the volume, and what was measured of it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from etlab.io import check_output, volume_writer
+from etlab.io.volumes import VolumeWriter
 from etlab.pipeline.assemble import Sections, assemble, half_set_correlation, power_spectrum, residual_curve
-from etlab.pipeline.folder import SlabFolder, code_digest, file_digest, remove_unfinished
+from etlab.pipeline.folder import Facts, SlabFolder, code_digest, file_digest, remove_unfinished
 from etlab.pipeline.methods import Method
-from etlab.pipeline.plan import Plan, half_of_memory, planned, size_in_words
+from etlab.pipeline.plan import Plan, Slab, half_of_memory, plan_slabs, size_in_words
 from etlab.pipeline.prepare import Prepared
-from etlab.pipeline.run import Task, executor, make, workers_of
+from etlab.pipeline.run import Task, executor, make_slabs, workers_of
 from etlab.threads import N_THREADS
 
 AT_LEAST = 4  # tilts, two in each half
@@ -27,7 +29,7 @@ AT_LEAST = 4  # tilts, two in each half
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """What is known of a finished volume. Arrays are small, whatever the volume's size.
+    """What was measured of a finished volume. Arrays are small, whatever the volume's size.
 
     Parameters
     ----------
@@ -43,11 +45,20 @@ class Reconstruction:
         ‖A x − y‖ / ‖y‖ before each iteration, of methods that iterate; GENFIRE's is its R-factor.
     fsc
         (Frequencies in cycles per voxel, correlation) of volumes from even and odd tilts; None if not asked for, or if
-        they could not be made.
+        they could not be reconstructed.
     plan
         How it was cut into slabs.
     peak_bytes
         The most memory that one process held.
+    tilts_deg
+        Tilts in degrees, (n_tilts,).
+
+    Examples
+    --------
+    See `reconstruct`, which returns one.
+
+    >>> [one for one in Reconstruction.__dataclass_fields__ if one.startswith("s")]
+    ['shape', 'settings', 'sections']
     """
 
     shape: tuple[int, int, int]
@@ -84,13 +95,17 @@ def reconstruct(
 ) -> Reconstruction:
     """Reconstruct a series, which may be larger than memory, into the file ``out``: .mrc, .h5 or .zarr.
 
-    Slabs along the tilt axis are made side by side and kept beside ``out`` until all are there. A run that was ended,
-    in whatever way, goes on where it was when it is started again with the same settings. ``out`` appears whole.
+    Slabs along the tilt axis are reconstructed in parallel and kept beside ``out`` until all are finished. A run that
+    was interrupted resumes when it is started again with the same settings. ``out`` appears whole or not at all.
 
     Parameters
     ----------
     images
-        The series. It is known by the content of its file, ``images.series.path``.
+        The series. A change of its file, ``images.series.path``, is noticed.
+    out
+        The file to write.
+    method
+        The solver and its options.
     thickness
         nz of the volume; default: as many as rows.
     width
@@ -113,95 +128,152 @@ def reconstruct(
     fsc
         Also reconstruct the slab in the middle from even and from odd tilts, for their correlation.
     begin
-        Called with the plan and the number of slabs that are there already.
+        Called with the plan and the number of slabs that exist already.
     finish
-        Called with the result when the volume is written but does not bear its name yet.
+        Called with the result when the volume is written, before the final rename.
 
-    Raises ValueError or TypeError for arguments that make no sense, MemoryError if not one slab fits, FileExistsError,
-    OSError for a disk too small or full, SlabError if another run works on ``out`` or dask is missing, and what the
-    method raises.
+    overwrite
+        Replace an existing file.
+    progress
+        Show a progress bar.
+
+    Returns
+    -------
+    Reconstruction
+        What was measured on the way; the volume itself is in the file.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments out of range, and what the method raises.
+    MemoryError
+        If not one slab fits.
+    FileExistsError
+        If the file exists and ``overwrite`` is not set.
+    OSError
+        If the disk is too small or full.
+    SlabError
+        If another run works on ``out``, or dask is missing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from etlab import Projector, TiltGeometry, linear_tilts, open_series, read_volume, write_mrc
+    >>> tilts, x = linear_tilts(60, 10), np.zeros((16, 16, 4), np.float32)
+    >>> x[5:11, 5:11] = 1
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> write_mrc(folder / "series.mrc", Projector(TiltGeometry(tilts, x.shape))(x), voxel_nm=2)
+    >>> series = open_series(folder / "series.mrc", tilts=tilts)
+    >>> done = reconstruct(Prepared(series), folder / "volume.mrc", Method("sirt", {"n_iter": 5}))
+    >>> done.shape, read_volume(folder / "volume.mrc")[0].shape, len(done.residuals)
+    ((16, 16, 4), (16, 16, 4), 5)
     """
     out = Path(out).absolute()
-    voxel_nm = voxel_nm or images.pixel_nm
-    if voxel_nm is None:
-        raise ValueError(
-            f"voxel_nm: {images.series.path} does not say how large its pixels are; pass it (--pixel-nm)"
-        )
     check_output(out, overwrite=overwrite)
-    n_tilts, n_rows, _ = images.shape
-    fsc = fsc and n_tilts >= AT_LEAST
-    for name, length in {"thickness": thickness, "width": width}.items():
-        if length is not None and length < 1:
-            raise ValueError(f"{name}: got {length}, expected a positive number of voxels")
-    shape = (thickness or n_rows, width or n_rows)
-    by = "processes" if processes else "threads"
-    if scheduler is not None:
-        by = "cluster"
-        workers, most = workers_of(scheduler)
-        memory = memory or most
-    workers, memory = workers or N_THREADS, memory or half_of_memory()
+    voxel_nm, shape = _checked(images, voxel_nm, thickness, width)
+    by, workers, memory = _resources(processes, scheduler, workers, memory)
     settings = settings_of(images, method, shape, columns, overlap)
     folder = SlabFolder.beside(out, settings, shape)
-
-    def plan_for(slices):
-        return planned(
-            images,
-            shape,
-            method,
-            memory=memory,
-            workers=workers,
-            columns=columns,
-            overlap=overlap,
-            width=slices,
-            by=by,
-        )
-
-    plan_for(None)  # what cannot be done is said before a folder is made
+    plan_for = partial(
+        plan_slabs,
+        images,
+        shape,
+        method,
+        memory=memory,
+        workers=workers,
+        columns=columns,
+        overlap=overlap,
+        by=by,
+    )
+    plan_for()  # errors are raised before a folder is made
     with folder.held():
-        plan = plan_for(folder.width())
+        plan = plan_for(width=folder.width())
         folder.width(plan.width)
-        slabs = plan.slabs + (plan.halves if fsc else [])
         remove_unfinished(out)
+        n_threads = max(1, N_THREADS // plan.at_once) if by == "threads" else 1
+        task = Task(images, method, plan.overlap, folder, code_digest(), n_threads)
+        slabs = plan.slabs + (plan.halves if fsc and images.shape[0] >= AT_LEAST else [])
         there = {slab: known for slab in slabs if (known := folder.facts(slab))}
         whole = (*shape, plan.columns[1] - plan.columns[0])
         _check_disk(out, 4.0 * math.prod(whole) * (2 - len(there) / len(slabs)))
         if begin:
             begin(plan, len(there))
-        n_threads = max(1, N_THREADS // plan.at_once) if by == "threads" else 1
-        task = Task(images, method, plan.overlap, folder, code_digest(), n_threads)
         with executor(plan.at_once, processes=processes, scheduler=scheduler) as pool:
-            facts = make(task, slabs, pool, there=there, progress=progress)
+            facts = make_slabs(task, slabs, pool, there=there, progress=progress)
         about = {"etlab": version("etlab"), "method": str(method), "series": Path(images.series.path).name}
         with volume_writer(out, whole, voxel_nm, about, overwrite=overwrite) as writer:
-            result = Reconstruction(
-                shape=whole,
-                voxel_nm=voxel_nm,
-                tilts_deg=images.tilts_deg,
-                settings=settings,
-                sections=assemble(folder, plan.slabs, writer.write),
-                power=power_spectrum(folder, plan.slabs[len(plan.slabs) // 2]),
-                residuals=residual_curve([facts[slab] for slab in plan.slabs]),
-                fsc=half_set_correlation(folder, plan.halves)
-                if fsc and set(plan.halves) <= set(facts)
-                else None,
-                plan=plan,
-                peak_bytes=max(one.peak_bytes for one in facts.values()),
-            )
+            result = _measured(task, plan, facts, writer, voxel_nm, settings)
             if finish:
                 finish(result)
         folder.remove()
     return result
 
 
+def _measured(
+    task: Task,
+    plan: Plan,
+    facts: dict[Slab, Facts],
+    writer: VolumeWriter,
+    voxel_nm: float,
+    settings: dict,
+) -> Reconstruction:
+    """Write the volume, and return what is measured of it on the way."""
+    folder = task.folder
+    return Reconstruction(
+        shape=writer.shape,
+        voxel_nm=voxel_nm,
+        tilts_deg=task.images.tilts_deg,
+        settings=settings,
+        sections=assemble(folder, plan.slabs, writer.write),
+        power=power_spectrum(folder, plan.slabs[len(plan.slabs) // 2]),
+        residuals=residual_curve([facts[slab] for slab in plan.slabs]),
+        fsc=half_set_correlation(folder, plan.halves) if set(plan.halves) <= set(facts) else None,
+        plan=plan,
+        peak_bytes=max(one.peak_bytes for one in facts.values()),
+    )
+
+
+def _checked(
+    images: Prepared, voxel_nm: float | None, thickness: int | None, width: int | None
+) -> tuple[float, tuple[int, int]]:
+    """Return the edge of a voxel in nm and (nz, ny), or raise ValueError."""
+    voxel_nm = voxel_nm or images.pixel_nm
+    if voxel_nm is None:
+        raise ValueError(
+            f"voxel_nm: {images.series.path} does not record the size of its pixels; pass it (--pixel-nm)"
+        )
+    for name, length in {"thickness": thickness, "width": width}.items():
+        if length is not None and length < 1:
+            raise ValueError(f"{name}: got {length}, expected a positive number of voxels")
+    n_rows = images.shape[1]
+    return voxel_nm, (thickness or n_rows, width or n_rows)
+
+
+def _resources(
+    processes: bool, scheduler: str | None, workers: int | None, memory: float | None
+) -> tuple[str, int, float]:
+    """Return who makes the slabs, how many at a time, and the limit of memory in bytes."""
+    by = "processes" if processes else "threads"
+    if scheduler is not None:
+        by = "cluster"
+        workers, most = workers_of(scheduler)
+        memory = memory or most
+    return by, workers or N_THREADS, memory or half_of_memory()
+
+
 def digest_of(places: np.ndarray) -> str:
-    """Tell in a few letters which of many places they are, and how many."""
-    return f"{len(places)}: {hashlib.sha256(np.ascontiguousarray(places, '<i8')).hexdigest()}"
+    """Return the number of places and their SHA-256."""
+    return f"{len(places)}: {hashlib.sha256(np.ascontiguousarray(places, '<i8').data).hexdigest()}"
 
 
 def settings_of(
-    images: Prepared, method: Method, shape: tuple[int, int], columns, overlap: int | None
+    images: Prepared,
+    method: Method,
+    shape: tuple[int, int],
+    columns: tuple[int, int] | None,
+    overlap: int | None,
 ) -> dict:
-    """All that decides a slab but the code, as JSON can hold it."""
+    """Return everything that decides a slab except the code, as JSON can hold it."""
     alignment = images.alignment
     return {
         "series": file_digest(images.series.path),
@@ -230,7 +302,7 @@ def settings_of(
 
 
 def _check_disk(out: Path, needed: float) -> None:
-    """Raise OSError if the disk has no room for slabs and volume: better now than after hours."""
+    """Raise OSError, before hours of computing, if the disk has no room for slabs and volume."""
     free = shutil.disk_usage(out.parent).free
     if needed > free:
         raise OSError(

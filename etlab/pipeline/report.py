@@ -1,4 +1,4 @@
-"""A page on a reconstruction: what it looks like, what was measured of it, and how far it can be trusted.
+"""A page on a reconstruction: its slices, its measurements, and how far it can be trusted.
 
 Matplotlib is imported where something is drawn: if it cannot start, as with a wrong MPLBACKEND, only the page is lost.
 """
@@ -6,7 +6,6 @@ Matplotlib is imported where something is drawn: if it cannot start, as with a w
 from __future__ import annotations
 
 import json
-import os
 import textwrap
 import warnings
 from collections.abc import Callable
@@ -16,12 +15,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from etlab.atomic import replacing
 from etlab.fsc import resolution
 from etlab.io.text import printable
-from etlab.pipeline import Reconstruction, Verdict
+from etlab.io.volumes import check_free, check_output
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from etlab.pipeline import Reconstruction, Verdict
 
 THRESHOLDS = (0.5, 0.143)  # of the Fourier shell correlation
 FLOOR = 1e-8  # of the strongest power, below which the spectrum is drawn black
@@ -55,8 +58,8 @@ def page(result: Reconstruction, title: str, verdict: Verdict | None = None) -> 
     _residuals(axes[1, 1], result)
     _correlation(axes[1, 2], result)
     if verdict:
-        said = textwrap.fill(verdict.in_words(last_residual(result)), WORDS)
-        figure.supxlabel(said, size="medium", color=plot.ACCENT if verdict.suspicions else plot.INK)
+        words = textwrap.fill(verdict.in_words(last_residual(result)), WORDS)
+        figure.supxlabel(words, size="medium", color=plot.ACCENT if verdict.suspicions else plot.INK)
     return figure
 
 
@@ -114,10 +117,10 @@ def in_words(result: Reconstruction, verdict: Verdict | None = None) -> list[str
     return lines
 
 
-def _end(result, threshold):
+def _end(result: Reconstruction, threshold: float) -> str:
     """Say where the half-set correlation ends."""
     nm = resolution_nm(result, threshold)
-    if nm is None:
+    if nm is None or result.fsc is None:
         return f"below {threshold} from the start"
     if result.fsc[1].min() >= threshold:
         return f"above {threshold} down to two voxels, {nm:.3g} nm"
@@ -125,10 +128,10 @@ def _end(result, threshold):
 
 
 def check(out: Path, *, overwrite: bool) -> None:
-    """Raise FileExistsError if there is a report of ``out`` already, unless slabs show that a run was not finished."""
+    """Check that volume and report can be written; a report may exist if slabs show that a run was not finished."""
+    check_output(out, overwrite=overwrite)
     for path in (out.with_suffix(".png"), out.with_suffix(".json")):
-        if path.exists() and not overwrite and not Path(f"{out}.slabs").is_dir():
-            raise FileExistsError(f"{path} exists; pass overwrite=True to replace it")
+        check_free(path, overwrite or Path(f"{out}.slabs").is_dir())
 
 
 def write(result: Reconstruction, out: Path, title: str, verdict: Verdict | None = None) -> list[str]:
@@ -138,10 +141,10 @@ def write(result: Reconstruction, out: Path, title: str, verdict: Verdict | None
     is returned.
     """
 
-    def count(part):
+    def count(part: Path) -> None:
         part.write_text(json.dumps(numbers(result, verdict), indent=1), encoding="utf-8")
 
-    def draw(part):
+    def draw(part: Path) -> None:
         import matplotlib.pyplot as plt
 
         with warnings.catch_warnings():
@@ -153,22 +156,22 @@ def write(result: Reconstruction, out: Path, title: str, verdict: Verdict | None
                 plt.close(figure)
 
     wanted = {".json": count, ".png": draw}
-    return [said for ending, make in wanted.items() if (said := _written(out.with_suffix(ending), make))]
+    return [
+        failure for ending, make in wanted.items() if (failure := _written(out.with_suffix(ending), make))
+    ]
 
 
 def _written(path: Path, make: Callable[[Path], object]) -> str | None:
-    """Have a file made under another name and rename it; say what went wrong, None if nothing did."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Have a file made, whole or not at all; say what went wrong, None if nothing did."""
     try:
-        make(part)
-        part.replace(path)
+        with replacing(path) as part:
+            make(part)
     except Exception as error:  # whatever a library of figures stumbles over
-        part.unlink(missing_ok=True)
         return f"{path} could not be written: {type(error).__name__}: {error}"
     return None
 
 
-def _power(ax, result):
+def _power(ax: Axes, result: Reconstruction) -> None:
     from etlab import plot
 
     half = 0.5 / result.voxel_nm
@@ -185,7 +188,7 @@ def _power(ax, result):
     ax.set_title("Fourier power (log), outermost tilts")
 
 
-def _residuals(ax, result):
+def _residuals(ax: Axes, result: Reconstruction) -> None:
     ax.set(title="residual ‖A x − y‖ / ‖y‖", xlabel="iteration")
     if len(result.residuals):
         ax.plot(1 + np.arange(len(result.residuals)), result.residuals, "o-", ms=3)
@@ -194,7 +197,7 @@ def _residuals(ax, result):
         _nothing(ax, "this method does not iterate")
 
 
-def _correlation(ax, result):
+def _correlation(ax: Axes, result: Reconstruction) -> None:
     from etlab import plot
 
     ax.set(title="even and odd tilts: FSC", xlabel="frequency [1/nm]")
@@ -215,7 +218,7 @@ def _correlation(ax, result):
     ax.set(xlim=(0, 0.5 / result.voxel_nm), ylim=(min(0, correlation.min()), 1.02))
 
 
-def _nothing(ax, why):
+def _nothing(ax: Axes, why: str) -> None:
     from etlab import plot
 
     ax.text(0.5, 0.5, why, ha="center", va="center", transform=ax.transAxes, color=plot.INK)

@@ -1,4 +1,4 @@
-"""Slabs made side by side: by threads here, by processes here, or by the workers of a dask cluster.
+"""Reconstruct slabs in parallel: by threads, by processes of this machine, or by the workers of a dask cluster.
 
 A worker reads the columns of the images that its slab needs, reconstructs, and saves the slab in a folder that all of
 them see. Nothing large is sent about. dask gives a slab whose worker died to another one. Processes here talk through
@@ -26,6 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import connection
+from types import ModuleType
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -36,6 +37,7 @@ from etlab.pipeline.methods import Method
 from etlab.pipeline.plan import SHARE, Slab
 from etlab.pipeline.prepare import Prepared
 from etlab.projector import Projector
+from etlab.solvers.common import Status
 
 STEPS = 1000  # of the progress bar, for one slab
 PATIENCE = 60  # seconds in which a cluster is to have a worker
@@ -43,9 +45,9 @@ PATIENCE = 60  # seconds in which a cluster is to have a worker
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What is to be done with each slab: ``task(slab)`` makes it and saves it in ``folder``.
+    """What is done for each slab: ``task(slab)`` reconstructs it and saves it in ``folder``.
 
-    ``code`` is that of the process that leads: one volume is not made by two versions of etlab.
+    ``code`` is the digest in the leading process: two versions of etlab must not make one volume.
     """
 
     images: Prepared
@@ -56,10 +58,10 @@ class Task:
     n_threads: int = 1
 
     def __call__(self, slab: Slab, stop: threading.Event | None = None, tell: Callable | None = None) -> None:
-        """Make one slab; ends without it, by CancelledError, soon after ``stop`` is set. ``tell()`` each iteration."""
+        """Make one slab, calling ``tell()`` in each iteration; raise CancelledError soon after ``stop`` is set."""
         if code_digest() != self.code:
             raise SlabError(
-                "a worker runs another version of etlab, numpy, scipy or numba: install the same there"
+                "a worker runs another version of etlab, numpy, scipy or numba: install the same versions there"
             )
         first, last = max(slab.x0 - self.overlap, 0), min(slab.x1 + self.overlap, self.images.shape[2])
         images, tilts_deg = self.images.read(first, last), self.images.tilts_deg
@@ -67,9 +69,9 @@ class Task:
             chosen = np.argsort(tilts_deg, kind="stable")[["even", "odd"].index(slab.half) :: 2]
             images, tilts_deg = images[chosen], tilts_deg[chosen]
         geometry = TiltGeometry(tilts_deg, (*self.folder.shape, last - first), images.shape[1])
-        residuals = []
+        residuals: list[float] = []
 
-        def callback(status):
+        def callback(status: Status) -> bool:
             residuals.append(status.residual)
             if tell:
                 tell()
@@ -88,7 +90,7 @@ class Task:
 
 @contextmanager
 def executor(at_once: int, *, processes: bool = False, scheduler: str | None = None) -> Iterator[Executor]:
-    """Threads of this process, processes of this machine, or the workers of the dask ``scheduler`` at an address.
+    """Yield threads of this process, processes of this machine, or the workers of a dask ``scheduler``.
 
     Raises SlabError if dask is needed and missing, OSError if no scheduler answers.
     """
@@ -104,20 +106,23 @@ def executor(at_once: int, *, processes: bool = False, scheduler: str | None = N
             yield pool
 
 
-def _end_with_parent():
-    """Have this process end with the one that started it, even if that one is killed."""
+def _end_with_parent() -> None:
+    """End this process with the one that started it, even if that one is killed."""
 
-    def watch():
-        connection.wait([multiprocessing.parent_process().sentinel])
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this runs in a child only
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
 def workers_of(scheduler: str) -> tuple[int, float | None]:
-    """How many slabs the workers of a dask cluster make at once, and the memory in bytes for each, if they say.
+    """Return how many slabs a dask cluster makes at once, and the memory in bytes for each, if it is limited.
 
-    Raises OSError if there is no such scheduler, or if it has not a single worker within a minute.
+    Raises OSError if there is no such scheduler, or if it has no worker within a minute.
     """
     with imported_distributed().Client(scheduler) as client:
         client.wait_for_workers(1, timeout=PATIENCE)
@@ -126,8 +131,8 @@ def workers_of(scheduler: str) -> tuple[int, float | None]:
     return sum(n_threads.values()), min(limits, default=None)
 
 
-def imported_distributed():
-    """The module. Raises SlabError, saying what to do, if it is missing."""
+def imported_distributed() -> ModuleType:
+    """Return the module `distributed`. Raises SlabError, which says what to install, if it is missing."""
     try:
         import distributed
     except ImportError as error:
@@ -135,7 +140,7 @@ def imported_distributed():
     return distributed
 
 
-def make(
+def make_slabs(
     task: Task,
     slabs: Sequence[Slab],
     pool: Executor,
@@ -143,37 +148,19 @@ def make(
     there: dict[Slab, Facts] | None = None,
     progress: bool = False,
 ) -> dict[Slab, Facts]:
-    """Have the slabs made that are not ``there`` yet, and verify each; returns the facts of all.
+    """Make the slabs that are not ``there`` yet, verify each, and return the facts of all.
 
-    Whatever ends it, an error in one slab or the user, those that are finished are kept. A half set that fails is left
-    out with a warning: the volume does not need it.
+    Finished slabs are kept if an error or the user ends the run. A half set that fails is left out with a warning,
+    because the volume does not need it.
     """
     facts = dict(there or {})
     todo = [slab for slab in slabs if slab not in facts]
     threads, stop = isinstance(pool, ThreadPoolExecutor), threading.Event()
-    bar = tqdm(
-        total=STEPS * len(slabs),
-        initial=STEPS * len(facts),
-        desc=str(task.method),
-        bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}",
-        mininterval=0.5,
-        disable=not progress,
-    )
-    told = dict.fromkeys(todo, 0)  # whole steps: rounded shares would add up to more than there are
-    iterations = dict.fromkeys(todo, 0)
-
-    def tell(slab):
-        iterations[slab] += 1
-        reached = min(
-            STEPS * iterations[slab] // task.method.n_iter, STEPS - 1
-        )  # the last is not the end of a slab
-        bar.update(reached - told[slab])
-        told[slab] = reached
-
+    bar = _Bar(task.method, len(slabs), len(facts), shown=progress)
     futures = {}
     try:
         for slab in todo:
-            more = (stop, partial(tell, slab)) if threads else ()
+            more = (stop, partial(bar.iterate, slab)) if threads else ()
             futures[pool.submit(task, slab, *more)] = slab
         for future in as_completed(futures):
             slab = futures[future]
@@ -184,14 +171,8 @@ def make(
                     raise
                 warnings.warn(f"no correlation of half sets: {error}", UserWarning, stacklevel=3)
                 continue
-            facts[slab] = task.folder.facts(slab)
-            if facts[slab] is None:
-                raise SlabError(
-                    f"{task.folder.path}: slab {slab.name} was written, but cannot be read back: do all workers see "
-                    "this folder, and is the disk sound?"
-                )
-            bar.update(STEPS - told[slab])
-            bar.set_postfix_str(f"{len(facts)} of {len(slabs)} slabs")
+            facts[slab] = saved_facts(task.folder, slab)
+            bar.finish(slab, len(facts))
     except BaseException:
         stop.set()
         for future in futures:
@@ -202,26 +183,69 @@ def make(
     return facts
 
 
+def saved_facts(folder: SlabFolder, slab: Slab) -> Facts:
+    """Return the facts of a slab that was just written. Raises SlabError if it cannot be read back."""
+    facts = folder.facts(slab)
+    if facts is None:
+        raise SlabError(
+            f"{folder.path}: slab {slab.name} was written, but cannot be read back; check that all workers see this "
+            "folder, and that the disk is sound"
+        )
+    return facts
+
+
+class _Bar:
+    """The progress of all slabs; each counts as `STEPS`, of which the last is its end."""
+
+    def __init__(self, method: Method, n_slabs: int, n_there: int, *, shown: bool) -> None:
+        self._n_iter, self._n_slabs = method.n_iter, n_slabs
+        self._iterations: dict[Slab, int] = {}
+        self._steps: dict[Slab, int] = {}  # whole steps: rounded shares would add up to more than there are
+        self._tqdm = tqdm(
+            total=STEPS * n_slabs,
+            initial=STEPS * n_there,
+            desc=str(method),
+            bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}",
+            mininterval=0.5,
+            disable=not shown,
+        )
+        self.close = self._tqdm.close
+
+    def _move(self, slab: Slab, steps: int) -> None:
+        self._tqdm.update(steps - self._steps.get(slab, 0))
+        self._steps[slab] = steps
+
+    def iterate(self, slab: Slab) -> None:
+        """Count an iteration."""
+        self._iterations[slab] = n = self._iterations.get(slab, 0) + 1
+        self._move(slab, min(STEPS * n // self._n_iter, STEPS - 1))
+
+    def finish(self, slab: Slab, n_finished: int) -> None:
+        """Count a slab as finished."""
+        self._move(slab, STEPS)
+        self._tqdm.set_postfix_str(f"{n_finished} of {self._n_slabs} slabs")
+
+
 def wait_for(future: Future, slab: Slab) -> None:
-    """Raise what went wrong with a slab; SlabError if it was lost with its workers or the whole cluster."""
+    """Raise the error of a slab, if any; SlabError if it was lost with its workers or the whole cluster."""
     try:
         future.result()
     except CancelledError as error:
         raise SlabError(
-            f"slab {slab.name}: given up by the cluster; is its scheduler still there?"
+            f"slab {slab.name}: cancelled by the cluster; is its scheduler still there?"
         ) from error
     except Exception as error:
         # the first is dask's, which need not be there
         if type(error).__name__ != "KilledWorker" and not isinstance(error, BrokenProcessPool):
             raise
         raise SlabError(
-            f"slab {slab.name}: every worker that tried it died, for want of memory perhaps: give a smaller limit "
-            "of memory, or workers more of it"
+            f"slab {slab.name}: every worker that tried it died, perhaps for want of memory: lower the limit of "
+            "memory, or give the workers more"
         ) from error
 
 
 def peak_bytes() -> float:
-    """The most memory that this process has held, in bytes; 0 where the system does not say (Windows)."""
+    """Return the most memory that this process has held, in bytes; 0 where that is unknown (Windows)."""
     try:
         import resource
     except ImportError:

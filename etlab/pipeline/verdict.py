@@ -1,4 +1,4 @@
-"""Whether a prepared series can be what it is taken for, judged before hours are spent and without an answer key.
+"""Judge, before hours are spent and without a ground truth, whether a series can be what it is taken for.
 
 The correlation of half sets praises wrong volumes, because both halves make the same mistake. What does tell:
 
@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from skimage.measure import block_reduce
 
 from etlab.alignment.direction import SIZE, Direction, direction_seen
 from etlab.alignment.outliers import despiked, limits_of
-from etlab.pipeline.mass import Mass, film_law, mass_of
-from etlab.pipeline.neighbours import Neighbours, compared
-from etlab.pipeline.prepare import BLOCK, Prepared, sample
+from etlab.pipeline.mass import FilmLaw, Mass, film_law, mass_of
+from etlab.pipeline.neighbours import Neighbours, compare_neighbours
+from etlab.pipeline.prepare import BLOCK, Prepared, Source, sample
 
 AT_LEAST = 5  # tilts, and pixels along each side, below which nothing is judged
 ALIKE = 0.2  # correlation of neighbours below which noise hides what they have in common
@@ -50,14 +51,14 @@ NAMED = 3  # images that are named one by one
 class Sound:
     """A series whose outliers are replaced as it is read, and counted."""
 
-    def __init__(self, series, limits: tuple[float, float]):
+    def __init__(self, series: Source, limits: tuple[float, float]) -> None:
         self.series, self.limits, self.n_outliers = series, limits, 0
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.series, name)
 
     def read(self, x0: int, x1: int) -> np.ndarray:
-        """Columns x0 … x1 − 1 of all images, (n_tilts, n_rows, x1 − x0) float32, sound."""
+        """Return columns x0 … x1 − 1 with outliers replaced, (n_tilts, n_rows, x1 − x0) float32."""
         images, places = despiked(self.series.read(x0, x1), self.limits)
         self.n_outliers += len(places)
         return images
@@ -83,6 +84,13 @@ class Verdict:
         Norm of the noise relative to that of the images.
     suspicions
         A sentence each.
+
+    Examples
+    --------
+    See `judge`, which returns one.
+
+    >>> [one for one in Verdict.__dataclass_fields__ if one.startswith("n")]
+    ['neighbours', 'noise']
     """
 
     mass: Mass
@@ -94,18 +102,18 @@ class Verdict:
     suspicions: tuple[str, ...]
 
     def in_words(self, residual: float | None = None) -> str:
-        """Say in one line what is suspicious, or what speaks for the series; with the last residual of a solver."""
+        """Say in one line what is suspicious, or what supports the series; with the last residual of a solver."""
         if self.suspicions:
             return f"suspicious: {self.suspicions[0]}"
         law = "the same at all tilts" if self.mass.within else "that of a film, 1/cos θ,"
         aligned = f"neighbouring images aligned to {self.neighbours.jitter:.1f} pixels"
-        said = f"mass {law} to {100 * self.mass.spread:.1f} %, {aligned}"
+        summary = f"mass {law} to {100 * self.mass.spread:.1f} %, {aligned}"
         if residual and self.noise > NOISELESS:
-            said += f", residual {residual / self.noise:.1f} times the noise"
-        return f"verdict: nothing suspicious: {said}"
+            summary += f", residual {residual / self.noise:.1f} times the noise"
+        return f"verdict: nothing suspicious: {summary}"
 
     def numbers(self) -> dict:
-        """Return the same as JSON can hold it."""
+        """Return the measurements as JSON can hold them."""
         measured = {
             "spread of the mass": self.mass.spread,
             "scatter of the mass": self.mass.scatter,
@@ -122,37 +130,58 @@ class Verdict:
 
 
 def judge(images: Prepared) -> Verdict | None:
-    """Judge a series as it would be reconstructed; None where it is too small to be judged.
+    """Judge whether a series can be what it is taken for, from images reduced to 96 pixels.
 
-    Reads all columns once and holds images of 96 pixels.
+    Parameters
+    ----------
+    images
+        The series as it would be reconstructed.
+
+    Returns
+    -------
+    Verdict or None
+        None if there are fewer than five tilts or pixels along a side.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from etlab import Projector, TiltGeometry, linear_tilts, open_series, write_mrc
+    >>> tilts, x = linear_tilts(60, 5), np.zeros((32, 32, 32), np.float32)
+    >>> x[10:20, 12:19, 9:22] = 1
+    >>> path = Path(tempfile.mkdtemp(), "series.mrc")
+    >>> write_mrc(path, 7 - Projector(TiltGeometry(tilts, x.shape))(x), voxel_nm=2)
+    >>> print(judge(Prepared(open_series(path, tilts=tilts))).in_words()[:51])
+    suspicious: the specimen is darker than what surrou
     """
-    known = images.outliers is not None
-    if not known:
-        images = replace(images, series=Sound(images.series, limits_of(sample(images.series))))
-    small, factor = reduced(images)
+    sound = None
+    if images.outliers is None:
+        sound = Sound(images.series, limits_of(sample(images.series)))
+        images = replace(images, series=sound)
+    small, factor = reduce_images(images)
     empty = np.ptp(small, axis=(1, 2)) == 0
     if min(*small.shape[1:], np.sum(~empty)) < AT_LEAST:
         return None
     small, tilts_deg = small[~empty], np.asarray(images.tilts_deg, float)[~empty]
-    mass, near = mass_of(small, tilts_deg), compared(small, tilts_deg)
+    mass, near = mass_of(small, tilts_deg), compare_neighbours(small, tilts_deg)
     offset = axis_offset(small, tilts_deg) if mass.within else (math.nan, math.nan)
     found = Verdict(
         mass,
         direction_seen(small, tilts_deg),
         replace(near, jitter=near.jitter * factor),
-        reordered(small, tilts_deg, near),
+        unlike_in_file_order(small, tilts_deg, near),
         (offset[0] * factor, offset[1] * factor),
         noise_in(images),
         (),
     )
-    said = suspicions(found, images, near.jitter, small.shape[1] * factor)
-    said += [of_empty(np.flatnonzero(empty)), of_outliers(0 if known else images.series.n_outliers)]
-    return replace(found, suspicions=tuple(one for one in said if one))
+    sentences = suspicions(found, images, near.jitter, small.shape[1] * factor)
+    sentences += [of_empty(np.flatnonzero(empty)), of_outliers(sound.n_outliers if sound else 0)]
+    return replace(found, suspicions=tuple(one for one in sentences if one))
 
 
 def suspicions(found: Verdict, images: Prepared, jitter: float, n_rows: int) -> list[str | None]:
     """Return what is suspicious, a sentence each, the likeliest cause first; None where there is nothing."""
-    said = [
+    sentences = [
         of_angles(found.mass.tilts_deg),
         of_sign(found.mass, images),
         of_order(found),
@@ -162,12 +191,12 @@ def suspicions(found: Verdict, images: Prepared, jitter: float, n_rows: int) -> 
         of_neighbours(found, jitter),
     ]
     offset, std = found.axis_offset
-    if not any(said) and abs(offset) > max(OFFSET * n_rows, SURE * std):
-        said.append(
+    if not any(sentences) and abs(offset) > max(OFFSET * n_rows, SURE * std):
+        sentences.append(
             f"the tilt axis seems to lie {abs(offset):.1f} pixels {'above' if offset > 0 else 'below'} the middle; "
             f"use --axis-offset {offset:.1f}"
         )
-    return said
+    return sentences
 
 
 def of_empty(empty: np.ndarray) -> str | None:
@@ -261,7 +290,7 @@ def of_neighbours(found: Verdict, jitter: float) -> str | None:
             "the same size of a pixel"
         )
     if jitter > (JITTER if near.unlike < CLEAR else NOISY_JITTER):
-        return f"the images are not aligned, neighbours lie {near.jitter:.1f} pixels off each other; use `etlab align`"
+        return f"the images are not aligned, neighbours are {near.jitter:.1f} pixels apart; use `etlab align`"
     return None
 
 
@@ -295,9 +324,9 @@ def of_scale(mass: Mass) -> str | None:
 
 
 def no_film(mass: Mass) -> bool:
-    """Whether neither the border rows nor, where they are uneven, the whole images brighten as a film's."""
+    """Return whether neither the border rows nor, if these are uneven, the whole images brighten as a film's do."""
 
-    def violates(law, allowed):
+    def violates(law: FilmLaw, allowed: float) -> bool:
         return law.film <= 0 or abs(law.background) > allowed * (law.film + law.background)
 
     if mass.law.misfit < UNEVEN:
@@ -306,10 +335,10 @@ def no_film(mass: Mass) -> bool:
     return law.misfit < UNEVEN and violates(law, 2 * BACKGROUND + SURE * law.misfit)
 
 
-def reduced(images: Prepared, size: int = SIZE) -> tuple[np.ndarray, int]:
-    """Return the aligned images averaged over blocks, to at most ``size`` pixels a side, and the edge of a block."""
+def reduce_images(images: Prepared) -> tuple[np.ndarray, int]:
+    """Return the aligned images averaged over blocks, to at most 96 pixels a side, and the edge of a block."""
     n_tilts, n_rows, nx = images.shape
-    factor = math.ceil(max(n_rows, nx) / size)
+    factor = math.ceil(max(n_rows, nx) / SIZE)
     rows, columns = n_rows // factor, nx // factor
     above, beside = (n_rows - rows * factor) // 2, (nx - columns * factor) // 2
     small = np.empty((n_tilts, rows, columns), np.float32)
@@ -321,12 +350,12 @@ def reduced(images: Prepared, size: int = SIZE) -> tuple[np.ndarray, int]:
     return small, factor
 
 
-def reordered(images: np.ndarray, tilts_deg: np.ndarray, near: Neighbours) -> float:
+def unlike_in_file_order(images: np.ndarray, tilts_deg: np.ndarray, near: Neighbours) -> float:
     """Return how unlike neighbours in the order of the file are, relative to those in tilt, ``near``."""
     in_order = np.sort(tilts_deg)
     if (in_order == tilts_deg).all() or (in_order == tilts_deg[::-1]).all():
         return 1.0
-    return compared(images, in_order).unlike / max(near.unlike, 1e-9)
+    return compare_neighbours(images, in_order).unlike / max(near.unlike, 1e-9)
 
 
 def axis_offset(images: np.ndarray, tilts_deg: np.ndarray) -> tuple[float, float]:
