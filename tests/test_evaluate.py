@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import math
 import os
 import re
 import shutil
@@ -17,13 +18,14 @@ import h5py
 import numpy as np
 import pytest
 
+from etlab import metrics
 from etlab.course.challenge import evaluate as evaluation
 from etlab.course.challenge import make_tier, standings, write_submission
 from etlab.course.challenge.handin import HandInError
 from etlab.course.challenge.records import Records, without_errors
 from etlab.course.sandbox import Outcome, SandboxError, Unsafe, warm
 from etlab.course.sandbox.warm import cache_folder
-from etlab.course.scenes import score_answer
+from etlab.course.scenes import Score, score_answer
 from etlab.forward import Mismatch
 from tests.classroom import (
     IN_SANDBOX,
@@ -633,7 +635,7 @@ def test_files_where_every_program_could_read_them_are_refused(room, backend):
     with pytest.raises(SandboxError, match="results lies in a folder of Python"):
         dataclasses.replace(evaluator, results=inside).warm()
     with pytest.raises(SandboxError, match=r"etlab lies in a folder of Python"):
-        evaluator(Path(evaluation.__file__).parents[1])
+        evaluator(Path(evaluation.__file__).parents[2])
     assert not inside.exists()
 
 
@@ -678,7 +680,7 @@ def test_what_is_recorded_is_not_run_again_unless_asked_for(room, runs):
 def test_the_scenes_of_all_tiers_are_run_in_a_random_order(room, runs):
     """Or the time since the submission was copied would tell a program which tier it is given."""
     folder, evaluator = room.hand_in("ann", ZEROS), room.evaluator(Unsafe())
-    orders = set()
+    evaluator, orders = dataclasses.replace(evaluator, attempts=12), set()
     for _ in range(12):
         order = []
         made = evaluator(
@@ -865,7 +867,7 @@ def test_what_a_program_said_about_hidden_data_is_not_on_the_board(room, monkeyp
     room.evaluator(Unsafe())(room.hand_in("ann", ZEROS))
     (row,) = standings.write(room.results, room.tiers.values())
     assert row["problems"][2:] == [
-        "dev scene_00: failed: the truth is 42",
+        "dev scene_00: failed",
         "hidden: no valid answer to 1 of 1 scenes",
     ]
     board = json.loads((room.results / "leaderboard.json").read_text())
@@ -934,7 +936,7 @@ def test_attempts_at_the_hidden_tier_are_logged_and_limited(room, runs):
     for version in (1, 2, 2):
         evaluator(room.hand_in("ann", ZEROS + f"# version {version}"))
     noted = json.loads((room.results / "ann" / "attempts.json").read_text())
-    assert len(noted) == 2 and set(noted[0]) == {"submission_sha256", "date"}
+    assert len(noted) == 2 and set(noted[0]) == {"submission_sha256", "date", "ended"}
     before = contents(room.results / "ann")
     with pytest.raises(HandInError, match="attempts: got version 3, expected at most 2"):
         evaluator(room.hand_in("ann", ZEROS + "# version 3"))
@@ -952,6 +954,48 @@ def test_attempts_at_the_hidden_tier_are_logged_and_limited(room, runs):
     (room.results / "bob" / "attempts.json").write_text("{")
     with pytest.raises(ValueError, match=r"attempts\.json: damaged; correct it, or delete it"):
         evaluator(room.hand_in("bob", ZEROS + "# version 2"))
+
+
+def test_a_version_that_comes_back_after_another_is_one_more_attempt_whatever_the_other_was(room, runs):
+    evaluator = dataclasses.replace(room.evaluator(Unsafe()), attempts=1)
+    evaluator(room.hand_in("ann", ZEROS))
+    link = room.submissions / "ann" / "link"
+    link.symlink_to("/etc/passwd")
+    assert {one.status for one in evaluator(room.submissions / "ann")} == {"refused"}
+    link.unlink()
+    with pytest.raises(HandInError, match="attempts: got version 2, expected at most 1"):
+        evaluator(room.submissions / "ann")
+
+
+def test_an_attempt_that_was_killed_goes_on(room, monkeypatch, runs):
+    evaluator = dataclasses.replace(room.evaluator(Unsafe()), attempts=1)
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
+        patch.setattr(evaluation.Evaluator, "_evaluated", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        evaluator(room.hand_in("ann", ZEROS))
+    assert all(one.status == "scored" for one in evaluator(room.submissions / "ann"))
+    assert len(json.loads((room.results / "ann" / "attempts.json").read_text())) == 1
+
+
+def test_a_score_below_zero_is_a_score(room, monkeypatch, runs):
+    """SSIM of inverted structure is negative; the record must not be measured again and again."""
+    score = Score(metrics.blind_score(0.0, -0.4, 0.0), 0.0, -0.4, 0.0, *[math.nan] * 3)
+    assert score.score < 0
+    monkeypatch.setattr(evaluation, "score_answer", lambda *_: score)
+    evaluator = room.evaluator(Unsafe())
+    first = evaluator(room.hand_in("ann", ZEROS))
+    assert repr(evaluator(room.submissions / "ann")) == repr(first) and len(recorded(room)) == len(first)
+    (row,) = standings.standings(Records(room.results).all(), room.tiers.values())
+    assert row["tiers"]["hidden"]["score"] < 0
+
+
+def test_of_a_program_that_saw_hidden_data_the_board_shows_a_score_of_two_digits_and_no_picture(room, runs):
+    room.evaluator(Unsafe())(room.hand_in("ann", ZEROS))
+    room.evaluator(Unsafe(), tiers=("public", "dev"))(room.hand_in("bob", ZEROS))
+    rows = {row["name"]: row for row in standings.write(room.results, room.tiers.values())}
+    hidden = {name: value for name, value in rows["ann"]["tiers"]["hidden"].items() if value is not None}
+    assert set(hidden) == {"score", "scored", "scenes"} and hidden["score"] == round(hidden["score"], 2)
+    html = (room.results / "leaderboard.html").read_text()
+    assert html.count("data:image/png;base64,") == 1, "bob's only"
 
 
 def test_the_public_tier_ranks_nobody(room, runs):

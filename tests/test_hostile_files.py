@@ -364,6 +364,12 @@ def chunk_of_gigabytes(file, secret):
     remade(file, X_HAT, shape=SHAPE, dtype="f4", chunks=(8, 8, 2**23), maxshape=(None,) * 3)
 
 
+@attack()
+def chunks_that_are_mostly_padding(file, secret):
+    """Each is small enough, but together they unpack to a thousand volumes."""
+    remade(file, X_HAT, shape=SHAPE, dtype="f4", chunks=(1, 1024, 2048), maxshape=(None,) * 3)
+
+
 def packed(file, raw, *, times=1, shuffle_last=False, chunk=SHAPE):
     """A chunk of ``raw`` bytes that gzip has packed ``times`` over, whatever it should hold."""
     properties = h5p.create(h5p.DATASET_CREATE)

@@ -256,6 +256,9 @@ def test_the_kernel_refuses_what_would_hide_or_escape_or_tell_another_sandbox(at
             "ptrace": lambda: libc.ptrace(16, 1, 0, 0),
             "mount": lambda: libc.mount(b"x", b"/tmp", b"tmpfs", 0, None),
             "keyctl": lambda: libc.syscall(250, 0, 0),
+            "mincore": lambda: libc.mincore(None, 0, None),
+            "preadv2": lambda: libc.preadv2(0, None, 0, 0, 8),
+            "cachestat": lambda: libc.syscall(451, 0, None, None, 0),
         }
         for name, call in calls.items():
             print(name, call(), ctypes.get_errno())
@@ -269,7 +272,7 @@ def test_the_kernel_refuses_what_would_hide_or_escape_or_tell_another_sandbox(at
         lock.close()
     assert outcome.ok, outcome.log
     lines = outcome.log.splitlines()
-    assert [line.split()[-2:] for line in lines[:-1]] == [["-1", "1"]] * 9
+    assert [line.split()[-2:] for line in lines[:-1]] == [["-1", "1"]] * 12
     assert lines[-1].split() == ["0" * 16, "0" * 16, "1", "2"]
 
 
@@ -301,6 +304,19 @@ HARM = {
     "an anonymous mapping": (
         "memory",
         "import mmap, time; m = mmap.mmap(-1, 1 << 30); m.write(bytes(400 << 20)); time.sleep(60)",
+    ),
+    "shared memory whose pages were dropped": (
+        "memory",
+        """
+        import mmap, time
+        for _ in range(40):
+            m = mmap.mmap(-1, 8 << 20)
+            m.write(bytes(8 << 20))
+            m.madvise(mmap.MADV_DONTNEED)
+            globals().setdefault("kept", []).append(m)
+            time.sleep(0.1)
+        time.sleep(60)
+        """,
     ),
     "buffers of sockets": (
         "memory",

@@ -32,6 +32,7 @@ from far_calls import HELLO, Gone, Student, TimeUp
 from etlab.course import grading
 
 MEMORY = 3 << 30  # bytes of one check, most of them its own
+OWN_S = 60  # seconds of the processor that a check may take beside those of each of its statements
 AT_THE_DOOR = 64  # connections that have not said yet which cell they are of
 LONGEST = 255  # bytes of a folder's name
 PROOF = re.compile(r"^✓ .* \[seed=\d+\]$", re.MULTILINE)
@@ -143,6 +144,9 @@ def _begin(way, run, doors):
 def _judge(way, source, seconds, to):
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, hard))
+    # what a student returns can keep a check busy, which has no other clock while it looks at it
+    longest = int(seconds * len(ast.parse(source).body) + OWN_S)
+    resource.setrlimit(resource.RLIMIT_CPU, (longest, longest))
     with contextlib.suppress(Gone, OSError), _scratch() as scratch:
         tempfile.tempdir = scratch
         with Connection(way.detach()) as connection:

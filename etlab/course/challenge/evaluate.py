@@ -84,7 +84,7 @@ class Evaluator:
             if submitted.program and not refusal:
                 hidden = [one for one, (tier, _) in zip(made, todo, strict=True) if tier.tier == "hidden"]
                 if not all(hidden) or (hidden and renew):
-                    attempts.note(private.parent, submitted.sha256, self.attempts)
+                    attempts.begin(private.parent, submitted.sha256, self.attempts)
             for record, (tier, scene) in zip(made, todo, strict=True):
                 if not record:  # or a board made meanwhile would mix two versions of a submission
                     records.remove(name, tier.tier, scene)
@@ -96,6 +96,7 @@ class Evaluator:
                         made[i], volume = self._evaluated(submitted, *todo[i], private)
                     records.save(made[i], volume)
                 report(made[i])
+            attempts.end(private.parent)
         return made
 
     def warm(self) -> None:

@@ -151,7 +151,7 @@ def is_sound(record: Record) -> bool:
     if not (score.psnr_db == score.psnr_db and -1 <= score.ssim <= 1 and score.consistency <= 1):
         return False
     expected = blind_score(score.psnr_db, score.ssim, score.consistency)
-    return 0 <= score.score <= 1 and abs(score.score - expected) < 1e-6
+    return score.score <= 1 and abs(score.score - expected) < 1e-6  # below 0 where the structure is inverted
 
 
 def _is_number(value):
@@ -185,6 +185,7 @@ def held(path: Path) -> Iterator[None]:
     import fcntl  # not on Windows, where nothing can be evaluated anyway
 
     # no link is followed: who may write into the folder could let us empty any file of ours
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666), "w") as lock:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600), "w") as lock:
+        os.fchmod(lock.fileno(), 0o600)  # whoever can open it can hold it
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

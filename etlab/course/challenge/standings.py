@@ -5,9 +5,10 @@ is the mean of dev and hidden, and there is none unless both are there. The publ
 truth, so it stands apart and ranks nobody. Baselines are rows of the course's own (`etlab.course.scenes.baselines`),
 run by the evaluator; only they have published values beside them.
 
-A board must not give away what is sealed. Numbers are rounded to what is shown, errors of the spec are those of the
-public tier, since a few submissions and their errors are equations for the truth, and of the hidden tier it says only
-how many scenes have a valid answer.
+A board must not give away what is sealed. Numbers are rounded to what is shown, and errors of the spec are those of the
+public tier, since a few submissions and their errors are equations for the truth. A program that has seen hidden scenes
+may put into its answers what it likes, so of the hidden tier the board shows a score of two digits and how many scenes
+have a valid answer, and of such a submission no picture and no word that it wrote, on any tier.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from etlab.course.scenes.scoring import Score
 
 Row = dict[str, Any]
 RANKED = ("dev", "hidden")  # tiers whose truth is sealed
+SHOWN_OF_HIDDEN = {"score": 2, "scored": 0, "scenes": 0}  # of a submission; baselines are the course's own
 DIGITS = {"score": 3, "psnr_db": 1, "ssim": 3, "consistency": 3} | dict.fromkeys(ERRORS, 2)
 
 
@@ -131,15 +133,16 @@ def as_text(rows: list[Row]) -> str:
 
 
 def _row(name, records, sizes):
+    baseline = name.startswith(BASELINE)
+    on_hidden = not baseline and any(record.tier == "hidden" for record in records)
     tiers, problems = {}, []
     for tier in TIERS:
         mine = [record for record in records if record.tier == tier]
         if mine:
             scored = [record.score for record in mine if record.status == "scored"]
-            tiers[tier] = _shown(tier, tier_summary(scored, sizes[tier]))
-        problems += _problems(tier, mine)
+            tiers[tier] = _shown(tier, tier_summary(scored, sizes[tier]), baseline)
+        problems += _problems(tier, mine, on_hidden)
     score = overall(tiers)
-    baseline = name.startswith(BASELINE)
     shown = name.removeprefix(BASELINE)
     return {
         "name": shown,
@@ -151,34 +154,41 @@ def _row(name, records, sizes):
     }
 
 
-def _shown(tier, summary):
+def _shown(tier, summary, baseline):
     """A tier's numbers as a board may show them."""
-    secret = () if tier == "public" else ERRORS
+    digits = {name: DIGITS.get(name, 0) for name in summary if tier == "public" or name not in ERRORS}
+    if tier == "hidden" and not baseline:
+        digits = SHOWN_OF_HIDDEN
     return {
-        name: None if name in secret or value is None else round(value, DIGITS.get(name, 0))
+        name: round(value, digits[name]) if name in digits and value is not None else None
         for name, value in summary.items()
     }
 
 
-def _problems(tier, records):
+def _problems(tier, records, on_hidden):
     """What went wrong, in words that may be shown. How a program ends on hidden data, it may have chosen."""
     wrong = [one for one in records if one.status != "scored"]
     told = [one for one in wrong if tier != "hidden" or one.status in BEFORE_A_RUN]
-    said = [f"{tier} {one.scene}: {one.status}" + f": {one.reason}" * bool(one.reason) for one in told]
+    said = [f"{tier} {one.scene}: {one.status}{_reason(one, on_hidden)}" for one in told]
     untold = len(wrong) - len(told)
     return said + [f"{tier}: no valid answer to {untold} of {len(records)} scenes"] * bool(untold)
 
 
+def _reason(record, on_hidden):
+    words_of_ours = record.status in BEFORE_A_RUN or not on_hidden
+    return f": {record.reason}" if record.reason and words_of_ours else ""
+
+
 def _picture(records, row):
-    """The first picture of the row, as the page takes it; none of the hidden tier is shown."""
+    """The first picture of the row, as the page takes it; none if the row's program has seen the hidden tier."""
     name = BASELINE * (row["kind"] == "baseline") + row["name"]
-    found = next(
-        (path for tier in TIERS[:2] for path in sorted((records.folder / name / tier).glob("scene_*.png"))),
-        None,
-    )
-    if found is None:
-        return {"picture": None, "picture_alt": ""}
-    return {
-        "picture": "data:image/png;base64," + base64.b64encode(found.read_bytes()).decode(),
-        "picture_alt": f"slice across the tilt axis of {found.parent.name} {found.stem} by {row['name']}",
-    }
+    seen_hidden = row["kind"] == "submission" and "hidden" in row["tiers"]
+    for tier in () if seen_hidden else TIERS[:2]:
+        for path in sorted((records.folder / name / tier).glob("scene_*.png")):
+            record = records.read(name, tier, path.stem)
+            if record and record.status == "scored":
+                return {
+                    "picture": "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode(),
+                    "picture_alt": f"slice across the tilt axis of {tier} {path.stem} by {row['name']}",
+                }
+    return {"picture": None, "picture_alt": ""}

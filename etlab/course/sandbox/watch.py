@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,10 @@ PROC = Path("/proc")
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 # Not the files it has mapped, which are libraries; but the tables of its memory, which can be larger than the memory.
 OWN = re.compile(rb"^(?:RssAnon|RssShmem|VmSwap|VmPTE):\s+(\d+) kB", re.MULTILINE)
+# Memory that processes share without a file stays when a process drops its pages, and is then in nobody's account.
+SHARED = re.compile(
+    rb"^([0-9a-f]+)-([0-9a-f]+) ...s .* (?:/dev/zero \(deleted\)|\[anon_shmem:.*\])$", re.MULTILINE
+)
 SHARE = re.compile(rb"^(?:Pss_Anon|Pss_Shmem|SwapPss):\s+(\d+) kB", re.MULTILINE)
 USUAL_BUFFER = 212_992  # bytes
 TCP, OTHER = ("ipv4/tcp_wmem", "ipv4/tcp_rmem"), ("core/wmem_default", "core/rmem_default")
@@ -55,6 +59,7 @@ class Meter:
         if memory > memory_limit:
             shares = {pid: _kilobytes(pid, "smaps_rollup", SHARE) for pid in tree}
             memory = sum(share or _kilobytes(pid, "status", OWN) for pid, share in shares.items()) * 1024
+        memory = max(memory, shared_memory(tree))
         threads = sum(one.threads for one in tree.values()) - self.own
         self._account(tree)
         return Use(max(threads, 0), memory, self.cpu_seconds)
@@ -91,6 +96,12 @@ def family(root: int, everyone: dict[int, Process]) -> dict[int, Process]:
         found[pid] = everyone[pid]
         waiting += children.get(pid, [])
     return found
+
+
+def shared_memory(pids: Iterable[int]) -> int:
+    """Bytes of the shared mappings without a file; one that several processes have counts once, as it is inherited."""
+    places = {place for pid in pids for place in SHARED.findall(_read(f"{pid}/maps"))}
+    return sum(int(end, 16) - int(begin, 16) for begin, end in places)
 
 
 def socket_buffers(pid: int) -> int:

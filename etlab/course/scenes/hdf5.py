@@ -24,6 +24,9 @@ FLOATS = (h5t.IEEE_F16LE, h5t.IEEE_F16BE, h5t.IEEE_F32LE, h5t.IEEE_F32BE, h5t.IE
 GZIP, SHUFFLE, CHECKSUM = h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32
 PLAIN_FILTERS = ([], [SHUFFLE], [GZIP], [SHUFFLE, GZIP])  # and a checksum somewhere among them
 MAX_FILE_BYTES = 16 << 30  # the library's own tables, which it reads whole, can be as large as the file
+MAX_PADDING = (
+    8  # times the values: chunks at the border reach beyond it, along each of three axes up to twice
+)
 MAX_CHUNK_BYTES = 16 << 20  # a chunk is unpacked as a whole, however little of it is asked for
 MAX_CHUNKS = 20_000  # each takes its time
 LARGEST = 1e9  # nothing real is near it, and its square is far from where float32 ends
@@ -164,6 +167,10 @@ def _read(data, where, dtype):
     n_bytes = prod(data.chunks) * data.dtype.itemsize
     if n_bytes > MAX_CHUNK_BYTES or prod(map(len, steps)) > MAX_CHUNKS:
         raise FileError(f"{where}: got chunks of {data.chunks}, expected up to {MAX_CHUNKS} of up to 16 MiB")
+    if prod(map(len, steps)) * n_bytes > MAX_PADDING * data.nbytes + MAX_CHUNK_BYTES:
+        raise FileError(
+            f"{where}: got chunks of {data.chunks}, which unpack to much more than {data.shape} values"
+        )
     filters, values = _checked_filters(data, where), np.zeros(data.shape, dtype)
     for corner in product(*steps):
         chunk = np.frombuffer(_unpacked(data, corner, filters, n_bytes, where), data.dtype).reshape(
