@@ -1,10 +1,9 @@
-"""Fourier shell correlation: up to which frequency two volumes of the same thing, made independently, agree.
+"""Fourier shell correlation: up to which frequency two independent volumes of the same specimen agree.
 
     FSC(f) = Σ F₁·F₂* / √(Σ|F₁|²·Σ|F₂|²),     sums over all Fourier coefficients in the shell |k| ≈ f.
 
-Where noise is all there is, it is zero; where both show the same, one. What both halves of a tilt series lack, the
-missing wedge, and what is wrong with both in the same way, it does not see.
-Source: Harauz & van Heel, Optik 73 (1986) 146.
+It is zero for pure noise and one where both volumes are equal. It does not see what both halves of a tilt series lack,
+the missing wedge, nor errors that both share.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ linear interpolation in its footprint form: with m = max(|cos θ|, |sin θ|),
     a(s; y, z) = max(0, 1 − |s − (y·cos θ + z·sin θ)| / m) / m,
 
 which is what one gets by stepping along the ray through the rows (or columns) of voxels and interpolating linearly
-between the two nearest. Source: Joseph, IEEE Trans. Med. Imaging 1 (1982) 192.
+between the two nearest.
 """
 
 from __future__ import annotations

@@ -9,8 +9,6 @@ three shears, R_φ = X(−tan φ/2)·S(sin φ)·X(−tan φ/2), each of which mo
 moves by any fraction of a pixel when its Fourier coefficients are multiplied by a phase. Phases have modulus one, so
 every shear is orthogonal. Linear or cubic interpolation are not: they smooth, more or less so depending on φ, and an
 image that is sharpest at φ = 0 draws every estimate of φ towards zero.
-Source: Unser, Thévenaz & Yaroslavsky, IEEE Trans. Image Process. 4 (1995) 1371; Larkin, Oldfield & Klemm, Opt.
-Commun. 139 (1997) 99.
 """
 
 from __future__ import annotations

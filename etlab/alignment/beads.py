@@ -5,8 +5,7 @@ A bead at (z, y, x) from the specimen's centre is seen in raw image t, measured 
     row = s·cos φ + x·sin φ − d_t,     column = x·cos φ − s·sin φ − e_t,     s = y·cos θ_t + z·sin θ_t,
 
 with (d_t, e_t) the shift that aligns the image and φ the direction of the tilt axis (see ``alignment``). For one φ all
-that is linear, so the fit is a few linear least squares. Source: Lawrence, in Electron Tomography (1992); Kremer,
-Mastronarde & McIntosh, J. Struct. Biol. 116 (1996) 71.
+that is linear, so the fit is a few linear least squares.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Alignment by cross-correlation: each image is laid on its neighbour, from the lowest tilt outwards.
+"""Alignment by cross-correlation: each image is registered to its neighbour, from the lowest tilt outwards.
 
 It needs no isolated specimen. Neighbours are similar, not equal: a flat specimen shrinks across the axis as cos θ, so
 the image at the higher tilt is first *stretched* by the ratio of the cosines (Guckenberger, Ultramicroscopy 9 (1982)

@@ -7,7 +7,7 @@ For an aligned series p[t, s, x] of a specimen that lies within the field across
 
 (the two lowest of the Helgason–Ludwig conditions). The first gives each image's shift along the axis; the second its
 shift across it, with the specimen's centre put on the axis. A tilt axis turned by φ adds x·tan φ, which is
-constant in θ and so no part of a sinusoid. Source of the centre-of-mass method: Scott et al., Nature 483 (2012) 444.
+constant in θ and so no part of a sinusoid.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 Both ask the same question: reconstructed from the even images, does the specimen predict the odd ones, and the
 reverse? An image that had a part in its own prediction would be told that it lies well.
-Source of projection matching: Dengler, Ultramicroscopy 30 (1989) 337.
 """
 
 from __future__ import annotations
@@ -330,7 +329,7 @@ def specimen_shape(
     """Return the shape of the volume that images can see: a square across the axis, or a slab of ``thickness``.
 
     A slab reaches as far as the rays of the highest tilt, at most four fields: what they meet outside the field at
-    0° must go somewhere, or it is laid on what is inside.
+    0° must go somewhere, or it is added to what is inside.
     """
     n_rows, nx = image_shape
     if thickness is None:

@@ -12,7 +12,6 @@ constraints fill what was not measured, the missing wedge among it.
 
 With one tilt axis all planes contain k_x, and x needs no gridding: each slice perpendicular to it is a problem of its
 own, in two dimensions, with the same weights for all.
-Source: Pryor et al., Sci. Rep. 7 (2017) 10409.
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@ C is the same for all tilts: one volume of weights instead of one a tilt, and th
 overshoots. With noise-free, consistent images the sweeps converge; with noisy ones they end in a cycle around the
 least-squares solution whose width the relaxation β sets. Neighbouring tilts say nearly the same, so that taking them
 one after the other wastes most of a correction: the order matters.
-Source: Andersen & Kak, Ultrasonic Imaging 6 (1984) 81; order: Köhler, IEEE Nucl. Sci. Symp. (2004) 3961.
 """
 
 from __future__ import annotations

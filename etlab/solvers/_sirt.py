@@ -3,7 +3,7 @@
     x ← x + C·Aᵀ·R·(y − A x),     R = 1 / (A 1),  C = 1 / (Aᵀ 1),
 
 with R and C diagonal: the inverse sums of the rows and columns of A. Every image corrects every voxel by the mean of
-its residuals. Source: Gilbert, J. Theor. Biol. 36 (1972) 105.
+its residuals.
 """
 
 from __future__ import annotations

@@ -10,8 +10,6 @@ p. One iteration, with x̄ = 2x − (x before):
 Σ is the ramp filter of weighted back-projection, applied to the cosine coefficients of each image across the tilt
 axis. A plain step would need hundreds of iterations, because Aᵀ A is 1/|f| and fine detail comes last; AᵀΣA is nearly
 even. The filter decides how fast, not where to: at a fixed point q = A x − y whatever Σ is.
-Source: Chambolle & Pock, J. Math. Imaging Vis. 40 (2011) 120; for tomography Sidky, Jørgensen & Pan, Phys. Med. Biol.
-57 (2012) 3065; in electron tomography Leary et al., Ultramicroscopy 131 (2013) 70.
 """
 
 from __future__ import annotations

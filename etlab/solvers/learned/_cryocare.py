@@ -4,8 +4,7 @@
 
 f was trained to turn the reconstruction from every other tilt into that from the tilts between. Their noise is
 independent, so the best it can do is the mean over all noise: the noise goes, the missing wedge stays, and so does any
-artefact that both halves share. Sources: Lehtinen et al., Noise2Noise, ICML 2018; Buchholz et al., cryo-CARE, Methods
-Cell Biol. 152 (2019) 277.
+artefact that both halves share.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
     x̂ = max(0, f(Aᵀ h₁ y, Aᵀ h₂ y, …)),     h_j the bands of a filter bank that together are the ramp.
 
 A learned filter is a weighted sum of the bands, and Aᵀ is linear, so the weights come after Aᵀ, as the first layer of
-f: nothing needs to be differentiated through Aᵀ. The name stands in the published table without a source that could be
-traced; the idea is that of iRadonMAP (He et al., IEEE Trans. Med. Imaging 39 (2020) 2076).
+f: nothing needs to be differentiated through Aᵀ.
 """
 
 from __future__ import annotations

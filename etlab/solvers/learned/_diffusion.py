@@ -11,8 +11,7 @@ At the end the last x goes through D once more, which takes away the noise that 
 
 The noise is fresh at each step, not what is left of the old: in a prototype the deterministic sampler stayed behind
 total variation. Another seed is another sample; where samples differ, the data do not decide, and their spread maps
-that. Sources: Song et al., ICLR 2021; Karras et al., NeurIPS 2022 (the denoiser's form); data consistency as in Chung
-et al., DiffusionMBIR, CVPR 2023, and Zhu et al., DiffPIR, CVPRW 2023 (fresh noise).
+that.
 """
 
 from __future__ import annotations

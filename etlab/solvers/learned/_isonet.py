@@ -6,7 +6,6 @@ f never saw a truth. Reconstructions were turned at random, so that their wedge 
 model of the microscope, and reconstructed: f learned to undo that. It assumes that a specimen looks alike in all
 directions; a flat film does not. Filling is strict: what was measured is kept, with its noise, so even a perfect f
 cannot bring the whole truth back. The row of the board is f's own answer, max(0, f(WBP(y))), as the original gives it.
-Source: Liu et al., Nat. Commun. 13 (2022) 6482.
 """
 
 from __future__ import annotations
