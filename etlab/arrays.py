@@ -8,7 +8,7 @@ import numpy as np
 
 
 def aligned_empty(shape: tuple[int, ...]) -> np.ndarray:
-    """Uninitialised float32 array that starts on a cache line (64 bytes), where vector loads are fastest."""
+    """Return an uninitialised float32 array that starts on a cache line (64 bytes), where vector loads are fastest."""
     n_bytes = 4 * int(np.prod(shape))
     buffer = np.empty(n_bytes + 64, np.uint8)
     start = -buffer.ctypes.data % 64
@@ -16,7 +16,7 @@ def aligned_empty(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def checked(name: str, array: np.ndarray, shape: tuple[int, ...], *, finite: bool = True) -> np.ndarray:
-    """``array`` as contiguous float32, or an error that says what came and what was expected.
+    """Return ``array`` as contiguous float32, or raise an error that says what came and what was expected.
 
     Raises TypeError for a dtype that is not floating, ValueError for a wrong shape, NaN or infinity (the last two
     only with ``finite``: looking for them takes a pass over the array).

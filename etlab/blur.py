@@ -23,10 +23,36 @@ from etlab.threads import N_THREADS
 
 
 class DefocusBlur:
-    """B for images of shape (…, n_rows, nx), float32, blurred in row u by ``sigma[u]`` pixels; ``T`` its transpose.
+    """Blur row u of images by ``sigma[u]`` pixels; ``T`` is the transpose.
 
-    ``variance_rate`` is ∂σ(u)²/∂g, which `rate` needs. With σ = 0 everywhere it is the identity, and
-    applying it costs nothing.
+    With σ = 0 everywhere it is the identity, and applying it costs nothing.
+
+    Parameters
+    ----------
+    shape
+        Shape (n_rows, nx) of an image.
+    sigma
+        Standard deviation of the blur of each row in pixels, (n_rows,).
+    variance_rate
+        ∂σ(u)²/∂g in pixels² per nm/µm, (n_rows,), which `rate` needs.
+    n_threads
+        Threads to use, by default one for each processor core.
+
+    Notes
+    -----
+    Each row of the output is what a Gaussian of its own width sees. Its transfer is applied to the cosines of the
+    image, which is continued beyond its borders by its mirror image::
+
+        exp(−2π²·f²·σ(u)²),     f² = f_row² + f_x².
+
+    Examples
+    --------
+    >>> images = np.zeros((1, 16, 16), np.float32)
+    >>> images[0, [2, 13], 8] = 1
+    >>> sigma = np.linspace(0, 2, 16)  # sharp below, blurred above
+    >>> blurred = DefocusBlur((16, 16), sigma, variance_rate=np.zeros(16))(images)
+    >>> bool(blurred[0, 2, 8] > 0.5 > 0.1 > blurred[0, 13, 8])
+    True
     """
 
     def __init__(
@@ -53,7 +79,7 @@ class DefocusBlur:
         return not self.sigma.any()
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Blur images."""
+        """Blur images (…, n_rows, nx), float32."""
         if self.is_identity:
             return images
         spectrum = self._rows @ self._cosines(images)
@@ -61,7 +87,7 @@ class DefocusBlur:
         return self._pixels(spectrum)
 
     def T(self, images: np.ndarray) -> np.ndarray:
-        """The transpose: each row spreads with the width that it was seen with."""
+        """Apply the transpose: each row spreads with the width that it was seen with."""
         if self.is_identity:
             return images
         spectrum = self._cosines(images)
@@ -69,7 +95,7 @@ class DefocusBlur:
         return self._pixels(self._rows.T @ spectrum)
 
     def rate(self, images: np.ndarray) -> np.ndarray:
-        """∂(B images)/∂g: blurring is diffusion, so ∂B/∂σ² = ½∇²B, exact, times ∂σ(u)²/∂g."""
+        """Return ∂(B images)/∂g: blurring is diffusion, so ∂B/∂σ² = ½∇²B, exact, times ∂σ(u)²/∂g."""
         variance = self.sigma[:, None] ** 2
         transfer = np.exp(-variance * self._decay_rows)
         curved = ((self._waves.T * (-self._decay_rows * transfer)) @ self._waves).astype(np.float32)
@@ -87,7 +113,7 @@ class DefocusBlur:
 
 
 def gaussian_blur(images: np.ndarray, sigma: float) -> np.ndarray:
-    """The same blur with one σ in pixels for the whole image: shape (…, n_rows, nx), float32."""
+    """Blur images (…, n_rows, nx), float32, in the same way, with one σ in pixels for the whole image."""
     n_rows, nx = images.shape[-2:]
     spectrum = scipy.fft.dctn(images, axes=(-2, -1), norm="ortho")
     spectrum *= np.exp(-(sigma**2) * (decay(n_rows)[:, None] + decay(nx))).astype(np.float32)
@@ -95,5 +121,5 @@ def gaussian_blur(images: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def decay(n: int) -> np.ndarray:
-    """2π²f² of the n cosines of a line of n pixels: f = k / 2n cycles a pixel."""
+    """Return 2π²f² of the n cosines of a line of n pixels: f = k / 2n cycles a pixel."""
     return 2 * (np.pi * np.arange(n) / (2 * n)) ** 2

@@ -48,17 +48,17 @@ BACKGROUND = -31886  # counts: the most frequent value of the raw images, of vac
 
 
 class DataError(RuntimeError):
-    """The real data could not be had. The message says why and what to do."""
+    """The real data could not be obtained; the message says why and what to do."""
 
 
 @dataclass(frozen=True, eq=False)
 class Needle:
     """The needle series and its answer key. Tilt axis along the last array axis, row 0 at the image's bottom.
 
-    Rows and tilts are used as recorded. A tilt series and its mirror image fit the projection law equally
-    well, so the data cannot say whether the volume is the specimen or its mirror image; neither do we.
+    Rows and tilts are used as recorded. A tilt series and its mirror image fit the projection law equally well, so
+    the data cannot say whether the volume is the specimen or its mirror image; neither do we.
 
-    Attributes
+    Parameters
     ----------
     images
         Raw images in counts above background, float32 (77, 256, 256). Noise falls up to 22 counts below 0.
@@ -67,19 +67,24 @@ class Needle:
     pixel_nm
         Edge of a pixel in nm.
     aligned
-        The images aligned by others, float32 (77, 256, 256), as published. Their tilt axis lies on row 128,
-        half a row above the centre ``(256 − 1) / 2`` of our convention.
+        The images aligned by others, float32 (77, 256, 256), as published. Their tilt axis lies on row 128, half a
+        row above the centre ``(256 − 1) / 2`` of our convention.
     shifts
-        Recorded shift (rows, columns) of each raw image in pixels, (77, 2): its content was moved up by
-        ``shifts[t, 0]`` and to the right by ``shifts[t, 1]``.
+        Recorded shift (rows, columns) of each raw image in pixels, (77, 2): its content was moved up by ``shifts[t,
+        0]`` and to the right by ``shifts[t, 1]``.
     tilt_axis_deg
-        Direction of the tilt axis in the shifted images, in degrees from +x towards +row (counter-clockwise
-        as displayed): they were then turned by −tilt_axis_deg about pixel (128, 128). ETSpy records the
-        opposite sign.
+        Direction of the tilt axis in the shifted images, in degrees from +x towards +row (counter-clockwise as
+        displayed): they were then turned by −tilt_axis_deg about pixel (128, 128). ETSpy records the opposite sign.
     tilt_axis_offset
         Height of the tilt axis above row 128 after that turn, in rows: the images were last moved down by it.
     folder
         Where the files are.
+
+    Examples
+    --------
+    >>> series = needle()
+    >>> series.images.shape, float(series.tilts_deg[0])
+    ((77, 256, 256), -76.0)
     """
 
     images: np.ndarray
@@ -95,11 +100,34 @@ class Needle:
 def needle(cache_dir: str | os.PathLike | None = None) -> Needle:
     """Load the needle series and its answer key; the first call downloads 67 MB and keeps 25 MB of them.
 
-    ``cache_dir`` is where to keep the files; default: ``$ETLAB_CACHE`` or else the user's cache folder.
-    Raises DataError if the files are not there and cannot be downloaded, verified or stored.
+    Parameters
+    ----------
+    cache_dir
+        Where to keep the files. Default: ``$ETLAB_CACHE`` or else the user's cache folder.
+
+    Returns
+    -------
+    Needle
+        Images, tilts, and the alignment that others found.
+
+    Raises
+    ------
+    DataError
+        If the files are not there and cannot be downloaded, verified or stored.
+
+    References
+    ----------
+    A. A. Herzing and J. A. Taillon, Micron 190 (2025) 103774.
+
+    Examples
+    --------
+    >>> series = needle()
+    >>> series.images.shape, round(series.pixel_nm, 2)
+    ((77, 256, 256), 3.36)
     """
     folder = fetch_needle(cache_dir)
     series = read_series(folder / "HAADF.mrc", tilts=folder / "HAADF.rawtlt")
+    assert series.pixel_nm is not None  # the file of this SHA-256 states it
     with h5py.File(folder / "HAADF_Aligned.hspy", "r") as file:
         key = file["Experiments/__unnamed__/metadata/Tomography"]
         shifts = key["_sig_shifts/data"][()]
@@ -120,7 +148,26 @@ def fetch_needle(cache_dir: str | os.PathLike | None = None) -> Path:
     """Return the folder that holds the needle's files, verified; download what is missing or damaged.
 
     Two processes may do this at once: each file appears complete, under its name, or not at all.
-    Raises DataError as `needle` does.
+
+    Parameters
+    ----------
+    cache_dir
+        Where to keep the files. Default: ``$ETLAB_CACHE`` or else the user's cache folder.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    DataError
+        If the files are not there and cannot be downloaded, verified or stored.
+
+    Examples
+    --------
+    >>> (fetch_needle() / "HAADF.mrc").is_file()
+    True
     """
     root = cache_dir or os.environ.get("ETLAB_CACHE") or platformdirs.user_cache_path("etlab")
     folder = Path(root).expanduser() / PACKAGE.replace("==", "-")

@@ -36,14 +36,14 @@ GROUP = 8  # images turned and blurred at a time, so that they stay in the proce
 
 @dataclass(frozen=True)
 class Mismatch:
-    """How the microscope differs from its nominal geometry. All zero: not at all.
+    """How the microscope differs from its nominal geometry; all zero means not at all.
 
     Parameters
     ----------
     tilt_angle
         δ in degrees, added to every tilt.
     tilt_axis
-        φ in degrees, direction of the tilt axis in the images, from +x towards +row (counter-clockwise as displayed).
+        φ in degrees: direction of the tilt axis in the images, from +x towards +row (counter-clockwise as displayed).
     defocus_gradient
         g in nm/µm: defocus at the upper edge of the detector less defocus at its centre.
 
@@ -51,6 +51,11 @@ class Mismatch:
     ------
     ValueError
         If an angle is outside ±10°, the gradient outside ±1000 nm/µm, or one of them is not a number.
+
+    Examples
+    --------
+    >>> Mismatch(tilt_angle=1.5)
+    Mismatch(tilt_angle=1.5, tilt_axis=0.0, defocus_gradient=0.0)
     """
 
     tilt_angle: float = 0.0
@@ -68,7 +73,7 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Optics:
-    """How defocus becomes blur: σ(u) = κ·|D₀ + g·u/(W/2)| pixels at row u from the centre of W rows.
+    """How defocus becomes blur.
 
     Parameters
     ----------
@@ -81,6 +86,18 @@ class Optics:
     ------
     ValueError
         If κ is negative or either is not finite.
+
+    Notes
+    -----
+    The standard deviation of the blur at row u from the centre of W rows, in pixels, is::
+
+        σ(u) = κ·|D₀ + g·u / (W/2)|.
+
+    Examples
+    --------
+    >>> variance, _ = Optics(kappa=0.1, d0=6.0).variance(n_rows=4, defocus_gradient=2.0)
+    >>> np.sqrt(variance).round(2).tolist()
+    [0.45, 0.55, 0.65, 0.75]
     """
 
     kappa: float = 0.10
@@ -93,22 +110,51 @@ class Optics:
             raise ValueError(f"d0: got {self.d0}, expected a finite number in nm/µm")
 
     def refined(self, factor: float) -> Optics:
-        """The same optics on a grid ``factor`` times finer, where a blur is ``factor`` times as many pixels wide."""
+        """Return the same optics on a grid ``factor`` times finer, where a blur is as many times wider in pixels."""
         return replace(self, kappa=self.kappa * factor)
 
     def variance(self, n_rows: int, defocus_gradient: float) -> tuple[np.ndarray, np.ndarray]:
-        """σ(u)² in pixels² and its derivative per nm/µm, for each of ``n_rows`` rows."""
+        """Return σ(u)² in pixels² and its derivative per nm/µm, each (n_rows,)."""
         u = (np.arange(n_rows) - (n_rows - 1) / 2) / (n_rows / 2)
         defocus = self.d0 + defocus_gradient * u
         return (self.kappa * defocus) ** 2, 2 * self.kappa**2 * defocus * u
 
 
 class TiltSeriesModel:
-    """H = B_g · R_φ · Project_{θ+δ}, a linear operator with an exact adjoint, for the shapes of ``geometry``.
+    """Model a tilt series: projection at the true tilts, the turn of the tilt axis, and the blur of defocus.
 
-    ``H(volume)`` gives images, ``H.T(images)`` a volume, `jacobian` the change of the images with the mismatch.
-    ``geometry`` is and stays the nominal one. Without mismatch and blur H is the projector and costs no more.
-    ``optics=None`` means no blur.
+    ``H(volume)`` gives noise-free images and ``H.T(images)`` a volume, with an exact adjoint. Without mismatch and
+    blur H is the projector and costs no more.
+
+    Parameters
+    ----------
+    geometry
+        Tilts and shapes. It is and stays the nominal one.
+    mismatch
+        How the microscope differs from ``geometry``. Default: not at all.
+    optics
+        How defocus becomes blur; None for no blur.
+    n_threads
+        Threads to use, by default one for each processor core. Their number does not change the result.
+
+    Notes
+    -----
+    With B the blur, R the rotation of the images and P the projection::
+
+        H = B_g · R_φ · P_{θ+δ},     Hᵀ = Pᵀ_{θ+δ} · Rᵀ_φ · Bᵀ_g.
+
+    Examples
+    --------
+    >>> from etlab import Projector, linear_tilts
+    >>> geometry = TiltGeometry(linear_tilts(60, 30), (16, 16, 16))
+    >>> H = TiltSeriesModel(geometry, mismatch=Mismatch(tilt_angle=2.0), optics=Optics(d0=4.0))
+    >>> volume = np.zeros(geometry.volume_shape, np.float32)
+    >>> volume[6:10, 6:10, 6:10] = 1
+    >>> H(volume).shape, H.T(H(volume)).shape
+    ((5, 16, 16), (16, 16, 16))
+    >>> sharp = Projector(geometry)(volume)
+    >>> bool(H(volume).max() < sharp.max())  # blurred
+    True
     """
 
     def __init__(
@@ -130,16 +176,46 @@ class TiltSeriesModel:
         self.blur = DefocusBlur(shape, np.sqrt(variance), variance_rate=variance_rate, n_threads=n_threads)
 
     def __call__(self, volume: np.ndarray) -> np.ndarray:
-        """Images (n_tilts, n_rows, nx), float32, of a volume (nz, ny, nx), noise-free, line integrals in voxels.
+        """Return the noise-free images of a volume.
 
-        Raises TypeError for a dtype that is not floating, ValueError for a wrong shape, NaN or infinity.
+        Parameters
+        ----------
+        volume
+            Shape (nz, ny, nx), floating.
+
+        Returns
+        -------
+        np.ndarray
+            Images (n_tilts, n_rows, nx), float32, line integrals in units of one voxel.
+
+        Raises
+        ------
+        TypeError
+            If the dtype is not floating.
+        ValueError
+            If the shape is wrong, or for NaN or infinity.
         """
         return self._each(lambda images: self.blur(self.rotation(images)), self.projector(volume))
 
     def T(self, images: np.ndarray) -> np.ndarray:
-        """The adjoint: images (n_tilts, n_rows, nx) -> volume (nz, ny, nx), float32.
+        """Apply the adjoint to images.
 
-        Raises TypeError for a dtype that is not floating, ValueError for a wrong shape, NaN or infinity.
+        Parameters
+        ----------
+        images
+            Shape (n_tilts, n_rows, nx), floating.
+
+        Returns
+        -------
+        np.ndarray
+            Volume (nz, ny, nx), float32.
+
+        Raises
+        ------
+        TypeError
+            If the dtype is not floating.
+        ValueError
+            If the shape is wrong, or for NaN or infinity.
         """
         images = checked("images", images, self.geometry.images_shape)
         if not self._is_projector:
@@ -147,12 +223,24 @@ class TiltSeriesModel:
         return self.projector.T(images)
 
     def jacobian(self, volume: np.ndarray) -> np.ndarray:
-        """∂H(volume)/∂(δ, φ, g), per degree, per degree, per nm/µm: shape (3, n_tilts, n_rows, nx), float32.
+        """Return the derivative of the images by the mismatch, ∂H(volume)/∂(δ, φ, g).
 
+        Parameters
+        ----------
+        volume
+            Shape (nz, ny, nx), floating.
+
+        Returns
+        -------
+        np.ndarray
+            Per degree, per degree and per nm/µm: (3, n_tilts, n_rows, nx), float32.
+
+        Notes
+        -----
         φ and g are exact derivatives of the discrete operators. δ is a difference over ±``ANGLE_STEP``: the weights
         of the projector are piecewise linear in the angle, so their exact derivative jumps whenever a voxel passes
         from one detector row to the next. The difference averages the slope over a tenth of a degree. Another step
-        gives the same within 1 % for smooth volumes, within some 5 % for scenes with sharp edges: no derivative of
+        gives the same within 1 % for smooth volumes and within some 5 % for scenes with sharp edges: no derivative of
         this interpolation is more certain than that.
         """
         rates = np.empty((3, *self.geometry.images_shape), np.float32)
@@ -169,21 +257,21 @@ class TiltSeriesModel:
         return rates
 
     def with_mismatch(self, mismatch: Mismatch | None) -> TiltSeriesModel:
-        """The same microscope with another mismatch, or with none."""
+        """Return the same microscope with another mismatch, or with none."""
         return TiltSeriesModel(self.geometry, mismatch=mismatch, optics=self.optics, n_threads=self.n_threads)
 
-    def subset(self, tilts: np.ndarray | slice) -> TiltSeriesModel:
-        """The same model for some of the tilts only: indices, a slice or a mask into ``geometry.tilts_deg``."""
+    def subset(self, tilts: np.ndarray | slice | list[int]) -> TiltSeriesModel:
+        """Return the same model for some of the tilts: indices, a slice or a mask into ``geometry.tilts_deg``."""
         chosen = copy(self)  # turns and blurs are the same for all tilts, and shared
         chosen.geometry = replace(self.geometry, tilts_deg=self.geometry.tilts_deg[tilts])
         chosen.projector = self.projector.subset(tilts)
         return chosen
 
     def sums(self) -> tuple[np.ndarray, np.ndarray]:
-        """H 1 and Hᵀ 1 as images and volume, but nowhere less than ``LEAST_SUM`` of the largest.
+        """Return H 1 and Hᵀ 1 as images and volume, but nowhere less than ``LEAST_SUM`` of the largest.
 
-        SIRT divides by them. Band-limited turns and blurs ring a little, so beside the specimen the sums of a row
-        can be zero or negative while its entries are not, and such a row would outweigh all others.
+        SIRT divides by them. Band-limited turns and blurs ring a little, so beside the specimen the sums of a row can
+        be zero or negative while its entries are not, and such a row would outweigh all others.
         """
         if self._is_projector:
             return self.projector.sums()
@@ -214,7 +302,7 @@ class TiltSeriesModel:
 
 @dataclass(frozen=True)
 class Detector:
-    """What is recorded: gain·Poisson(dose·(p + background)) / dose + N(0, read_noise), then calibrated.
+    """Record images with counting noise and the noise of the electronics.
 
     Parameters
     ----------
@@ -225,12 +313,27 @@ class Detector:
     background
         Signal of an empty specimen, in line integrals.
     read_noise
-        Standard deviation of the electronics in recorded units.
+        Standard deviation of the electronics' noise in recorded units.
 
     Raises
     ------
     ValueError
         If gain or dose is not positive, or background or read noise is negative.
+
+    Notes
+    -----
+    Of a line integral p is recorded::
+
+        gain·Poisson(dose·(p + background)) / dose + N(0, read_noise),
+
+    and then calibrated: gain and background are removed.
+
+    Examples
+    --------
+    >>> images = np.full((3, 32, 32), 2.0, np.float32)
+    >>> noisy = Detector(dose=10.0).expose(images, rng=0)
+    >>> round(float(noisy.mean()), 1), round(float(noisy.var()), 1)  # the mean is kept, the variance is 2 / 10
+    (2.0, 0.2)
     """
 
     gain: float = 1.0
@@ -257,14 +360,32 @@ class Detector:
         *,
         dose_weights: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Noisy images in calibrated units (gain and background removed): the mean is ``images``, dtype float32.
+        """Return noisy images in calibrated units, so that their mean is ``images``.
 
-        ``images`` (n_tilts, n_rows, nx) are line integrals; ``dose_weights`` (n_tilts,), default 1, multiply the
-        dose of each image. The variance is (p + background) / (dose·weight) + (read_noise / gain)². Where
-        p + background is negative, no electrons are counted.
+        Parameters
+        ----------
+        images
+            Line integrals (n_tilts, n_rows, nx), floating.
+        rng
+            Generator of the noise, or its seed.
+        dose_weights
+            Factors on the dose of each image, (n_tilts,). Default: 1.
 
-        Raises ValueError for images that are not a stack of finite numbers, weights that are not positive, or more
-        than ``MAX_COUNTS`` in a pixel.
+        Returns
+        -------
+        np.ndarray
+            Shape of ``images``, float32, gain and background removed.
+
+        Raises
+        ------
+        ValueError
+            For images that are not a stack of finite numbers, weights that are not positive, or more than
+            ``MAX_COUNTS`` in a pixel.
+
+        Notes
+        -----
+        The variance is (p + background) / (dose·weight) + (read_noise / gain)². Where p + background is negative, no
+        electrons are counted.
         """
         rng = np.random.default_rng(rng)
         images = np.asarray(images)

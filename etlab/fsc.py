@@ -1,10 +1,9 @@
-"""Fourier shell correlation: up to which frequency two volumes of the same thing, made independently, agree.
+"""Fourier shell correlation: up to which frequency two independent volumes of the same specimen agree.
 
     FSC(f) = Σ F₁·F₂* / √(Σ|F₁|²·Σ|F₂|²),     sums over all Fourier coefficients in the shell |k| ≈ f.
 
-Where noise is all there is, it is zero; where both show the same, one. What both halves of a tilt series lack, the
-missing wedge, and what is wrong with both in the same way, it does not see.
-Source: Harauz & van Heel, Optik 73 (1986) 146.
+It is zero for pure noise and one where both volumes are equal. It does not see what both halves of a tilt series lack,
+the missing wedge, nor errors that both share.
 """
 
 from __future__ import annotations
@@ -14,13 +13,42 @@ import scipy.fft
 
 
 def fourier_shell_correlation(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(Frequencies in cycles per voxel, correlation in each shell), both (n_shells,), of two volumes of one shape.
+    """Return the correlation of two volumes in shells of equal frequency.
 
-    Shells are as wide as one step of the Fourier grid along the shortest side, or 1/32, and reach up to Nyquist. Both
-    volumes are less their means and fade out to all sides (Hann), so that the borders that they share are not taken
-    for content.
+    Parameters
+    ----------
+    one, other
+        Volumes (nz, ny, nx) of one shape, made independently of each other.
 
-    Raises ValueError unless both are three-dimensional, of one shape and finite.
+    Returns
+    -------
+    tuple of np.ndarray
+        Frequencies in cycles per voxel up to Nyquist, and the correlation in each shell, both (n_shells,).
+
+    Raises
+    ------
+    ValueError
+        Unless both are three-dimensional, of one shape and finite.
+
+    Notes
+    -----
+    With the sums over all Fourier coefficients in the shell of radius f::
+
+        FSC(f) = Σ F₁·F₂* / √(Σ|F₁|²·Σ|F₂|²).
+
+    Shells are as wide as one step of the Fourier grid along the shortest side, or 1/32. Both volumes are
+    mean-subtracted and Hann-windowed along every axis, so that the borders that they share are not taken for content.
+
+    References
+    ----------
+    Harauz & van Heel, Optik 73 (1986) 146.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> frequencies, correlation = fourier_shell_correlation(*rng.normal(size=(2, 32, 32, 32)))
+    >>> len(frequencies), float(frequencies[-1]), bool(abs(correlation[8:]).max() < 0.2)  # pure noise
+    (16, 0.5, True)
     """
     one, other = np.asarray(one, np.float32), np.asarray(other, np.float32)
     if one.ndim != 3 or one.shape != other.shape:
@@ -57,7 +85,25 @@ def fourier_shell_correlation(one: np.ndarray, other: np.ndarray) -> tuple[np.nd
 def resolution(frequencies: np.ndarray, correlation: np.ndarray, threshold: float) -> float:
     """Return the frequency at which a correlation first falls below ``threshold``, interpolated between two shells.
 
-    It is 0 if even the first shell is below, so that the volumes agree nowhere, and infinite if no shell is.
+    Parameters
+    ----------
+    frequencies
+        Ascending, (n_shells,), as from `fourier_shell_correlation`.
+    correlation
+        In each shell, (n_shells,).
+    threshold
+        Usually 0.143 for two halves of the data, or 0.5 for a comparison with a reference.
+
+    Returns
+    -------
+    float
+        In the units of ``frequencies``. 0 if even the first shell is below, so that the volumes agree nowhere;
+        infinite if no shell is.
+
+    Examples
+    --------
+    >>> resolution(np.array([0.1, 0.2, 0.3]), np.array([1.0, 0.6, 0.2]), threshold=0.5)
+    0.225
     """
     below = np.flatnonzero(correlation < threshold)
     if not len(below):

@@ -27,18 +27,34 @@ class TiltGeometry:
     Parameters
     ----------
     tilts_deg
-        Tilt angles in degrees, in the order of the images. Need not be uniform or sorted.
+        Tilt angles in degrees, (n_tilts,), in the order of the images. They need not be uniform or sorted.
     volume_shape
-        ``(nz, ny, nx)`` in voxels. nx runs along the tilt axis.
+        Shape ``(nz, ny, nx)`` of the volume in voxels; nx runs along the tilt axis.
     n_rows
-        Detector rows (perpendicular to the tilt axis). Default: ny.
+        Number of detector rows, perpendicular to the tilt axis. Default: ny.
     voxel_nm
         Edge of a voxel, equal to the detector's pixel, in nm.
 
     Raises
     ------
-    ValueError, TypeError
+    ValueError
         If an argument is empty, not finite or not of the shape named above.
+    TypeError
+        If a size is not a number.
+
+    Notes
+    -----
+    At tilt θ a voxel at (y, z), measured from the volume's centre, lands on detector row::
+
+        s = y·cos θ + z·sin θ,
+
+    measured from the detector's centre. The tilt axis is the last axis of volumes and images.
+
+    Examples
+    --------
+    >>> geometry = TiltGeometry([-60, 0, 60], (32, 64, 16), voxel_nm=0.5)
+    >>> geometry.n_tilts, geometry.images_shape
+    (3, (3, 64, 16))
     """
 
     tilts_deg: np.ndarray
@@ -86,9 +102,29 @@ class TiltGeometry:
 
 
 def linear_tilts(max_tilt: float, step: float) -> np.ndarray:
-    """Tilts −max_tilt … +max_tilt in equal steps, all in degrees.
+    """Return the tilts −max_tilt … +max_tilt in equal steps.
 
-    Raises ValueError if the step is not positive or does not divide the range.
+    Parameters
+    ----------
+    max_tilt
+        Highest tilt in degrees, at least 0.
+    step
+        Angle between neighbouring tilts in degrees; it has to divide the range.
+
+    Returns
+    -------
+    np.ndarray
+        Tilts in degrees, ascending, (2·max_tilt / step + 1,).
+
+    Raises
+    ------
+    ValueError
+        If the step is not positive or does not divide the range.
+
+    Examples
+    --------
+    >>> linear_tilts(60, 30).tolist()
+    [-60.0, -30.0, 0.0, 30.0, 60.0]
     """
     if not (step > 0 and max_tilt >= 0):
         raise ValueError(
@@ -101,12 +137,41 @@ def linear_tilts(max_tilt: float, step: float) -> np.ndarray:
 
 
 def saxton_tilts(max_tilt: float, first_step: float) -> np.ndarray:
-    """Tilts whose step shrinks as cos θ, so that a flat specimen is sampled evenly in Fourier space [deg].
+    """Return tilts whose step shrinks as cos θ, so that a flat specimen is sampled evenly in Fourier space.
 
-    From 0° outwards sin(θ_{n+1} − θ_n) = sin(first_step)·cos θ_n, mirrored to negative angles, up to ±max_tilt.
-    Source: Saxton, Baumeister & Hahn, Ultramicroscopy 13 (1984) 57.
+    Parameters
+    ----------
+    max_tilt
+        Limit of the tilts in degrees, below 90.
+    first_step
+        Step from 0° to the first tilt in degrees.
 
-    Raises ValueError unless 0 < first_step ≤ max_tilt < 90.
+    Returns
+    -------
+    np.ndarray
+        Tilts in degrees, ascending and symmetric about 0, (n_tilts,).
+
+    Raises
+    ------
+    ValueError
+        Unless 0 < first_step ≤ max_tilt < 90.
+
+    Notes
+    -----
+    From 0° outwards::
+
+        sin(θ_{n+1} − θ_n) = sin(first_step)·cos θ_n,
+
+    mirrored to negative angles, up to ±max_tilt.
+
+    References
+    ----------
+    Saxton, Baumeister & Hahn, Ultramicroscopy 13 (1984) 57.
+
+    Examples
+    --------
+    >>> saxton_tilts(60, 20).round(1).tolist()
+    [-54.2, -38.7, -20.0, 0.0, 20.0, 38.7, 54.2]
     """
     if not 0 < first_step <= max_tilt < 90:
         raise ValueError(
@@ -123,9 +188,27 @@ def saxton_tilts(max_tilt: float, first_step: float) -> np.ndarray:
 
 
 def dose_symmetric_order(tilts_deg: np.ndarray) -> np.ndarray:
-    """Indices of ``tilts_deg`` in the order 0, +1, −1, −2, +2, +3 … that spends the first dose on the low tilts.
+    """Return the order 0, +1, −1, −2, +2, +3 … of acquisition, which spends the first dose on the low tilts.
 
-    Source: Hagen, Wan & Briggs, J. Struct. Biol. 197 (2017) 191.
+    Parameters
+    ----------
+    tilts_deg
+        Tilts in degrees, (n_tilts,), in any order.
+
+    Returns
+    -------
+    np.ndarray
+        Indices into ``tilts_deg`` in the order of acquisition, (n_tilts,).
+
+    References
+    ----------
+    Hagen, Wan & Briggs, J. Struct. Biol. 197 (2017) 191.
+
+    Examples
+    --------
+    >>> tilts = linear_tilts(6, 2)
+    >>> tilts[dose_symmetric_order(tilts)].tolist()
+    [0.0, 2.0, -2.0, -4.0, 4.0, 6.0, -6.0]
     """
     ascending = np.argsort(tilts_deg)
     start = int(np.argmin(np.abs(np.asarray(tilts_deg)[ascending])))
@@ -142,7 +225,26 @@ def dose_symmetric_order(tilts_deg: np.ndarray) -> np.ndarray:
 
 
 def bidirectional_order(tilts_deg: np.ndarray, start_deg: float = 0.0) -> np.ndarray:
-    """Indices of ``tilts_deg`` from ``start_deg`` up to the highest, then from ``start_deg`` down to the lowest."""
+    """Return the order of two sweeps: from ``start_deg`` up to the highest tilt, then down to the lowest.
+
+    Parameters
+    ----------
+    tilts_deg
+        Tilts in degrees, (n_tilts,), in any order.
+    start_deg
+        Tilt at which both sweeps begin, in degrees.
+
+    Returns
+    -------
+    np.ndarray
+        Indices into ``tilts_deg`` in the order of acquisition, (n_tilts,).
+
+    Examples
+    --------
+    >>> tilts = linear_tilts(4, 2)
+    >>> tilts[bidirectional_order(tilts)].tolist()
+    [0.0, 2.0, 4.0, -2.0, -4.0]
+    """
     tilts = np.asarray(tilts_deg)
     ascending = np.argsort(tilts)
     up = ascending[tilts[ascending] >= start_deg]
@@ -151,10 +253,33 @@ def bidirectional_order(tilts_deg: np.ndarray, start_deg: float = 0.0) -> np.nda
 
 
 def measured_frequencies(shape: tuple[int, int], tilts_deg: np.ndarray) -> np.ndarray:
-    """Return 1 where ``scipy.fft.rfft2`` of a slice (nz, ny) was measured, 0 in the missing wedge, with a soft edge.
+    """Return 1 where the Fourier transform of a slice was measured and 0 in the missing wedge, with a soft edge.
 
-    A tilt θ measures the line (f_z, f_y) = f·(sin θ, cos θ), and θ + 180° the same; between the outermost tilts all
-    counts as measured. A rest of the half-turn that is no wider than the usual step is no wedge.
+    Parameters
+    ----------
+    shape
+        Shape (nz, ny) of the slice.
+    tilts_deg
+        Tilts in degrees, (n_tilts,), in any order.
+
+    Returns
+    -------
+    np.ndarray
+        Mask for ``scipy.fft.rfft2`` of a slice, float32, (nz, ny // 2 + 1).
+
+    Notes
+    -----
+    A tilt θ measures the line (f_z, f_y) = f·(sin θ, cos θ), and θ + 180° the same line. Between the outermost tilts
+    all frequencies count as measured. A remainder of the half-turn that is no wider than the usual step is not a
+    wedge.
+
+    Examples
+    --------
+    >>> mask = measured_frequencies((64, 64), linear_tilts(60, 2))
+    >>> mask.shape
+    (64, 33)
+    >>> float(mask[0, 10]), float(mask[10, 0])  # along f_y, and along f_z in the middle of the wedge
+    (1.0, 0.0)
     """
     tilts = np.sort(np.asarray(tilts_deg, np.float64))
     wedge = 180 - np.ptp(tilts)

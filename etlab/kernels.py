@@ -31,7 +31,7 @@ FAST = {"contract", "nsz", "reassoc"}  # lets the compiler fuse multiply and add
 
 @njit(cache=True, fastmath=FAST)
 def footprint(start, step, n, height, slope, first, stride, line, near, far):
-    """Weights max(0, height − slope·distance) at the positions start + i·step among n lines.
+    """Compute weights max(0, height − slope·distance) at the positions start + i·step among n lines.
 
     Writes for each i the index of the lower line met, its weight (near) and that of the next line up (far). Clamping
     the lower line to 0 … n − 2 gives positions beyond the border the weight that still falls on it, or none.
@@ -49,7 +49,7 @@ def footprint(start, step, n, height, slope, first, stride, line, near, far):
 
 @njit(cache=True, fastmath=FAST)
 def ray(cos, sin, n_rows, nz, ny):
-    """Course of the rays of one tilt: where the ray of a row is, among the lines across it, after k steps along it.
+    """Return the course of a tilt's rays: where the ray of a row is, among the lines across it, after k steps along it.
 
     A ray advances through z where |cos| ≥ |sin|, through y elsewhere. Returns the number of steps and of lines across;
     the strides, in lines of the volume, of either; and the position's value at row 0, step 0, its change per row and
@@ -67,7 +67,7 @@ def ray(cos, sin, n_rows, nz, ny):
 
 @njit(cache=True, fastmath=FAST)
 def shadow(cos, sin, t, z, y0, n_rows, nz, ny, weight, line, near, far):
-    """Detector rows that the voxels y0 … y0 + TILE − 1 of plane z meet in image t, and how much, times ``weight``."""
+    """Compute which rows the voxels y0 … y0 + TILE − 1 of plane z meet in image t, and how much, times ``weight``."""
     start = (y0 - (ny - 1) / 2) * cos + (z - (nz - 1) / 2) * sin + (n_rows - 1) / 2
     inverse = 1 / max(abs(cos), abs(sin))
     height, slope = weight * inverse, weight * inverse**2
@@ -90,7 +90,7 @@ def gather(lines, stride, line, near, far, n, x0, run, total):
 
 @njit(cache=True, fastmath=FAST, nogil=True)
 def project(begin, end, volume, cos, sin, images):
-    """A: images[t, row, x] ← Σ over the ray's steps, for the work items begin … end − 1 of ``project_items``.
+    """Apply A: images[t, row, x] ← Σ over the ray's steps, for the work items begin … end − 1 of ``project_items``.
 
     Shapes (nz, ny, nx) and (n_tilts, n_rows, nx), float32. An item is ``GROUP`` tilts by ``TILE`` rows.
     """
@@ -140,13 +140,13 @@ def project(begin, end, volume, cos, sin, images):
 
 
 def project_items(images_shape: tuple[int, int, int]) -> int:
-    """Number of independent work items of ``project``."""
+    """Return the number of independent work items of ``project``."""
     return -(-images_shape[0] // GROUP) * -(-images_shape[1] // TILE)
 
 
 @njit(cache=True, fastmath=FAST, nogil=True)
 def backproject(begin, end, images, cos, sin, volume, scale, add, floor):
-    """Aᵀ and what follows it: volume ← max(floor, [volume if add] + scale·Aᵀ images), for some work items.
+    """Apply Aᵀ: volume ← max(floor, [volume if add] + scale·Aᵀ images), for some work items.
 
     ``scale`` is (nz, ny). Doing the update here saves a second volume: that is all the memory SIRT would need.
     An item of ``backproject_items`` is ``BLOCK`` planes by ``TILE`` voxels along y.
@@ -184,7 +184,7 @@ def backproject(begin, end, images, cos, sin, volume, scale, add, floor):
 
 @njit(cache=True, fastmath=FAST, nogil=True)
 def backproject_tilt(begin, end, images, cos, sin, volume, scale, add, floor):
-    """``backproject`` for a single image, for the planes begin … end − 1.
+    """Apply ``backproject`` for a single image, for the planes begin … end − 1.
 
     Eight images at a time, as above, would be seven too many; with one there is no sum to keep in registers.
     """
@@ -207,13 +207,13 @@ def backproject_tilt(begin, end, images, cos, sin, volume, scale, add, floor):
 
 
 def backproject_items(volume_shape: tuple[int, int, int]) -> int:
-    """Number of independent work items of ``backproject``."""
+    """Return the number of independent work items of ``backproject``."""
     return -(-volume_shape[0] // BLOCK) * -(-volume_shape[1] // TILE)
 
 
 @njit(cache=True, fastmath=FAST, nogil=True)
 def project_slices(begin, end, slices, cos, sin, images):
-    """A for a few slices, for the tilts begin … end − 1: shapes (n, nz, ny) and (n, n_tilts, n_rows), float32."""
+    """Apply A to a few slices, for the tilts begin … end − 1: (n, nz, ny) to (n, n_tilts, n_rows), float32."""
     n, nz, ny = slices.shape
     n_rows = images.shape[2]
     voxels = slices.reshape(n, nz * ny)
@@ -237,7 +237,7 @@ def project_slices(begin, end, slices, cos, sin, images):
 
 @njit(cache=True, fastmath=FAST, nogil=True)
 def backproject_slices(begin, end, images, cos, sin, slices):
-    """Aᵀ for a few slices, for the planes begin … end − 1: shapes (n, n_tilts, n_rows) and (n, nz, ny), float32."""
+    """Apply Aᵀ for a few slices, for the planes begin … end − 1: (n, n_tilts, n_rows) to (n, nz, ny), float32."""
     n, nz, ny = slices.shape
     n_tilts, n_rows = images.shape[1:]
     bins = images.reshape(n, n_tilts * n_rows)

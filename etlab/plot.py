@@ -26,7 +26,14 @@ ACCENT = "#D55E00"
 
 
 def use_style() -> None:
-    """Use the course's style sheet for all figures from here on."""
+    """Use the course's style sheet for all figures from here on.
+
+    Examples
+    --------
+    >>> use_style()
+    >>> plt.rcParams["figure.dpi"]
+    144.0
+    """
     plt.style.use(str(files("etlab") / "plot.mplstyle"))
 
 
@@ -40,9 +47,37 @@ def show_image(
     vmin: float | None = None,
     vmax: float | None = None,
 ) -> Axes:
-    """Draw one projection ``image[row, x]``, rows upwards, and return its axes (new ones if ``ax`` is None).
+    """Draw one image, rows upwards.
 
-    ``voxel_nm`` is the edge of a pixel in nm. Raises ValueError if ``image`` is not two-dimensional.
+    Parameters
+    ----------
+    ax
+        Axes to draw in; new ones if None.
+    image
+        Shape (n_rows, nx).
+    title
+        Title of the axes.
+    voxel_nm
+        Edge of a pixel in nm, for axes in nanometres. Default: axes in pixels.
+    cmap
+        Colour map of matplotlib.
+    vmin, vmax
+        Values shown black and white. Default: the least and the greatest.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Raises
+    ------
+    ValueError
+        If the image is not two-dimensional.
+
+    Examples
+    --------
+    >>> show_image(None, np.zeros((16, 32)), voxel_nm=0.5).get_xlabel()
+    'x, tilt axis [nm]'
     """
     return _show(ax, image, ("x, tilt axis", "row"), title, voxel_nm, cmap, vmin, vmax)
 
@@ -57,10 +92,37 @@ def show_slice(
     vmin: float | None = None,
     vmax: float | None = None,
 ) -> Axes:
-    """Draw one slice ``volume[:, :, i]``, shape (nz, ny), z upwards, and return its axes.
+    """Draw one slice perpendicular to the tilt axis, ``volume[:, :, i]``, z upwards.
 
-    ``voxel_nm`` is the edge of a voxel in nm. New axes if ``ax`` is None. Raises ValueError
-    if ``slice_`` is not two-dimensional.
+    Parameters
+    ----------
+    ax
+        Axes to draw in; new ones if None.
+    slice_
+        Shape (nz, ny).
+    title
+        Title of the axes.
+    voxel_nm
+        Edge of a voxel in nm, for axes in nanometres. Default: axes in pixels.
+    cmap
+        Colour map of matplotlib.
+    vmin, vmax
+        Values shown black and white. Default: the least and the greatest.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Raises
+    ------
+    ValueError
+        If the slice is not two-dimensional.
+
+    Examples
+    --------
+    >>> show_slice(None, np.zeros((16, 32))).get_ylabel()
+    'z [px]'
     """
     return _show(ax, slice_, ("y", "z"), title, voxel_nm, cmap, vmin, vmax)
 
@@ -74,10 +136,37 @@ def show_sinogram(
     voxel_nm: float | None = None,
     cmap: str = "gray",
 ) -> Axes:
-    """Draw ``images[:, :, i]``, shape (n_tilts, n_rows), one line per tilt, and return its axes.
+    """Draw a sinogram, ``images[:, :, i]``, one line for each tilt.
 
-    ``tilts_deg`` increase but need not be evenly spaced. New axes if ``ax`` is None. Raises ValueError if
-    there is not one angle per line.
+    Parameters
+    ----------
+    ax
+        Axes to draw in; new ones if None.
+    sinogram
+        Shape (n_tilts, n_rows).
+    tilts_deg
+        Ascending tilts in degrees, (n_tilts,); they need not be evenly spaced.
+    title
+        Title of the axes.
+    voxel_nm
+        Edge of a pixel in nm, for axes in nanometres. Default: axes in pixels.
+    cmap
+        Colour map of matplotlib.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes.
+
+    Raises
+    ------
+    ValueError
+        If there is not one angle for each line.
+
+    Examples
+    --------
+    >>> show_sinogram(None, np.zeros((3, 16)), [-10, 0, 10]).get_ylabel()
+    'tilt θ [°]'
     """
     sinogram = _two_dimensional(sinogram)
     if np.shape(tilts_deg) != sinogram.shape[:1]:
@@ -96,6 +185,21 @@ def conventions(tilt_deg: float = 30.0) -> Figure:
     """Draw beam, specimen, tilt axis, detector and the sign of θ, and where one voxel lands in the image.
 
     Left: seen along the tilt axis x, which points at the reader. Right: the image that the detector records.
+
+    Parameters
+    ----------
+    tilt_deg
+        θ in degrees.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Two panels.
+
+    Examples
+    --------
+    >>> len(conventions(30.0).axes)
+    2
     """
     theta = np.deg2rad(tilt_deg)
     # The formula s = y cos θ + z sin θ in this drawing: y and z turn clockwise by θ, and s runs to the right.
@@ -131,14 +235,19 @@ def conventions(tilt_deg: float = 30.0) -> Figure:
     side.set(xlim=(-3.0, 3.3), ylim=(-2.8, 2.9), aspect="equal", title="seen along the tilt axis x")
     side.axis("off")
 
-    image.axhline(0, color=INK, ls=":", lw=0.8)
-    image.text(-1.9, 0.08, "tilt axis", ha="left", va="bottom")
-    image.plot(0.5, s, "o", color=ACCENT)
-    image.plot([0.5, 0.5], [0, s], color=ACCENT, ls="--", lw=1.2)
-    image.text(0.62, s / 2, "s", color=ACCENT, va="center")
-    image.set(xlim=(-2, 2), ylim=(-2, 2), aspect="equal", xticks=[], yticks=[])
-    image.set(xlabel="x →", ylabel="row →", title="the image")
+    _recorded(image, s)
     return figure
+
+
+def _recorded(ax, s):
+    """Draw the image of one voxel that lands on row s."""
+    ax.axhline(0, color=INK, ls=":", lw=0.8)
+    ax.text(-1.9, 0.08, "tilt axis", ha="left", va="bottom")
+    ax.plot(0.5, s, "o", color=ACCENT)
+    ax.plot([0.5, 0.5], [0, s], color=ACCENT, ls="--", lw=1.2)
+    ax.text(0.62, s / 2, "s", color=ACCENT, va="center")
+    ax.set(xlim=(-2, 2), ylim=(-2, 2), aspect="equal", xticks=[], yticks=[])
+    ax.set(xlabel="x →", ylabel="row →", title="the image")
 
 
 def signal_chain(
@@ -149,11 +258,38 @@ def signal_chain(
     *,
     tilt: int = 0,
 ) -> Figure:
-    """Draw what becomes of a volume (nz, ny, nx) on its way to image ``tilt``, one panel for each operator.
+    """Draw what becomes of a volume on its way to one image, one panel for each operator.
 
     The last panel is what ``model.mismatch`` changes in the noise-free image: all that a calibration has to go by.
+
+    Parameters
+    ----------
+    volume
+        Shape (nz, ny, nx).
+    model
+        The model of the microscope, with its mismatch.
+    detector
+        Adds the noise.
+    rng
+        Generator of the noise, or its seed.
+    tilt
+        Index of the image.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Six panels.
+
+    Examples
+    --------
+    >>> from etlab import Detector, Mismatch, TiltGeometry, TiltSeriesModel
+    >>> model = TiltSeriesModel(TiltGeometry([0.0, 30.0], (16, 32, 32)), mismatch=Mismatch(tilt_axis=2.0))
+    >>> volume = np.zeros((16, 32, 32), np.float32)
+    >>> volume[6:10, 10:22, 4:28] = 1
+    >>> len(signal_chain(volume, model, Detector(), rng=0, tilt=1).axes)
+    6
     """
-    one = model.subset([tilt])
+    one = model.subset(np.array([tilt]))
     projected = one.projector(volume)
     turned = one.rotation(projected)
     blurred = one.blur(turned)
@@ -163,17 +299,8 @@ def signal_chain(
 
     figure, axes = plt.subplots(2, 3, figsize=(6.8, 5.2))
     specimen, *images, difference = axes.flat
-    slice_ = volume[:, :, volume.shape[2] // 2]
-    (nz, ny), half = slice_.shape, max(model.geometry.images_shape[1:]) / 2
-    specimen.imshow(
-        slice_,
-        extent=(-ny / 2, ny / 2, -nz / 2, nz / 2),
-        transform=Affine2D().rotate_deg(-nominal - error.tilt_angle) + specimen.transData,
-    )
-    for s in (-0.5 * half, 0, 0.5 * half):
-        specimen.annotate("", (s, 0.66 * half), (s, half), arrowprops={"arrowstyle": "-|>", "color": INK})
-    specimen.set(xlim=(-half, half), ylim=(-half, half), aspect="equal", xticks=[], yticks=[])
-    specimen.spines["left"].set_visible(False)
+    half = max(model.geometry.images_shape[1:]) / 2
+    _in_the_beam(specimen, volume[:, :, volume.shape[2] // 2], nominal + error.tilt_angle, half)
     specimen.set(title=f"R: specimen at\n{nominal:g}° + δ, δ = {error.tilt_angle:g}°", xlabel="s →")
     stages = [
         (projected, "P, Π: projection"),
@@ -189,6 +316,20 @@ def signal_chain(
     for ax in (*images, difference):
         ax.set(xticks=[], yticks=[], xlabel="x →", ylabel="row →")
     return figure
+
+
+def _in_the_beam(ax, slice_, tilt_deg, half):
+    """Draw a slice as it is tilted in the beam, in a field of ± ``half`` voxels."""
+    nz, ny = slice_.shape
+    ax.imshow(
+        slice_,
+        extent=(-ny / 2, ny / 2, -nz / 2, nz / 2),
+        transform=Affine2D().rotate_deg(-tilt_deg) + ax.transData,
+    )
+    for s in (-0.5 * half, 0, 0.5 * half):
+        ax.annotate("", (s, 0.66 * half), (s, half), arrowprops={"arrowstyle": "-|>", "color": INK})
+    ax.set(xlim=(-half, half), ylim=(-half, half), aspect="equal", xticks=[], yticks=[])
+    ax.spines["left"].set_visible(False)
 
 
 def _two_dimensional(array):
@@ -219,7 +360,24 @@ def _arrow(ax, start, end, label, *, at):
 
 
 def gallery(rows: dict[str, dict[str, np.ndarray]]) -> Figure:
-    """Slices (nz, ny) side by side: a row of pictures for each key, each picture under its own title, gray 0 … 1."""
+    """Draw slices side by side, in grey from 0 to 1.
+
+    Parameters
+    ----------
+    rows
+        A row of pictures for each key: slices (nz, ny) by their titles.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel for each slice.
+
+    Examples
+    --------
+    >>> slice_ = np.zeros((16, 32))
+    >>> len(gallery({"nanorods": {"truth": slice_, "SIRT": slice_}}).axes)
+    2
+    """
     n_columns = max(len(row) for row in rows.values())
     fig, axes = plt.subplots(
         len(rows), n_columns, figsize=(6.4, 1.1 * len(rows)), layout="constrained", squeeze=False
@@ -233,11 +391,37 @@ def gallery(rows: dict[str, dict[str, np.ndarray]]) -> Figure:
 
 
 def calibration(result: Calibration, images: np.ndarray, geometry: TiltGeometry) -> Figure:
-    """What a calibration is based on, in four panels; ``images`` (n_tilts, n_rows, nx) are those it was made of.
+    """Draw what a calibration is based on, in four panels.
 
     With beads: those found, in the image of the lowest tilt; the residual of each, 1 where only counting noise is
     left; the scan of g; the plane whose slope is δ. Without: the border-by-border estimates of the film instead, the
     predictions of cross-validation, and the steps of g.
+
+    Parameters
+    ----------
+    result
+        What `etlab.calibrate` returned.
+    images
+        The images (n_tilts, n_rows, nx) that it was made of.
+    geometry
+        Their nominal geometry.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Four panels.
+
+    Examples
+    --------
+    >>> from etlab import Calibration, Mismatch, TiltGeometry
+    >>> from etlab.calibration import Std
+    >>> from etlab.calibration.estimate import Estimate
+    >>> tried = Estimate(0.4, 0.1, np.array([0.2, 0.4, 0.6]), np.array([2.0, 1.0, 2.0]))
+    >>> found = {"mode": "no beads", "film": tried, "axis": tried, "moments": tried}
+    >>> result = Calibration(Mismatch(tilt_axis=0.4), Std(0.1, 0.1, 0.1), (), found)
+    >>> geometry = TiltGeometry([-10.0, 0.0, 10.0], (16, 32, 32))
+    >>> len(calibration(result, np.zeros(geometry.images_shape), geometry).axes)
+    4
     """
     fig, axes = plt.subplots(2, 2, figsize=(6.4, 5.4), layout="constrained")
     lowest = int(np.abs(geometry.tilts_deg).argmin())

@@ -21,7 +21,7 @@ from etlab.threads import N_THREADS
 try:
     from etlab import kernels
 except ImportError:  # e.g. in a browser: Pyodide has no numba
-    kernels = None
+    kernels = None  # type: ignore[assignment]  # a module that may be missing
     warnings.warn(
         "numba is not installed: projections use the sparse matrix, same numbers but slower", stacklevel=2
     )
@@ -31,10 +31,39 @@ FEW_UPDATES = 4_000_000  # voxels times tilts below which starting threads takes
 
 
 class Projector:
-    """Parallel projection of a volume at every tilt, and its exact adjoint.
+    """Project a volume in parallel beams at every tilt (A), and back-project images with the exact adjoint (Aᵀ).
 
-    ``A(volume)`` gives images, ``A.T(images)`` gives a volume, for the shapes and angles of ``A.geometry``. Uses
-    ``n_threads`` threads, by default one for each processor core; their number does not change the result.
+    ``A(volume)`` gives images and ``A.T(images)`` a volume, for the shapes and angles of ``A.geometry``.
+
+    Parameters
+    ----------
+    geometry
+        Tilts, and the shapes of volume and images.
+    n_threads
+        Threads to use, by default one for each processor core. Their number does not change the result.
+
+    Notes
+    -----
+    With the weights a of `etlab.reference`, which interpolate linearly between voxels (Joseph)::
+
+        (A x)[t, s, i] = Σ_{z,y} a(s; y, z) x[z, y, i],     ⟨A x, y⟩ = ⟨x, Aᵀ y⟩ to rounding.
+
+    Volumes and images are float32; the weights are computed in float64.
+
+    References
+    ----------
+    Joseph, IEEE Trans. Med. Imaging 1 (1982) 192.
+
+    Examples
+    --------
+    >>> from etlab import TiltGeometry, linear_tilts
+    >>> A = Projector(TiltGeometry(linear_tilts(60, 30), (16, 16, 8)))
+    >>> volume = np.ones((16, 16, 8), np.float32)
+    >>> images = A(volume)
+    >>> images.shape, float(images[2, 8, 0])  # at 0° a ray crosses 16 voxels
+    ((5, 16, 8), 16.0)
+    >>> A.T(images).shape
+    (16, 16, 8)
     """
 
     def __init__(self, geometry: TiltGeometry, *, n_threads: int | None = None):
@@ -48,9 +77,24 @@ class Projector:
             self._n_threads = n_threads or N_THREADS
 
     def __call__(self, volume: np.ndarray) -> np.ndarray:
-        """Project: volume (nz, ny, nx) -> images (n_tilts, n_rows, nx), float32, line integrals in voxels.
+        """Project a volume.
 
-        Raises TypeError for a dtype that is not floating, ValueError for a wrong shape, NaN or infinity.
+        Parameters
+        ----------
+        volume
+            Shape (nz, ny, nx), floating.
+
+        Returns
+        -------
+        np.ndarray
+            Images (n_tilts, n_rows, nx), float32, line integrals in units of one voxel.
+
+        Raises
+        ------
+        TypeError
+            If the dtype is not floating.
+        ValueError
+            If the shape is wrong, or for NaN or infinity.
         """
         volume = checked("volume", volume, self.geometry.volume_shape, finite=self._check_finite)
         images = aligned_empty(self.geometry.images_shape)
@@ -65,9 +109,24 @@ class Projector:
         return images
 
     def T(self, images: np.ndarray) -> np.ndarray:
-        """Back-project (the adjoint): images (n_tilts, n_rows, nx) -> volume (nz, ny, nx), float32.
+        """Back-project images: apply the adjoint.
 
-        Raises TypeError for a dtype that is not floating, ValueError for a wrong shape, NaN or infinity.
+        Parameters
+        ----------
+        images
+            Shape (n_tilts, n_rows, nx), floating.
+
+        Returns
+        -------
+        np.ndarray
+            Volume (nz, ny, nx), float32.
+
+        Raises
+        ------
+        TypeError
+            If the dtype is not floating.
+        ValueError
+            If the shape is wrong, or for NaN or infinity.
         """
         images = checked("images", images, self.geometry.images_shape, finite=self._check_finite)
         volume = aligned_empty(self.geometry.volume_shape)
@@ -77,10 +136,27 @@ class Projector:
     def step(
         self, volume: np.ndarray, images: np.ndarray, scale: np.ndarray, *, nonnegative: bool = False
     ) -> None:
-        """In place: volume ← volume + scale·Aᵀ images, then clipped at 0 if ``nonnegative``.
+        """Update a volume in place: volume ← volume + scale·Aᵀ images, then clip it at 0 if ``nonnegative``.
 
-        The update of gradient methods without a second volume in memory. ``volume`` must be contiguous float32;
-        ``scale`` has shape (nz, ny) or (nz, ny, 1).
+        This is the update of gradient methods without a second volume in memory.
+
+        Parameters
+        ----------
+        volume
+            Contiguous float32 array (nz, ny, nx), which is changed.
+        images
+            Shape (n_tilts, n_rows, nx), floating.
+        scale
+            Factors (nz, ny) or (nz, ny, 1); they do not depend on x.
+        nonnegative
+            Whether to clip the volume at zero.
+
+        Raises
+        ------
+        TypeError
+            If ``volume`` is not a contiguous float32 array, or ``images`` is not floating.
+        ValueError
+            If a shape is wrong, or for NaN or infinity.
         """
         images = checked("images", images, self.geometry.images_shape, finite=self._check_finite)
         if volume.dtype != np.float32 or not volume.flags.c_contiguous:
@@ -92,9 +168,12 @@ class Projector:
         self._backproject(images, volume, scale, add=True, floor=0.0 if nonnegative else -np.inf)
 
     def sums(self) -> tuple[np.ndarray, np.ndarray]:
-        """A 1 and Aᵀ 1, the sums of the matrix's rows and columns: shapes (n_tilts, n_rows, 1) and (nz, ny, 1).
+        """Return A 1 and Aᵀ 1, the sums of the matrix's rows and columns.
 
-        They do not depend on x, so one slice is enough.
+        Returns
+        -------
+        tuple of np.ndarray
+            Shapes (n_tilts, n_rows, 1) and (nz, ny, 1): the sums do not depend on x, so one slice is enough.
         """
         geometry = self.geometry
         lone = Projector(
@@ -107,11 +186,21 @@ class Projector:
         )
         return lone(ones[0]), lone.T(ones[1])
 
-    def subset(self, tilts) -> Projector:
-        """The same projector for some of the tilts: indices, a slice or a mask into ``geometry.tilts_deg``.
+    def subset(self, tilts: np.ndarray | slice | list[int]) -> Projector:
+        """Return the same projector for some of the tilts.
 
-        For the inner loops of solvers that take a few tilts at a time and have checked their data: it does not look
-        for NaN and infinity, which with a single tilt would take as long as projecting.
+        It is for the inner loops of solvers that take a few tilts at a time and have checked their data: it does not
+        look for NaN and infinity, which with a single tilt would take as long as projecting.
+
+        Parameters
+        ----------
+        tilts
+            Indices, a slice or a mask into ``geometry.tilts_deg``.
+
+        Returns
+        -------
+        Projector
+            For these tilts, in the order given.
         """
         chosen = replace(self.geometry, tilts_deg=self.geometry.tilts_deg[tilts])
         few = chosen.n_tilts * np.prod(chosen.volume_shape) < FEW_UPDATES
@@ -120,9 +209,19 @@ class Projector:
         return subset
 
     def dot_test(self, seed: int = 0) -> float:
-        """Print ⟨A x, y⟩ and ⟨x, Aᵀ y⟩ for random signed x, y; return |difference| / (‖A x‖·‖y‖).
+        """Print ⟨A x, y⟩ and ⟨x, Aᵀ y⟩ for random signed x and y, which are equal for a matched pair.
 
         Signed, because all-positive data hide a mismatch behind their large mean.
+
+        Parameters
+        ----------
+        seed
+            Seed of the random x and y.
+
+        Returns
+        -------
+        float
+            Absolute difference of the two, relative to ‖A x‖·‖y‖.
         """
         rng = np.random.default_rng(seed)
         x = rng.standard_normal(self.geometry.volume_shape, dtype=np.float32)
@@ -157,5 +256,5 @@ class Projector:
 
 
 def _slices(stack: np.ndarray) -> np.ndarray:
-    """(…, nx) as nx slices, each in one piece."""
+    """Return (…, nx) as nx slices, each in one piece."""
     return np.ascontiguousarray(np.moveaxis(stack, 2, 0))

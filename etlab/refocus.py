@@ -28,13 +28,49 @@ from etlab.forward import TiltSeriesModel
 def refocused(
     operator: TiltSeriesModel, images: np.ndarray, *, regularisation: float = 1.0
 ) -> tuple[TiltSeriesModel, np.ndarray]:
-    """The same microscope without its defocus gradient, and the images (n_tilts, n_rows, nx) that it would record.
+    """Return the microscope without its defocus gradient, and the images that it would have recorded.
 
-    ``regularisation`` is r above. From 0.5 to 2 the scores of the public tier differ by less than 0.001; 1 was chosen
-    there. Tilt angle and axis stay as they are in ``operator``: they cost no sharpness, and its adjoint undoes them
-    exactly.
+    Weighted back-projection and networks that were trained on evenly sharp images want this; a method that agrees
+    with the images as they are, such as total variation, does better with the model of the gradient itself.
 
-    Raises ValueError unless r is positive or if the images do not fit, TypeError for a dtype that is not floating.
+    Parameters
+    ----------
+    operator
+        The model, with its defocus gradient.
+    images
+        Recorded line integrals (n_tilts, n_rows, nx).
+    regularisation
+        r below. From 0.5 to 2 the scores of the public tier differ by less than 0.001; 1 was chosen there.
+
+    Returns
+    -------
+    operator : TiltSeriesModel
+        The same microscope with g = 0. Tilt angle and axis stay as they are: they cost no sharpness, and the adjoint
+        undoes them exactly.
+    images : np.ndarray
+        Shape of ``images``, float32.
+
+    Raises
+    ------
+    ValueError
+        Unless r is positive, or if the images do not fit.
+    TypeError
+        For a dtype that is not floating.
+
+    Notes
+    -----
+    With B_g the blur that was there, B₀ that of the nominal focus and z the image in perfect focus::
+
+        y′ = B₀ ẑ,     ẑ = argmin ‖B_g z − y‖² + r·‖B₀ z − y‖².
+
+    Examples
+    --------
+    >>> from etlab import Mismatch, TiltGeometry
+    >>> geometry = TiltGeometry([0.0], (8, 32, 16))
+    >>> H = TiltSeriesModel(geometry, mismatch=Mismatch(defocus_gradient=4.0))
+    >>> level, images = refocused(H, H(np.ones((8, 32, 16), np.float32)))
+    >>> level.mismatch.defocus_gradient, images.shape
+    (0.0, (1, 32, 16))
     """
     if not 0 < regularisation < np.inf:
         raise ValueError(f"regularisation: got {regularisation}, expected a positive number")
@@ -53,7 +89,7 @@ def refocused(
 
 
 def blur_matrices(sigma: np.ndarray, nx: int) -> np.ndarray:
-    """What `etlab.blur` does to rows, for each of the ``nx`` cosines along x: (nx, n_rows, n_rows), float64."""
+    """Return what `etlab.blur` does to rows, for each of the ``nx`` cosines along x: (nx, n_rows, n_rows), float64."""
     waves = scipy.fft.dct(np.eye(sigma.size), axis=0, norm="ortho")
     variance = np.asarray(sigma, np.float64)[:, None] ** 2
     across_rows = (waves.T * np.exp(-variance * decay(sigma.size))) @ waves

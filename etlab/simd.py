@@ -17,7 +17,7 @@ BLOCK = 8  # pairs of lines summed at a time
 
 @intrinsic
 def gather_run(typingctx, lines, stride, line, near, far, i, x0, total):
-    """total[:RUN] += Σ_j near[j, i]·lines[line[j, i], x0:x0+RUN] + far[j, i]·lines[line[j, i] + stride, x0:x0+RUN].
+    """Add Σ_j near[j, i]·lines[line[j, i], x0:x0+RUN] + far[j, i]·lines[line[j, i] + stride, x0:x0+RUN] to total[:RUN].
 
     j runs over ``BLOCK`` entries. lines (n, nx), near and far (BLOCK, tile) and total are contiguous float32, line
     (BLOCK, tile) contiguous uint32, the rest int64. Nothing is checked: the caller keeps indices inside.

@@ -22,11 +22,11 @@ DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 # Refused by the browser itself: what playwright intercepts is never cached, and pages share large scripts.
 NO_OTHER_HOST = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 
-# Tests that need the built site, a Unix shell, the sandbox of the challenge or nbgrader.
+# Tests that need the built site or what builds it, a Unix shell, the sandbox of the challenge or nbgrader.
 NOT_CORE = """
     binder challenge_cli chapters claims evaluate evaluate_resume far_calls feedback_pages fuzz_submission
     grade_labs grading_attacks handin hostile_files lab1 lab2 lab3 lab4 lab5 lab6 labs leaderboard_page
-    make_class maths_js publishing sandbox settle setup site slabs starter_kit tree widgets
+    make_class maths_js publishing reference sandbox settle setup site slabs starter_kit tree widgets
 """
 
 

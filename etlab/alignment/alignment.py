@@ -42,9 +42,25 @@ class Alignment:
     residuals
         What the method could not explain, in pixels, one RMS value for each image; each method says of what.
     misfits
-        Half-set misfit before refinement and after each round of it (see ``half_set_misfit``); empty without.
+        Half-set misfit before refinement and after each round of it (see `half_set_misfit`); empty without.
     tilt_axis_std
         Rough standard deviation of tilt_axis_deg in degrees, by the residuals of its fit; NaN if the method has none.
+
+    Notes
+    -----
+    In coordinates (row, column) measured from the detector's centre::
+
+        aligned = R(−φ)·(raw + shift) − (offset, 0),     R(φ): row′ = row·cos φ + x·sin φ,  x′ = x·cos φ − row·sin φ.
+
+    The three are composed, and each image is interpolated once: every interpolation smooths.
+
+    Examples
+    --------
+    >>> images = np.zeros((2, 16, 16), np.float32)
+    >>> images[:, 5, 8] = 1
+    >>> up = Alignment(np.array([0.0, 1.0]), np.array([[3, 0], [3, 0]]), 0.0, 0.0, np.zeros(2))
+    >>> np.argwhere(up.apply(images, smooth=False)[0]).tolist()
+    [[8, 8]]
     """
 
     tilts_deg: np.ndarray
@@ -56,19 +72,35 @@ class Alignment:
     tilt_axis_std: float = np.nan
 
     def apply(self, images: np.ndarray, *, binning: float = 1, smooth: bool = True) -> np.ndarray:
-        """Align images (n_tilts, n_rows, nx), float32; with ``binning`` b to (n_tilts, n_rows // b, nx // b).
+        """Align images.
 
         Each image is interpolated once, by a cubic B-spline, and not by Fourier phases: a specimen that leaves the
         field would come in again on the other side. What moves in from outside takes the nearest border value.
 
-        ``smooth`` uses the B-spline as a kernel, which blurs every image alike, by 0.58 pixel RMS; linear
-        interpolation blurs by up to half a pixel, depending on the fraction of each shift. Without it the spline goes
-        through the pixels, which keeps 97 % of what varies at half the Nyquist frequency or more, and an image that
-        moves by whole pixels is copied. Binned images are first blurred by b/2 pixels, and shrink about the same
-        centre.
+        Parameters
+        ----------
+        images
+            Raw images (n_tilts, n_rows, nx), floating.
+        binning
+            Factor b ≥ 1 by which the images shrink about the same centre, after a blur of b/2 pixels.
+        smooth
+            Whether to use the B-spline as a kernel, which blurs every image alike, by 0.58 pixel RMS; linear
+            interpolation blurs by up to half a pixel, depending on the fraction of each shift. Without it the spline
+            goes through the pixels, which keeps 97 % of what varies at half the Nyquist frequency or more, and an
+            image that moves by whole pixels is copied.
 
-        Raises TypeError for images that are not floating, ValueError for another number of images, for NaN, or for
-        a binning below 1 or so large that fewer than 8 pixels remain.
+        Returns
+        -------
+        np.ndarray
+            Aligned images, float32, (n_tilts, n_rows // b, nx // b).
+
+        Raises
+        ------
+        TypeError
+            For images that are not floating.
+        ValueError
+            For another number of images, for NaN, or for a binning below 1 or so large that fewer than 8 pixels
+            remain.
         """
         images = checked_series("images", images, self.tilts_deg)
         size = np.array(images.shape[1:])
@@ -104,7 +136,7 @@ class Alignment:
         return int(step[0]), int(step[1])
 
     def moved(self, steps: np.ndarray) -> np.ndarray:
-        """``shifts`` for which the aligned images lie further by ``steps``, (n_tilts, 2) rows and columns."""
+        """Return the shifts for which the aligned images lie further by ``steps``, (n_tilts, 2) rows and columns."""
         return self.shifts + turned(steps, np.deg2rad(self.tilt_axis_deg))
 
 
@@ -115,7 +147,7 @@ def displaced(image: np.ndarray, step: tuple[int, int]) -> np.ndarray:
 
 
 def turned(vectors: np.ndarray, phi: float) -> np.ndarray:
-    """R(φ), φ in radians, applied to vectors (row, column), (…, 2)."""
+    """Apply R(φ), φ in radians, to vectors (row, column), (…, 2)."""
     row, x = np.moveaxis(np.asarray(vectors, dtype=np.float64), -1, 0)
     return np.stack([row * np.cos(phi) + x * np.sin(phi), x * np.cos(phi) - row * np.sin(phi)], axis=-1)
 
@@ -123,10 +155,36 @@ def turned(vectors: np.ndarray, phi: float) -> np.ndarray:
 def without_gauge(
     shifts: np.ndarray, tilts_deg: np.ndarray, *, tilt_axis_deg: float = 0.0, offset: bool = False
 ) -> np.ndarray:
-    """``shifts`` less what a displacement of the specimen would explain: least squares, (n_tilts, 2).
+    """Return shifts less what a displacement of the specimen would explain, to compare two alignments.
 
-    That is a·cos θ + b·sin θ across the tilt axis and a constant along it; with ``offset`` a constant across it too,
-    for comparing alignments whose axes lie at different heights. The result is across and along the axis.
+    Parameters
+    ----------
+    shifts
+        (rows, columns) in pixels, (n_tilts, 2).
+    tilts_deg
+        Tilts in degrees, (n_tilts,).
+    tilt_axis_deg
+        Direction of the tilt axis in degrees.
+    offset
+        Whether to remove a constant across the axis, too: for comparing alignments whose axes lie at different
+        heights.
+
+    Returns
+    -------
+    np.ndarray
+        Shifts across and along the axis, (n_tilts, 2).
+
+    Notes
+    -----
+    Moving the specimen by (y, z, x) adds y·cos θ + z·sin θ to the rows and x to the columns of all images. The
+    least-squares fit of that is subtracted.
+
+    Examples
+    --------
+    >>> tilts = np.array([-60.0, -20.0, 20.0, 60.0])
+    >>> moved = np.stack([3 * np.cos(np.deg2rad(tilts)), np.full(4, 5.0)], axis=1)
+    >>> bool(abs(without_gauge(moved, tilts)).max() < 1e-12)
+    True
     """
     theta = np.deg2rad(tilts_deg)
     free = turned(shifts, -np.deg2rad(tilt_axis_deg))
@@ -137,7 +195,7 @@ def without_gauge(
 
 
 def checked_series(name: str, images: np.ndarray, tilts_deg: np.ndarray, *, at_least: int = 1) -> np.ndarray:
-    """Images (n_tilts, n_rows, nx) as float32, or an error naming what is wrong with them or with the tilts."""
+    """Return images (n_tilts, n_rows, nx) as float32, or raise an error that names what is wrong."""
     images, tilts = np.asarray(images), np.asarray(tilts_deg, dtype=np.float64)
     if images.ndim != 3:
         raise ValueError(f"{name}: got shape {images.shape}, expected (n_tilts, n_rows, nx)")

@@ -32,22 +32,63 @@ def align(
     callback: Callable[[Alignment], object] | None = None,
     progress: bool = False,
 ) -> Alignment:
-    """Align a tilt series (n_tilts, n_rows, nx): ``align(images, tilts_deg).apply(images)``.
+    """Align a tilt series: ``align(images, tilts_deg).apply(images)``.
 
-    * ``"centre of mass"``: for an isolated specimen, a needle or a particle. Shifts and tilt axis by moments, the
-      axis by search if noise leaves it uncertain, then projection matching. (``etlab.alignment.moments``)
-    * ``"correlation"``: for any specimen. Cross-correlation of neighbours, then the tilt axis and projection matching
-      in turn. A flat specimen that reaches beyond the field is stretched, and is reconstructed as a slab, if its
-      ``thickness`` in pixels is given. (``etlab.alignment.correlate``, ``etlab.alignment.refine``)
-    * ``"fiducials"``: for bright beads of ``bead_radius`` pixels. Tracks and one bundle fit; its shifts and axis are
-      not refined further. (``etlab.alignment.beads``)
+    Parameters
+    ----------
+    images
+        Raw images (n_tilts, n_rows, nx), floating, brighter where there is more mass.
+    tilts_deg
+        Tilts in degrees, (n_tilts,), in the order of the images.
+    method
+        "centre of mass", for an isolated specimen, a needle or a particle: shifts and tilt axis by moments, the axis
+        by search if noise leaves it uncertain, then projection matching (see `align_by_moments`). "correlation", for
+        any specimen: cross-correlation of neighbours, then the tilt axis and projection matching in turn (see
+        `cross_correlation_shifts`, `find_tilt_axis`, `refine_by_projection_matching`). "fiducials", for bright beads:
+        tracks and one bundle fit, which is not refined further (see `track_beads`, `fit_beads`).
+    thickness
+        Thickness in pixels of a flat specimen that reaches beyond the field, for "correlation": its images are
+        stretched, and it is reconstructed as a slab.
+    bead_radius
+        Radius of the beads in pixels, for "fiducials".
+    tilt_axis_deg
+        Direction in degrees at which the search for the tilt axis begins. Default: where the images show it. The fit
+        of beads needs no start.
+    n_rounds
+        Largest number of rounds of each projection matching; 0 leaves it out.
+    callback
+        Called with the `Alignment` after each step.
+    progress
+        Whether to show a progress bar.
 
-    The search for the direction of the tilt axis begins at ``tilt_axis_deg``, by default where the images show it; the
-    fit of beads needs no start. Warns if the images still show another direction than was found.
+    Returns
+    -------
+    Alignment
+        Shifts and tilt axis. A warning tells if the images still show another direction than was found.
 
-    ``n_rounds`` limits each projection matching; 0 leaves it out. Projection matching and the search need 6 tilts,
-    moments 4, the rest 3. ``callback(alignment)`` is called after each step.
-    Raises TypeError or ValueError for images or options that make no sense, saying what was expected.
+    Raises
+    ------
+    TypeError
+        For images that are not floating.
+    ValueError
+        For images or options that make no sense, or too few tilts: projection matching and the search need 6, moments
+        4, the rest 3.
+
+    Examples
+    --------
+    >>> from etlab import TiltGeometry, linear_tilts
+    >>> from etlab.acquisition import drift, shifted
+    >>> from etlab.phantoms import gaussians
+    >>> geometry = TiltGeometry(linear_tilts(60, 10), (32, 32, 32))
+    >>> tilts = geometry.tilts_deg
+    >>> _, still = gaussians(geometry, [(0, 1, -9), (1, -1, 0), (-1, 0, 9)], [3, 3, 3], [1, 1, 1])
+    >>> moved = drift(np.arange(13), rng=0, step_px=0.5)
+    >>> images = shifted(still, moved)
+    >>> found = align(images, tilts, n_rounds=0)
+    >>> from etlab.alignment import without_gauge
+    >>> left = without_gauge(found.shifts + moved, tilts)
+    >>> bool(abs(left).max() < 0.05)  # pixels
+    True
     """
     if method not in METHODS:
         raise ValueError(f"method: got {method!r}, expected one of {', '.join(METHODS)}")

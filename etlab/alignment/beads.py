@@ -5,8 +5,7 @@ A bead at (z, y, x) from the specimen's centre is seen in raw image t, measured 
     row = s·cos φ + x·sin φ − d_t,     column = x·cos φ − s·sin φ − e_t,     s = y·cos θ_t + z·sin θ_t,
 
 with (d_t, e_t) the shift that aligns the image and φ the direction of the tilt axis (see ``alignment``). For one φ all
-that is linear, so the fit is a few linear least squares. Source: Lawrence, in Electron Tomography (1992); Kremer,
-Mastronarde & McIntosh, J. Struct. Biol. 116 (1996) 71.
+that is linear, so the fit is a few linear least squares.
 """
 
 from __future__ import annotations
@@ -45,6 +44,13 @@ class BeadFit:
         Observed less fitted (row, column) of each bead in each image, NaN where unseen, (n_beads, n_tilts, 2).
     outliers
         Observations so far off that they are tracking errors; of little weight in the fit, (n_beads, n_tilts) bool.
+
+    Examples
+    --------
+    >>> alignment = Alignment(np.array([0.0]), np.zeros((1, 2)), 0.0, 0.0, np.zeros(1))
+    >>> fit = BeadFit(alignment, np.zeros((1, 3)), np.array([[[3.0, 4.0]]]), np.array([[False]]))
+    >>> fit.bead_residuals.tolist()
+    [5.0]
     """
 
     alignment: Alignment
@@ -59,7 +65,7 @@ class BeadFit:
 
 
 def find_beads(image: np.ndarray, radius: float) -> np.ndarray:
-    """Places (row, column) of bright beads of this radius in one image, in pixels, brightest first, (n, 2).
+    """Return places (row, column) of bright beads of this radius in an image, in pixels, brightest first, (n, 2).
 
     Peaks of the Laplacian of a Gaussian that stand out by eight robust standard deviations; a parabola through each
     peak and its neighbours gives the fraction of a pixel.
@@ -80,13 +86,43 @@ def find_beads(image: np.ndarray, radius: float) -> np.ndarray:
 def track_beads(
     images: np.ndarray, tilts_deg: np.ndarray, radius: float, *, max_shift: float | None = None
 ) -> np.ndarray:
-    """Follow the beads seen at the lowest tilt: places (row, column), NaN where lost, (n_beads, n_tilts, 2).
+    """Follow the beads that are seen at the lowest tilt through the series.
 
-    From image to image the specimen shrinks as the cosine; then one displacement, at most ``max_shift`` pixels
-    (default: a tenth of the field), brings most beads together; the rest is assigned one to one. Beads seen in fewer
-    than half of the images are dropped.
+    Parameters
+    ----------
+    images
+        Raw images (n_tilts, n_rows, nx), floating, with bright beads.
+    tilts_deg
+        Tilts in degrees, (n_tilts,).
+    radius
+        Radius of the beads in pixels, at least 1.
+    max_shift
+        Largest displacement between neighbouring images in pixels. Default: a tenth of the field.
 
-    Raises ValueError for a radius below one pixel, or fewer than three beads that can be followed.
+    Returns
+    -------
+    np.ndarray
+        Places (row, column) in pixels, NaN where lost, (n_beads, n_tilts, 2).
+
+    Raises
+    ------
+    ValueError
+        For a radius below one pixel, or fewer than three beads that can be followed.
+
+    Notes
+    -----
+    From image to image the specimen shrinks as the cosine; then one displacement brings most beads together; the rest
+    is assigned one to one. Beads seen in fewer than half of the images are dropped.
+
+    Examples
+    --------
+    >>> from etlab import TiltGeometry, linear_tilts
+    >>> from etlab.phantoms import gaussians
+    >>> geometry = TiltGeometry(linear_tilts(60, 10), (32, 32, 32))
+    >>> centres = [(0, 10, -9), (2, -8, -5), (-1, 3, 9), (1, -2, 2)]
+    >>> _, images = gaussians(geometry, centres, [1.5] * 4, [1.0] * 4)
+    >>> track_beads(images, geometry.tilts_deg, radius=2.0).shape
+    (4, 13, 2)
     """
     images = alignable_series(images, tilts_deg)
     if not radius >= 1:
@@ -118,8 +154,7 @@ def track_beads(
             "correlation first",
             stacklevel=2,
         )
-    seen = np.isfinite(tracks[..., 0]).mean(axis=1)
-    tracks = tracks[seen >= SEEN]
+    tracks = tracks[np.isfinite(tracks[..., 0]).mean(axis=1) >= SEEN]
     if len(tracks) < 3:
         raise ValueError(
             f"images: got {len(tracks)} beads of radius {radius:g} that can be followed ({len(seeds)} seen at the "
@@ -153,12 +188,51 @@ def matched_places(
 
 
 def fit_beads(tracks: np.ndarray, tilts_deg: np.ndarray, image_shape: tuple[int, int]) -> BeadFit:
-    """Fit one rigid bundle to bead places (row, column), (n_beads, n_tilts, 2), NaN where unseen.
+    """Fit one rigid bundle to the places of beads.
+
+    Parameters
+    ----------
+    tracks
+        Places (row, column) in pixels, NaN where unseen, (n_beads, n_tilts, 2).
+    tilts_deg
+        Tilts in degrees, (n_tilts,).
+    image_shape
+        Shape (n_rows, nx) of an image.
+
+    Returns
+    -------
+    BeadFit
+        The beads' positions, the alignment, and the residuals.
+
+    Raises
+    ------
+    ValueError
+        For fewer than 3 beads or tilts, an image in which no bead is seen, or wrong shapes.
+
+    Notes
+    -----
+    A bead at (z, y, x) is seen in raw image t, with (d_t, e_t) its shift and φ the direction of the tilt axis, at::
+
+        row = s·cos φ + x·sin φ − d_t,     column = x·cos φ − s·sin φ − e_t,     s = y·cos θ_t + z·sin θ_t.
 
     Robust: large residuals count linearly (Huber), so a few tracking errors do little harm and stand out. The gauge
     is fixed by the beads' mean on the axis and a mean column shift of 0; a bundle needs no tilt_axis_offset.
 
-    Raises ValueError for fewer than 3 beads or tilts, an image in which no bead is seen, or wrong shapes.
+    References
+    ----------
+    Lawrence, in Electron Tomography (1992); Kremer, Mastronarde & McIntosh, J. Struct. Biol. 116 (1996) 71.
+
+    Examples
+    --------
+    >>> from etlab import TiltGeometry, linear_tilts
+    >>> from etlab.phantoms import gaussians
+    >>> geometry = TiltGeometry(linear_tilts(60, 10), (32, 32, 32))
+    >>> centres = [(0, 10, -9), (2, -8, -5), (-1, 3, 9), (1, -2, 2)]
+    >>> _, images = gaussians(geometry, centres, [1.5] * 4, [1.0] * 4)
+    >>> tracks = track_beads(images, geometry.tilts_deg, radius=2.0)
+    >>> fit = fit_beads(tracks, geometry.tilts_deg, (32, 32))
+    >>> bool(fit.bead_residuals.max() < 0.05), bool(abs(fit.alignment.tilt_axis_deg) < 0.5)
+    (True, True)
     """
     tracks, tilts = np.asarray(tracks, np.float64), np.asarray(tilts_deg, np.float64)
     if tracks.ndim != 3 or tracks.shape[1:] != (len(tilts), 2):
@@ -204,7 +278,7 @@ class _Bundle:
         self.cos, self.sin = np.cos(theta[images]), np.sin(theta[images])
 
     def in_plane(self, positions):
-        """(s, x) of every observation, before the turn by φ."""
+        """Return (s, x) of every observation, before the turn by φ."""
         x, y, z = positions[self.beads].T
         return y * self.cos + z * self.sin, x
 
@@ -212,7 +286,7 @@ class _Bundle:
         return turned(np.stack(self.in_plane(positions), axis=1), phi) - shifts[self.images]
 
     def solve(self, observed, weights, phi, positions):
-        """Least squares for positions, shifts and, about ``positions`` if given, a small turn of φ."""
+        """Solve for positions, shifts and, about ``positions`` if given, a small turn of φ, by least squares."""
         n, observation = self.n_beads, np.arange(len(self.beads))
         design = np.zeros((2, len(observation), 3 * n + 2 * len(self.theta) + 1))
         for axis, (of_s, of_x) in enumerate([(np.cos(phi), np.sin(phi)), (-np.sin(phi), np.cos(phi))]):
@@ -230,7 +304,7 @@ class _Bundle:
         return found[: 3 * n].reshape(3, n).T, found[3 * n : -1].reshape(2, -1).T, float(found[-1])
 
     def centred(self, positions, shifts, phi):
-        """The same fit, the beads' mean on the axis and the mean shift along it 0: this chooses the gauge."""
+        """Choose the gauge: return the same fit with the beads' mean on the axis and a mean shift along it of 0."""
         _, y, z = positions.mean(axis=0)
         shifts = turned(shifts, -phi)
         x = shifts[:, 1].mean()
@@ -241,7 +315,7 @@ class _Bundle:
 
 
 def rms_length(vectors: np.ndarray, chosen: np.ndarray, axis: int) -> np.ndarray:
-    """RMS length of the finite, chosen vectors along an axis; NaN where there are none."""
+    """Return the RMS length of the finite, chosen vectors along an axis; NaN where there are none."""
     squares = np.where(chosen, (vectors**2).sum(axis=2), np.nan)
     count = np.isfinite(squares).sum(axis=axis)
     return np.sqrt(

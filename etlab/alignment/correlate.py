@@ -1,4 +1,4 @@
-"""Alignment by cross-correlation: each image is laid on its neighbour, from the lowest tilt outwards.
+"""Alignment by cross-correlation: each image is registered to its neighbour, from the lowest tilt outwards.
 
 It needs no isolated specimen. Neighbours are similar, not equal: a flat specimen shrinks across the axis as cos θ, so
 the image at the higher tilt is first *stretched* by the ratio of the cosines (Guckenberger, Ultramicroscopy 9 (1982)
@@ -26,11 +26,51 @@ TAPER = 0.3  # of the field fades out, for a transform that takes the image as p
 def cross_correlation_shifts(
     images: np.ndarray, tilts_deg: np.ndarray, *, stretch: bool = True
 ) -> np.ndarray:
-    """Shifts (n_tilts, 2) in pixels that lay the images (n_tilts, n_rows, nx) on one another; column mean 0.
+    """Register each image to its neighbour in tilt, from the lowest tilt outwards.
 
-    ``stretch`` allows for the shrinking of a flat specimen; leave it out for a needle or a particle. Tilts may come
-    in any order. The image at the lowest tilt is not moved along the rows. Raises ValueError for fewer than 3 tilts,
-    constant images, or stretching at 90° or more.
+    Parameters
+    ----------
+    images
+        Raw images (n_tilts, n_rows, nx), floating.
+    tilts_deg
+        Tilts in degrees, (n_tilts,), in any order.
+    stretch
+        Whether to allow for the shrinking of a flat specimen as cos θ; leave it out for a needle or a particle.
+
+    Returns
+    -------
+    np.ndarray
+        Shifts (rows, columns) in pixels that align the images, (n_tilts, 2). Their column mean is 0, and the image at
+        the lowest tilt is not moved along the rows.
+
+    Raises
+    ------
+    ValueError
+        For fewer than 3 tilts, constant images, or stretching at 90° or more.
+
+    Notes
+    -----
+    Errors add up from image to image, and a drift that grows slowly with tilt looks like a specimen at another height
+    or an axis in another place. Refinement by projection matching takes that out.
+
+    References
+    ----------
+    Guckenberger, Ultramicroscopy 9 (1982) 167 (the stretching).
+
+    Examples
+    --------
+    >>> from etlab import TiltGeometry, linear_tilts
+    >>> from etlab.acquisition import drift, shifted
+    >>> from etlab.phantoms import gaussians
+    >>> geometry = TiltGeometry(linear_tilts(60, 10), (32, 32, 32))
+    >>> tilts = geometry.tilts_deg
+    >>> _, still = gaussians(geometry, [(0, 1, -9), (1, -1, 0), (-1, 0, 9)], [3, 3, 3], [1, 1, 1])
+    >>> moved = drift(np.arange(13), rng=0, step_px=0.5)
+    >>> images = shifted(still, moved)
+    >>> shifts = cross_correlation_shifts(images, tilts, stretch=False)
+    >>> along_axis = (shifts + moved)[:, 1]
+    >>> bool(np.ptp(along_axis) < 0.5)  # pixels
+    True
     """
     images = alignable_series(images, tilts_deg)
     tilts = np.asarray(tilts_deg, dtype=np.float64)
@@ -65,7 +105,7 @@ def neighbours(tilts_deg: np.ndarray) -> list[tuple[int, int]]:
 
 
 def register(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Shift (rows, columns) that lays ``image`` on ``reference``, to 1/50 pixel, by cross-correlation.
+    """Return the shift (rows, columns) that registers ``image`` to ``reference``, to 1/50 pixel, by cross-correlation.
 
     Twice, the second time with the image moved: the fading of the field's edges draws large shifts towards zero.
     """
@@ -75,7 +115,7 @@ def register(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def best_shift(image: np.ndarray, reference: np.ndarray, *, upsampling: int = UPSAMPLING) -> np.ndarray:
-    """Where the cross-correlation peaks: the shift of ``image``, if it is known to be small."""
+    """Return the shift of ``image`` at which the cross-correlation peaks; for small shifts."""
     shift, *_ = phase_cross_correlation(
         faded(reference), faded(image), upsample_factor=upsampling, normalization=None
     )
@@ -83,20 +123,20 @@ def best_shift(image: np.ndarray, reference: np.ndarray, *, upsampling: int = UP
 
 
 def faded(image: np.ndarray) -> np.ndarray:
-    """The image less its mean, faded to zero towards its edges."""
+    """Return the image mean-subtracted and faded to zero towards its edges."""
     rows, columns = (_taper(n) for n in image.shape)
     return (image - image.mean()) * np.outer(rows, columns)
 
 
 @cache
 def _taper(n: int) -> np.ndarray:
-    """Tukey's window: a cosine's rise and fall over ``TAPER`` of the length. SciPy's takes a second to load."""
+    """Return Tukey's window, a cosine's rise and fall over ``TAPER`` of the length. SciPy's takes a second to load."""
     from_the_edge = np.minimum(np.arange(n), np.arange(n)[::-1])
     return np.sin(np.pi / 2 * np.minimum(2 * from_the_edge / (TAPER * (n - 1)), 1)) ** 2
 
 
 def stretched(image: np.ndarray, ratio: float) -> np.ndarray:
-    """The image stretched by 1 / ratio across the tilt axis, about the centre."""
+    """Return the image stretched by 1 / ratio across the tilt axis, about the centre."""
     if ratio == 1:
         return image
     centre = (image.shape[0] - 1) / 2

@@ -7,7 +7,7 @@ For an aligned series p[t, s, x] of a specimen that lies within the field across
 
 (the two lowest of the Helgason–Ludwig conditions). The first gives each image's shift along the axis; the second its
 shift across it, with the specimen's centre put on the axis. A tilt axis turned by φ adds x·tan φ, which is
-constant in θ and so no part of a sinusoid. Source of the centre-of-mass method: Scott et al., Nature 483 (2012) 444.
+constant in θ and so no part of a sinusoid.
 """
 
 from __future__ import annotations
@@ -35,30 +35,60 @@ LOST = (
 def align_by_moments(
     images: np.ndarray, tilts_deg: np.ndarray, *, tilt_axis_deg: float | None = None
 ) -> Alignment:
-    """Align images (n_tilts, n_rows, nx) of an isolated specimen: shifts, and direction and height of the axis.
+    """Align images of an isolated specimen by their moments: shifts, and direction and height of the tilt axis.
 
-    Repeated, because a slice is perpendicular to the axis only once that is known; begins with the axis at
-    ``tilt_axis_deg`` (default: where the images show it, see `etlab.alignment.direction`). ``residuals`` are those of
-    the slices' centres about their sinusoids. Warns if the specimen reaches the first or last rows, because what leaves
-    the field there moves the centre of mass. Raises ValueError for fewer than 4 tilts, or nothing to align.
+    Repeated, because a slice is perpendicular to the axis only once that is known. A warning tells if the specimen
+    reaches the first or last rows, because what leaves the field there moves the centre of mass.
+
+    Parameters
+    ----------
+    images
+        Raw images (n_tilts, n_rows, nx), floating, brighter where there is more mass.
+    tilts_deg
+        Tilts in degrees, (n_tilts,), in the order of the images.
+    tilt_axis_deg
+        Direction in degrees to begin with. Default: where the images show it.
+
+    Returns
+    -------
+    Alignment
+        Its residuals are those of the slices' centres about their sinusoids.
+
+    Raises
+    ------
+    ValueError
+        For fewer than 4 tilts, or nothing to align.
+
+    Notes
+    -----
+    For an aligned series p[t, s, x] of a specimen that lies within the field across the tilt axis::
+
+        Σ_s p[t, s, x] = m(x),     Σ_s s·p[t, s, x] / m(x) = y(x)·cos θ_t + z(x)·sin θ_t.
+
+    The first gives each image's shift along the axis, the second its shift across it. A tilt axis turned by φ adds
+    x·tan φ, which is constant in θ and so no part of a sinusoid.
+
+    References
+    ----------
+    Scott et al., Nature 483 (2012) 444.
+
+    Examples
+    --------
+    >>> from etlab import TiltGeometry, linear_tilts
+    >>> from etlab.acquisition import drift, shifted
+    >>> from etlab.phantoms import gaussians
+    >>> geometry = TiltGeometry(linear_tilts(60, 10), (32, 32, 32))
+    >>> tilts = geometry.tilts_deg
+    >>> _, still = gaussians(geometry, [(0, 1, -9), (1, -1, 0), (-1, 0, 9)], [3, 3, 3], [1, 1, 1])
+    >>> moved = drift(np.arange(13), rng=0, step_px=0.5)
+    >>> images = shifted(still, moved)
+    >>> found = align_by_moments(images, tilts)
+    >>> bool(abs(found.residuals).max() < 0.05), bool(abs(found.tilt_axis_deg) < 0.1)
+    (True, True)
     """
     images = alignable_series(images, tilts_deg, at_least=4)
     tilts_deg = np.asarray(tilts_deg, dtype=np.float64)
-    vacuum = np.median(np.concatenate([images[:, :EDGE], images[:, -EDGE:]], axis=1), axis=(1, 2))
-    images = images - vacuum[:, None, None]
-    if not images.mean() > 0:
-        raise ValueError(
-            "images: got a specimen darker than the vacuum in the first and last rows, expected a brighter one; "
-            "use the negative images"
-        )
-    mean = images.mean(axis=0)
-    outside = np.abs(np.concatenate([mean[:EDGE], mean[-EDGE:]]).mean(axis=0)).mean()
-    if outside > LEAST_MASS * mean.max():
-        warnings.warn(
-            "the specimen seems to reach the first or last rows: its centre of mass, and an alignment by it, will "
-            'be wrong; method="correlation" does not need an isolated specimen',
-            stacklevel=3,
-        )
+    images = _above_vacuum(images)
     start = start_of_search(images, tilts_deg, tilt_axis_deg)
     found = Alignment(tilts_deg, np.zeros((len(images), 2)), start, 0.0, np.full(len(images), np.nan))
     for _ in range(MAX_ROUNDS):
@@ -86,8 +116,28 @@ def align_by_moments(
     return found
 
 
+def _above_vacuum(images: np.ndarray) -> np.ndarray:
+    """Return images less what their first and last rows show; warn if that is not vacuum."""
+    vacuum = np.median(np.concatenate([images[:, :EDGE], images[:, -EDGE:]], axis=1), axis=(1, 2))
+    images = images - vacuum[:, None, None]
+    if not images.mean() > 0:
+        raise ValueError(
+            "images: got a specimen darker than the vacuum in the first and last rows, expected a brighter one; "
+            "use the negative images"
+        )
+    mean = images.mean(axis=0)
+    outside = np.abs(np.concatenate([mean[:EDGE], mean[-EDGE:]]).mean(axis=0)).mean()
+    if outside > LEAST_MASS * mean.max():
+        warnings.warn(
+            "the specimen seems to reach the first or last rows: its centre of mass, and an alignment by it, will "
+            'be wrong; method="correlation" does not need an isolated specimen',
+            stacklevel=4,
+        )
+    return images
+
+
 def slice_centres(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centre of mass of each column of each image, in rows from the centre, (n_tilts, nx); and mean masses, (nx,).
+    """Return the centre of mass of each column, in rows from the centre, (n_tilts, nx), and mean masses, (nx,).
 
     Rows well beyond those that the mean of all images tells from vacuum are left out: there noise has a long
     lever. Slices with less than ``LEAST_MASS`` of the heaviest one's get mass 0: their centres mean nothing.
@@ -143,7 +193,7 @@ def centre_of_mass_steps(
 
 
 def column_steps(profiles: np.ndarray) -> np.ndarray:
-    """Steps along the axis, (n_tilts,), that bring the profiles m_t(x), (n_tilts, nx), together; their mean is 0.
+    """Return steps along the axis, (n_tilts,), mean 0, that register the profiles m_t(x), (n_tilts, nx), to each other.
 
     Each is compared with the mean of all: the factor and the displacement that fit best, by least squares, repeated
     while the mean grows sharper. Columns that only some of the moved images see are left out.

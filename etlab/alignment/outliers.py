@@ -216,7 +216,7 @@ def despiked(images: np.ndarray, limits: tuple[float, float] | None = None) -> t
     return replaced(images, places), places
 
 
-def outliers_in_words(places: np.ndarray, values: Sequence) -> str:
+def outliers_in_words(places: np.ndarray, values: Sequence | np.ndarray) -> str:
     """Name the columns and rows that stand out, how many other pixels do, and the first of them."""
     places, values = np.asarray(places), np.asarray(values)
     lines, rest = _whole_lines(places)
@@ -240,7 +240,8 @@ def outliers_in_words(places: np.ndarray, values: Sequence) -> str:
 
 def _whole_lines(places: np.ndarray) -> tuple[Counter, np.ndarray]:
     """Return in how many images a column or row is bad all along, and which places are on none of them."""
-    lines, rest = Counter(), np.ones(len(places), bool)
+    lines: Counter[str] = Counter()
+    rest = np.ones(len(places), bool)
     for axis, name in ((2, "column"), (1, "row")):
         each, which, counts = np.unique(places[:, [0, axis]], axis=0, return_inverse=True, return_counts=True)
         first, last = (np.full(len(each), start) for start in (np.iinfo(int).max, -1))

@@ -2,7 +2,6 @@
 
 Both ask the same question: reconstructed from the even images, does the specimen predict the odd ones, and the
 reverse? An image that had a part in its own prediction would be told that it lies well.
-Source of projection matching: Dengler, Ultramicroscopy 30 (1989) 337.
 """
 
 from __future__ import annotations
@@ -45,18 +44,58 @@ def refine_by_projection_matching(
     callback: Callable[[Alignment], object] | None = None,
     progress: bool = False,
 ) -> Alignment:
-    """Lay each image on its prediction from the other half of the series; at most ``n_rounds`` times.
+    """Register each image to its prediction from the other half of the series, at most ``n_rounds`` times.
 
-    Only shifts change, and not by their gauge. Ends when the half-set misfit (``misfits``) falls by less than a
-    thousandth, and returns the alignment before that: a first alignment that is good already is left as it was.
-    ``residuals`` are the lengths of the steps that were left, in pixels. ``thickness`` is that of a flat specimen
-    that reaches beyond the field, in pixels. ``callback(alignment)`` is called after each round.
+    Only shifts change, and not by their gauge. Ends when the half-set misfit falls by less than a thousandth, and
+    returns the alignment before that: a first alignment that is good already is left as it was.
 
-    Raises ValueError for fewer than 6 tilts or a thickness that is not positive.
+    Parameters
+    ----------
+    images
+        Raw images (n_tilts, n_rows, nx), floating, brighter where there is more mass.
+    alignment
+        The alignment to begin with.
+    thickness
+        Thickness in pixels of a flat specimen that reaches beyond the field; None for an isolated one.
+    n_rounds
+        Largest number of rounds.
+    callback
+        Called with the `Alignment` after each round.
+    progress
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    Alignment
+        With the ``misfits`` of all rounds; its residuals are the lengths of the steps that were left, in pixels.
+
+    Raises
+    ------
+    ValueError
+        For fewer than 6 tilts or a thickness that is not positive.
+
+    References
+    ----------
+    Dengler, Ultramicroscopy 30 (1989) 337.
+
+    Examples
+    --------
+    >>> from etlab import TiltGeometry, linear_tilts
+    >>> from etlab.acquisition import drift, shifted
+    >>> from etlab.phantoms import gaussians
+    >>> geometry = TiltGeometry(linear_tilts(60, 10), (32, 32, 32))
+    >>> tilts = geometry.tilts_deg
+    >>> _, still = gaussians(geometry, [(0, 1, -9), (1, -1, 0), (-1, 0, 9)], [3, 3, 3], [1, 1, 1])
+    >>> moved = drift(np.arange(13), rng=0, step_px=0.5)
+    >>> images = shifted(still, moved)
+    >>> begun = Alignment(tilts, -moved.round(), 0.0, 0.0, np.zeros(13))  # good to half a pixel
+    >>> found = refine_by_projection_matching(images, begun, n_rounds=1)
+    >>> found.misfits[1] < found.misfits[0]
+    True
     """
     images = alignable_series(images, alignment.tilts_deg, at_least=AT_LEAST)
     binning = binning_to(MATCHING_SIZE, images)
-    best = None
+    best: Alignment | None = None
     for _ in tqdm(range(n_rounds + 1), desc="projection matching", unit="round", disable=not progress):
         aligned = alignment.apply(images, binning=binning)
         predicted = half_set_predictions(
@@ -77,55 +116,67 @@ def refine_by_projection_matching(
             break
         best = alignment
         alignment = replace(alignment, shifts=alignment.moved(steps))
+    assert best is not None  # as there is at least one round
     return replace(best, misfits=alignment.misfits)
 
 
 def find_tilt_axis(images: np.ndarray, alignment: Alignment, *, thickness: float | None = None) -> Alignment:
     """Search the direction and the height of the tilt axis that minimise the half-set misfit; shifts stay.
 
-    Directions up to 8° either side of the alignment's are tried in steps of 2°, and the one that the images show
-    (`etlab.alignment.direction`); from the best the search goes on outwards for as long as that helps. Then direction
-    and height are refined together (Nelder–Mead), on images binned to 64 pixels. With few tilts the result is drawn
-    towards 0: measured 0.3–0.8° short of 2° for a film seen every 5°, −0.1° for a needle seen every 2°. Moments and
-    beads do better.
+    Warns if the axis is nearer to vertical than to horizontal, if its height moved by a quarter of the field, which a
+    film may not show, or if the search was still moving at its end.
 
-    Where the images plainly show another direction, that one is returned, and the height as it was. Warns if the axis
-    is nearer to vertical than to horizontal, if its height moved by a quarter of the field, which a film may not show,
-    or if the search was still moving at its end. Raises ValueError for fewer than 6 tilts.
+    Parameters
+    ----------
+    images
+        Raw images (n_tilts, n_rows, nx), floating, brighter where there is more mass.
+    alignment
+        The alignment to begin with.
+    thickness
+        Thickness in pixels of a flat specimen that reaches beyond the field; None for an isolated one.
+
+    Returns
+    -------
+    Alignment
+        With another direction and height of the axis. Where the images plainly show another direction, that one is
+        taken, and the height as it was.
+
+    Raises
+    ------
+    ValueError
+        For fewer than 6 tilts.
+
+    Notes
+    -----
+    Directions up to 8° either side of the alignment's are tried in steps of 2°, and the one that the images show;
+    from the best the search goes on outwards for as long as that helps. Then direction and height are refined
+    together (Nelder–Mead), on images binned to 64 pixels. With few tilts the result is drawn towards 0: measured
+    0.3–0.8° short of 2° for a film seen every 5°, −0.1° for a needle seen every 2°. Moments and beads do better.
+
+    Examples
+    --------
+    >>> from etlab import linear_tilts
+    >>> from etlab.phantoms import gaussians
+    >>> geometry = TiltGeometry(linear_tilts(60, 10), (16, 16, 16))
+    >>> _, images = gaussians(geometry, [(0, 1, -4), (1, -1, 0), (-1, 0, 4)], [1.5] * 3, [1.0] * 3)
+    >>> begun = Alignment(geometry.tilts_deg, np.zeros((13, 2)), 0.0, 0.0, np.zeros(13))
+    >>> found = find_tilt_axis(images, begun)
+    >>> np.array_equal(found.shifts, begun.shifts), abs(found.tilt_axis_deg) < 1
+    (True, True)
     """
     images = alignable_series(images, alignment.tilts_deg, at_least=AT_LEAST)
-    binning = binning_to(SEARCH_SIZE, images)
-    unmoved = Alignment(alignment.tilts_deg, np.zeros((len(images), 2)), 0.0, 0.0, alignment.residuals)
-    small = unmoved.apply(images, binning=binning)  # once: interpolating twice does a search no harm
-
-    def with_axis(angle, offset):
-        return replace(
-            alignment,
-            shifts=alignment.shifts / binning,
-            tilt_axis_deg=angle,
-            tilt_axis_offset=offset / binning,
-        )
-
     before, height = alignment.tilt_axis_deg, alignment.tilt_axis_offset
     highest = HIGHEST * images.shape[1]
-
-    def misfit(axis, n_iter=SEARCH_ITERATIONS):
-        angle, offset = axis
-        if abs(offset - height) > highest:
-            return np.inf
-        aligned = with_axis(angle, offset).apply(small)
-        predicted = half_set_predictions(
-            aligned, alignment.tilts_deg, n_iter=n_iter, thickness=thickness and thickness / binning
-        )
-        return relative_misfit(aligned, predicted)
-
+    misfit = _misfit_of_axis(images, alignment, thickness, highest)
     seen = direction_seen(images, alignment.tilts_deg, before)
     start = scanned(
         lambda angle: misfit((angle, height), SCAN_ITERATIONS),
         before + NEAR,
         [before + float(folded(seen.degrees - before))] if seen.differs else [],
     )
-    angle, offset = descended(misfit, np.array([start, height]), np.array([1.0, binning]))
+    angle, offset = descended(
+        misfit, np.array([start, height]), np.array([1.0, binning_to(SEARCH_SIZE, images)])
+    )
     angle = float(folded(angle))
     lost = abs(offset - height) > 0.9 * highest
     if lost:
@@ -141,6 +192,29 @@ def find_tilt_axis(images: np.ndarray, alignment: Alignment, *, thickness: float
     return replace(alignment, tilt_axis_deg=angle, tilt_axis_offset=float(offset), tilt_axis_std=np.nan)
 
 
+def _misfit_of_axis(
+    images: np.ndarray, alignment: Alignment, thickness: float | None, highest: float
+) -> Callable[..., float]:
+    """Return the half-set misfit as a function of (direction, height) of the axis, infinite beyond ``highest``."""
+    binning = binning_to(SEARCH_SIZE, images)
+    unmoved = Alignment(alignment.tilts_deg, np.zeros((len(images), 2)), 0.0, 0.0, alignment.residuals)
+    small = unmoved.apply(images, binning=binning)  # once: interpolating twice does a search no harm
+    begun = replace(alignment, shifts=alignment.shifts / binning)
+
+    def misfit(axis, n_iter=SEARCH_ITERATIONS):
+        angle, offset = axis
+        if abs(offset - alignment.tilt_axis_offset) > highest:
+            return np.inf
+        turned = replace(begun, tilt_axis_deg=angle, tilt_axis_offset=offset / binning)
+        aligned = turned.apply(small)
+        predicted = half_set_predictions(
+            aligned, alignment.tilts_deg, n_iter=n_iter, thickness=thickness and thickness / binning
+        )
+        return relative_misfit(aligned, predicted)
+
+    return misfit
+
+
 def scanned(value: Callable[[float], float], near: np.ndarray, far: Sequence[float]) -> float:
     """Return the angle of the least ``value``, followed outwards for as long as a further step lowers it.
 
@@ -148,14 +222,14 @@ def scanned(value: Callable[[float], float], near: np.ndarray, far: Sequence[flo
     turning images a long way smooths their noise, which alone lowers the misfit by 3 %.
     """
     values = {float(angle): value(angle) for angle in near}
-    nearest = min(values, key=values.get)
+    nearest = min(values, key=values.__getitem__)
     limit = values[nearest] * (1 if nearest in (near[0], near[-1]) else 1 - MARKEDLY)
     values |= {angle: low for angle in far if (low := value(angle)) < limit}
     while True:
-        best = min(values, key=values.get)
+        best = min(values, key=values.__getitem__)
         beyond = [best + step for step in (-FAR_STEP, FAR_STEP) if best + step not in values]
         values |= {angle: value(angle) for angle in beyond if abs(angle - near.mean()) <= FARTHEST}
-        if min(values, key=values.get) == best:
+        if min(values, key=values.__getitem__) == best:
             return best
 
 
@@ -191,10 +265,43 @@ def half_set_misfit(
     n_iter: int = MATCHING_ITERATIONS,
     thickness: float | None = None,
 ) -> float:
-    """‖y − ŷ‖ / ‖y‖ of aligned images, each predicted from the half of the series that it does not belong to.
+    """Return how badly each half of an aligned series predicts the other.
 
-    A measure of an alignment that needs no answer key. Noise adds to it, so compare series with themselves only.
-    ``thickness`` as in `refine_by_projection_matching`, which also says what it raises.
+    A measure of an alignment that needs no answer key. Noise adds to it, so compare a series with itself only.
+
+    Parameters
+    ----------
+    images
+        Aligned images (n_tilts, n_rows, nx), floating.
+    tilts_deg
+        Tilts in degrees, (n_tilts,).
+    n_iter
+        Iterations of SIRT for each half.
+    thickness
+        Thickness in pixels of a flat specimen that reaches beyond the field; None for an isolated one.
+
+    Returns
+    -------
+    float
+        ‖y − ŷ‖ / ‖y‖, ŷ each image projected from a reconstruction of the half that it does not belong to.
+
+    Raises
+    ------
+    ValueError
+        For fewer than 6 tilts or a thickness that is not positive.
+
+    Examples
+    --------
+    >>> from etlab import TiltGeometry, linear_tilts
+    >>> from etlab.acquisition import drift, shifted
+    >>> from etlab.phantoms import gaussians
+    >>> geometry = TiltGeometry(linear_tilts(60, 10), (32, 32, 32))
+    >>> tilts = geometry.tilts_deg
+    >>> _, still = gaussians(geometry, [(0, 1, -9), (1, -1, 0), (-1, 0, 9)], [3, 3, 3], [1, 1, 1])
+    >>> moved = drift(np.arange(13), rng=0, step_px=0.5)
+    >>> images = shifted(still, moved)
+    >>> half_set_misfit(still, tilts, n_iter=5) < half_set_misfit(images, tilts, n_iter=5)
+    True
     """
     images = alignable_series(images, tilts_deg, at_least=AT_LEAST)
     return relative_misfit(
@@ -205,7 +312,7 @@ def half_set_misfit(
 def half_set_predictions(
     images: np.ndarray, tilts_deg: np.ndarray, *, n_iter: int, thickness: float | None
 ) -> np.ndarray:
-    """Every image projected from a SIRT reconstruction of the others' half: even from odd, in the order of tilts."""
+    """Project each image from a SIRT reconstruction of the other half: even from odd, in the order of tilts."""
     shape = specimen_shape(images.shape[1:], tilts_deg, thickness)
     projector = Projector(TiltGeometry(tilts_deg, shape, images.shape[1]))
     order = np.argsort(tilts_deg, kind="stable")
@@ -219,10 +326,10 @@ def half_set_predictions(
 def specimen_shape(
     image_shape: tuple[int, int], tilts_deg: np.ndarray, thickness: float | None
 ) -> tuple[int, int, int]:
-    """The volume that images of ``image_shape`` can see: a square across the axis, or a slab of ``thickness``.
+    """Return the shape of the volume that images can see: a square across the axis, or a slab of ``thickness``.
 
     A slab reaches as far as the rays of the highest tilt, at most four fields: what they meet outside the field at
-    0° must go somewhere, or it is laid on what is inside.
+    0° must go somewhere, or it is added to what is inside.
     """
     n_rows, nx = image_shape
     if thickness is None:
@@ -236,10 +343,10 @@ def specimen_shape(
 
 
 def relative_misfit(images: np.ndarray, predicted: np.ndarray) -> float:
-    """‖images − predicted‖ / ‖images‖."""
+    """Return ‖images − predicted‖ / ‖images‖."""
     return float(np.linalg.norm(images - predicted) / np.linalg.norm(images))
 
 
 def binning_to(size: int, images: np.ndarray) -> float:
-    """The binning that brings the longer side of images down to ``size`` pixels, 1 if it is shorter."""
+    """Return the binning that brings the longer side of images down to ``size`` pixels, 1 if it is shorter."""
     return max(1.0, max(images.shape[1:]) / size)

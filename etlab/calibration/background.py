@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from etlab.operator import Operator
 from etlab.solvers import tv
 
 SHADOW = 0.03  # line integral of a bead's image above which a pixel is not used
@@ -18,22 +19,22 @@ SHADOW = 0.03  # line integral of a bead's image above which a pixel is not used
 class Unshaded:
     """An operator whose images are zero where ``seen`` is zero, a mask of their shape. The adjoint is exact."""
 
-    def __init__(self, operator, seen: np.ndarray):
+    def __init__(self, operator: Operator, seen: np.ndarray):
         self.operator, self.seen, self.geometry = operator, seen, operator.geometry
 
     def __call__(self, volume: np.ndarray) -> np.ndarray:
-        """Images of a volume, the shaded pixels zero."""
+        """Return the images of a volume, with the shaded pixels zero."""
         images = self.operator(volume)
         images *= self.seen
         return images
 
     def T(self, images: np.ndarray) -> np.ndarray:
-        """The adjoint: shaded pixels do not count."""
+        """Apply the adjoint: shaded pixels do not count."""
         return self.operator.T(images * self.seen)
 
 
 def background(
-    operator,
+    operator: Operator,
     images: np.ndarray,
     bead_images: np.ndarray,
     *,

@@ -11,6 +11,8 @@ variance 1/12. So there is one function of ρ for each row, and a table of it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.special
 
@@ -42,13 +44,13 @@ class BeadImage:
         self._slopes = -((2 * np.pi * self._k[:, None]) ** 2) * ratio
 
     def tables(self, variance: np.ndarray, *, rates: bool = True) -> np.ndarray:
-        """f, (∂f/∂ρ)/ρ and ∂f/∂v for rows whose defocus has this variance (n_rows,): (3, n_rows, n_radii), float32.
+        """Return f, (∂f/∂ρ)/ρ and ∂f/∂v for rows whose defocus has this variance: (3, n_rows, n_radii), float32.
 
         Without ``rates`` only f, (1, n_rows, n_radii).
         """
         decay = -2 * np.pi**2 * self._k**2
         seen = self._spectrum * np.exp(np.outer(np.asarray(variance) + PIXEL_VARIANCE, decay))
-        tables = [seen @ self._waves]
+        tables: Any = [seen @ self._waves]
         if rates:
             tables += [seen @ self._slopes, (seen * decay) @ self._waves]
         tables = np.stack(tables).astype(np.float32)
@@ -57,7 +59,7 @@ class BeadImage:
 
     @staticmethod
     def look_up(tables: np.ndarray, rows: np.ndarray, rho: np.ndarray) -> np.ndarray:
-        """Values of ``tables`` (k, n_rows, n_radii) at distances ``rho`` (…) in the given rows (…): (k, …)."""
+        """Return values of ``tables`` (k, n_rows, n_radii) at distances ``rho`` (…) in the given rows (…): (k, …)."""
         n_radii = tables.shape[-1]
         place = np.minimum(rho / STEP, n_radii - 1.001)
         entry = place.astype(np.intp)

@@ -50,11 +50,11 @@ class Beads:
         return len(self.amplitudes)
 
     def keep(self, chosen: np.ndarray) -> Beads:
-        """Some of the beads: a mask or indices."""
+        """Return some of the beads, by a mask or indices."""
         return replace(self, positions=self.positions[chosen], amplitudes=self.amplitudes[chosen])
 
     def stepped(self, own: np.ndarray, shared: np.ndarray) -> Beads:
-        """Moved by (a, z, y, x) of each bead, (n, 4), and by (φ, g), each cut at ``MAX_STEPS``."""
+        """Return the beads moved by (a, z, y, x) each, (n, 4), and by (φ, g), each clipped at ``MAX_STEPS``."""
         own = np.clip(own, -MAX_STEPS[OWN], MAX_STEPS[OWN])
         axis, gradient = np.clip(shared, -MAX_STEPS[SHARED], MAX_STEPS[SHARED])
         return Beads(
@@ -101,13 +101,13 @@ class Bundle:
         self.image = BeadImage(fiducials, reach=np.sqrt(2) * (self._half_window + 1))
 
     def places(self, beads: Beads) -> np.ndarray:
-        """(row, column) of each bead in each image, in pixels, (n, n_tilts, 2)."""
+        """Return (row, column) of each bead in each image, in pixels, (n, n_tilts, 2)."""
         s, x, phi = *self._in_plane(beads), np.deg2rad(beads.tilt_axis)
         turned = s * np.cos(phi) + x * np.sin(phi), x * np.cos(phi) - s * np.sin(phi)
         return self._centre + np.stack(turned, axis=-1)
 
     def render(self, beads: Beads) -> np.ndarray:
-        """The images of the beads and nothing else, float32."""
+        """Return the images of the beads and nothing else, float32."""
         window, inside = self._windows(self.places(beads), self._half_window)
         tables = self.image.tables(self._variance(beads)[0], rates=False)
         _, rho = self._offsets(beads, window)
@@ -144,7 +144,7 @@ class Bundle:
                 break
         return best
 
-    def _in_plane(self, beads):
+    def _in_plane(self, beads: Beads) -> tuple[np.ndarray, np.ndarray]:
         z, y, x = beads.positions.T[:, :, None]
         return y * self._cos + z * self._sin, np.broadcast_to(x, (len(x), len(self._cos)))
 
@@ -156,7 +156,7 @@ class Bundle:
         return self.optics.variance(self.geometry.n_rows, beads.defocus_gradient)
 
     def _windows(self, places, half):
-        """Indices (image, row, column) of square windows about places, and which of their pixels exist."""
+        """Return indices (image, row, column) of square windows about places, and which of their pixels exist."""
         corner, reach = np.rint(places).astype(int), np.arange(-half, half + 1)
         rows = corner[..., 0, None, None] + reach[:, None]
         columns = corner[..., 1, None, None] + reach
@@ -166,13 +166,13 @@ class Bundle:
         return (images, np.clip(rows, 0, n_rows - 1), np.clip(columns, 0, nx - 1)), inside
 
     def _offsets(self, beads, window):
-        """(down, right) of the window's pixels from the bead's place, and their distance."""
+        """Return (down, right) of the window's pixels from the bead's place, and their distance."""
         row, column = np.moveaxis(self.places(beads), -1, 0)[..., None, None]
         down, right = ((w - at).astype(np.float32) for w, at in ((window[1], row), (window[2], column)))
         return (down, right), np.hypot(down, right)
 
-    def _chain(self, beads):
-        """∂(a, row, column, g) / ∂(a, z, y, x, φ, g) of each bead in each image, (n, n_tilts, 4, 6)."""
+    def _chain(self, beads: Beads) -> np.ndarray:
+        """Return ∂(a, row, column, g) / ∂(a, z, y, x, φ, g) of each bead in each image, (n, n_tilts, 4, 6)."""
         s, x, phi = *self._in_plane(beads), np.deg2rad(beads.tilt_axis)
         cos, sin, one = self._cos, self._sin, np.ones_like(self._cos)
         chain = np.zeros((*s.shape, 4, 6))
@@ -214,7 +214,7 @@ class _Patches:
         return patches - (patches @ self.plane) @ np.swapaxes(self.plane, 2, 3)
 
     def linearised(self, beads):
-        """The `BundleFit` at ``beads``, nothing moved."""
+        """Return the `BundleFit` at ``beads``, without moving them."""
         a = self.bundle._amplitudes(beads)
         value, *rates = self._seen(beads)
         basis = np.stack([value, *(a * rate for rate in rates)], axis=2).reshape(*self.shape[:2], 4, -1)
@@ -236,7 +236,7 @@ class _Patches:
 
 
 def _step(fit, damping, fixed_gradient):
-    """The damped step of each bead's own unknowns, (n, 4), and of the shared ones, (2,)."""
+    """Return the damped step of each bead's own unknowns, (n, 4), and of the shared ones, (2,)."""
     # no bead is so faint that it could move by more than a voxel: keeps its equations regular
     matrix = fit.matrix * (1 + damping * np.eye(6)) + fit.noise * np.diag([1, 1, 1, 1, 0, 0])
     matrices, vectors, gain = eliminated(matrix, fit.vector)
@@ -248,7 +248,7 @@ def _step(fit, damping, fixed_gradient):
 
 
 def eliminated(matrix: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Equations for (φ, g) without each bead's own four unknowns, and the gain that gives these back.
+    """Eliminate each bead's own four unknowns: return the equations for (φ, g), and the gain that gives the four back.
 
     ``matrix`` (n, 6, 6) and ``vector`` (n, 6) -> (n, 2, 2), (n, 2) and (n, 4, 3).
     """

@@ -14,7 +14,7 @@ MIN_TILTS = 10  # for two halves, of which one predicts the other
 
 
 def checked_series(y: np.ndarray, geometry: TiltGeometry) -> np.ndarray:
-    """Images y (n_tilts, n_rows, nx) as contiguous float32.
+    """Return images y (n_tilts, n_rows, nx) as contiguous float32.
 
     Raises ValueError for fewer than ``MIN_TILTS`` tilts, a wrong shape or NaN, TypeError for a wrong dtype.
     """
@@ -24,7 +24,7 @@ def checked_series(y: np.ndarray, geometry: TiltGeometry) -> np.ndarray:
 
 
 def checked_bounds(name: str, bounds: tuple[float, float]) -> tuple[float, float]:
-    """``bounds`` as floats. Raises ValueError if they are empty or not finite."""
+    """Return ``bounds`` as floats. Raises ValueError if they are empty or not finite."""
     low, high = (float(bound) for bound in bounds)
     if not (np.isfinite([low, high]).all() and low < high):
         raise ValueError(f"{name}: got ({low:g}, {high:g}), expected finite (min, max) with min < max")
@@ -32,7 +32,7 @@ def checked_bounds(name: str, bounds: tuple[float, float]) -> tuple[float, float
 
 
 def checked_ranges(spec_ranges: Mapping[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-    """The three ranges as floats, in the order of `Mismatch`. Raises ValueError naming what is wrong."""
+    """Return the three ranges as floats, in the order of `Mismatch`. Raises ValueError naming what is wrong."""
     if set(spec_ranges) != set(PARAMETERS):
         raise ValueError(f"spec_ranges: got {sorted(spec_ranges)}, expected {', '.join(PARAMETERS)}")
     return {name: checked_bounds(f"spec_ranges[{name!r}]", spec_ranges[name]) for name in PARAMETERS}

@@ -28,20 +28,50 @@ AROUND = 0.2  # degrees about the beads' φ in which cross-validation looks agai
 
 @dataclass(frozen=True)
 class Std:
-    """Standard deviations (68 %) of the fields of `Mismatch`, same units; infinite where the data do not tell."""
+    """Standard deviations (68 %) of the fields of `Mismatch`; infinite where the data do not tell.
+
+    Parameters
+    ----------
+    tilt_angle
+        Of δ in degrees.
+    tilt_axis
+        Of φ in degrees.
+    defocus_gradient
+        Of g in nm/µm.
+
+    Examples
+    --------
+    >>> Std(0.1, 0.02, 0.5)["tilt_axis"]
+    0.02
+    """
 
     tilt_angle: float
     tilt_axis: float
     defocus_gradient: float
 
     def __getitem__(self, parameter: str) -> float:
-        """By name, to go through all three."""
+        """Return one of the three by its name."""
         return getattr(self, parameter)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One line of a calibration's ``trace``: the estimate after a ``stage``, ``seconds`` from the start."""
+    """One line of a calibration's trace.
+
+    Parameters
+    ----------
+    stage
+        What was done, e.g. "cross-validation".
+    mismatch
+        The estimate after it.
+    seconds
+        Time since the start in seconds.
+
+    Examples
+    --------
+    >>> Step("done", Mismatch(tilt_axis=0.4), 1.5).mismatch.tilt_axis
+    0.4
+    """
 
     stage: str
     mismatch: Mismatch
@@ -50,11 +80,27 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """``mismatch`` ± ``std``, the ``trace`` of steps that led there, and ``diagnostics``.
+    """The mismatch that a calibration found, how sure that is, and how it was found.
 
-    ``diagnostics`` maps to what was found on the way: "notes", a tuple of sentences about what a user should know;
-    "mode", "beads" or "no beads"; and by mode "beads" (a `BeadCalibration`) or "film" and "moments", and "axis"
-    (each an `Estimate`). `etlab.plot.calibration` draws them.
+    Parameters
+    ----------
+    mismatch
+        δ, φ and g.
+    std
+        Their standard deviations.
+    trace
+        The steps that led there.
+    diagnostics
+        What was found on the way: "notes", a tuple of sentences about what a user should know; "mode", "beads" or "no
+        beads"; and by mode "beads", or "film" and "moments", and "axis". `etlab.plot.calibration` draws them.
+
+    Examples
+    --------
+    >>> print(Calibration(Mismatch(tilt_axis=0.4), Std(np.inf, 0.02, 0.5), (), {"notes": ("no film",)}))
+    tilt_angle = 0.000 ± inf°
+    tilt_axis = 0.400 ± 0.020°
+    defocus_gradient = 0.000 ± 0.500 nm/µm
+    no film
     """
 
     mismatch: Mismatch
@@ -71,7 +117,7 @@ class Calibration:
 
 
 class CalibrationWarning(UserWarning):
-    """Something about the data contradicts what was declared, or cannot be known."""
+    """Warn that the data contradict what was declared, or cannot tell a parameter."""
 
 
 def calibrate(
@@ -85,19 +131,54 @@ def calibrate(
     callback: Callable[[Step], None] | None = None,
     progress: bool = False,
 ) -> Calibration:
-    """Find δ, φ and g of a tilt series y (n_tilts, n_rows, nx), line integrals in voxels, and nothing else.
-
-    ``geometry`` and ``optics`` are nominal. ``spec_ranges`` maps "tilt_angle" [deg], "tilt_axis" [deg] and
-    "defocus_gradient" [nm/µm] to (min, max) that hold the truth; results are cut to them. ``fiducials`` declares gold
-    beads on one face of a flat film; without them δ comes from the film's borders, φ from cross-validation, and g
-    from consistency conditions, all less certain. ``rng`` draws the beads for ``std`` and nothing else.
-    ``callback(step)`` is called after each step.
+    """Find δ, φ and g of a microscope from one noisy tilt series, and how sure each is.
 
     What cannot be known gets an infinite ``std`` and a sentence in ``diagnostics["notes"]``, which is also warned
     (`CalibrationWarning`); the other parameters are still estimated.
 
-    Raises ValueError for ranges that are missing, unknown or empty, fewer than 10 tilts, constant images, NaN, or
-    shapes that do not fit.
+    Parameters
+    ----------
+    y
+        Images (n_tilts, n_rows, nx), line integrals in voxels.
+    geometry
+        The nominal geometry.
+    spec_ranges
+        "tilt_angle" [°], "tilt_axis" [°] and "defocus_gradient" [nm/µm], each with a range (min, max) that holds the
+        truth; results are clipped to them.
+    optics
+        The nominal optics.
+    fiducials
+        Gold beads that are declared to lie on one face of a flat film. Without them δ comes from the film's borders,
+        φ from cross-validation, and g from consistency conditions, all less certain.
+    rng
+        Draws the beads for ``std`` and nothing else.
+    callback
+        Called with the `Step` after each step.
+    progress
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    Calibration
+        ``mismatch`` ± ``std``, with the ``trace`` of steps and ``diagnostics``.
+
+    Raises
+    ------
+    ValueError
+        For ranges that are missing, unknown or empty, fewer than 10 tilts, constant images, NaN, or shapes that do
+        not fit.
+
+    Examples
+    --------
+    >>> from etlab import Detector, TiltSeriesModel, linear_tilts, specimen
+    >>> geometry = TiltGeometry(linear_tilts(60, 10), (16, 32, 32))
+    >>> volume = specimen("nanorods", (16, 32, 32), seed=1, fiducials=False).volume
+    >>> H = TiltSeriesModel(geometry, mismatch=Mismatch(tilt_axis=0.4))
+    >>> images = Detector(dose=50.0).expose(H(volume), rng=0)
+    >>> ranges = {"tilt_angle": (-1, 1), "tilt_axis": (0, 0.5), "defocus_gradient": (-1, 1)}
+    >>> found = calibrate(images, geometry, ranges, H.optics)
+    >>> bool(abs(found.mismatch.tilt_axis - 0.4) < 3 * found.std.tilt_axis)
+    True
     """
     ranges = checked_ranges(spec_ranges)
     y = checked_series(y, geometry)
@@ -132,7 +213,7 @@ def calibrate(
 
 
 def _with_beads(y, geometry, optics, found, n_threads, record):
-    """The beads' answer, its φ averaged with that of cross-validation, which looks at everything else."""
+    """Return the beads' answer, its φ averaged with that of cross-validation, which looks at everything else."""
     fitted, (tilt_angle, tilt_axis, gradient) = found.mismatch, found.std
     bounds = fitted.tilt_axis - AROUND, fitted.tilt_axis + AROUND
     axis = cross_validate(y, geometry, optics, fitted, "tilt_axis", bounds, n_threads=n_threads)
@@ -166,7 +247,7 @@ def _cut(mismatch, ranges):
 
 
 def _notes(fiducials, found, std):
-    """What a user should know: where the data contradict what was declared, and what they do not tell."""
+    """Return what a user should know: where the data contradict the declaration, and what they cannot tell."""
     notes = list(found.notes) if found else []
     if fiducials and not found:
         notes.append(

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -64,7 +65,7 @@ def cross_validate(
     callback: Callable[[float, float], None] | None = None,
     n_threads: int | None = None,
 ) -> Estimate:
-    """The value of ``parameter`` within ``bounds`` by which each half of the tilts is predicted best from the other.
+    """Estimate the value of ``parameter`` within ``bounds`` with which each half of the tilts best predicts the other.
 
     ``y`` (n_tilts, n_rows, nx); the other parameters are held at ``start``. ``parameter`` is "tilt_axis" [deg] or
     "defocus_gradient" [nm/µm]. Over bounds wider than twice ``REACH`` a first, coarse parabola says where to put the
@@ -104,7 +105,7 @@ def cross_validate(
 def loss_function(
     y, geometry, optics, start, parameter, *, n_iter, callback, n_threads
 ) -> Callable[[float], np.ndarray]:
-    """The map of a value of ``parameter`` to its loss in parts (n_tilts, N_STRIPS), on images made `coarse`."""
+    """Return the map of a value of ``parameter`` to its loss in parts (n_tilts, N_STRIPS), on images made `coarse`."""
     factor = binning(geometry)
     geometry, images, transfer = coarse(geometry, y, factor)
     optics = replace(optics, kappa=optics.kappa / factor)
@@ -124,7 +125,7 @@ def loss_function(
 
 
 def coarse_search(losses, bounds, reach) -> tuple[float, np.ndarray, np.ndarray]:
-    """Where to put three trials that lie ``reach`` apart; the trials that told it, and their losses.
+    """Return where to put three trials that lie ``reach`` apart, the trials that told it, and their losses.
 
     Within bounds that the three trials fill, it is the middle, and nothing is tried.
     """
@@ -139,13 +140,13 @@ def coarse_search(losses, bounds, reach) -> tuple[float, np.ndarray, np.ndarray]
 
 
 def halves(tilts_deg: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every second tilt in order of angle, and the others: two masks (n_tilts,)."""
+    """Return two masks (n_tilts,): every second tilt in order of angle, and the others."""
     every_second = np.argsort(np.argsort(tilts_deg)) % 2 == 0
     return every_second, ~every_second
 
 
 def prediction_losses(images, weights, model, *, lam, n_iter, blurred) -> np.ndarray:
-    """Weighted squared error of each half predicted from the other, (n_tilts, N_STRIPS): the loss in its parts.
+    """Return the weighted squared error of each half predicted from the other, in parts (n_tilts, N_STRIPS).
 
     ``blurred``: with the whole model; else the object keeps the blur.
     """
@@ -183,7 +184,7 @@ def vertex(trials: np.ndarray, losses: np.ndarray) -> tuple[float, float]:
 
 
 def two_way_spread(scores: np.ndarray) -> float:
-    """Standard deviation of the sum of ``scores`` (a, b), of which those of one row or column are correlated."""
+    """Return the standard deviation of the sum of ``scores`` (a, b), which are correlated within rows and columns."""
     single = (scores**2).sum()
     return float(
         np.sqrt(max((scores.sum(axis=1) ** 2).sum() + (scores.sum(axis=0) ** 2).sum() - single, single))
@@ -191,30 +192,30 @@ def two_way_spread(scores: np.ndarray) -> float:
 
 
 def counting_weights(images: np.ndarray) -> np.ndarray:
-    """1 / (signal nearby), the inverse variance of counting noise up to a factor; see ``FAINTEST``."""
+    """Return 1 / (signal nearby), the inverse variance of counting noise up to a factor; see ``FAINTEST``."""
     signal = gaussian_filter(images, (0, NEARBY, NEARBY))
-    return 1 / np.maximum(signal, max(FAINTEST * float(np.abs(images).mean()), np.finfo(np.float32).tiny))
+    return 1 / np.maximum(signal, max(FAINTEST * float(np.abs(images).mean()), np.finfo(np.float32).tiny))  # type: ignore[call-overload]  # NumPy's `tiny` is typed as no float
 
 
 def noise(images: np.ndarray) -> float:
-    """Standard deviation of white noise, from second differences along the tilt axis: the object's are small."""
+    """Estimate the standard deviation of white noise by second differences along the axis: the object's are small."""
     second = images[..., :-2] - 2 * images[..., 1:-1] + images[..., 2:]
     return max(float(np.sqrt(np.mean(second**2, dtype=np.float64) / 6)), 1e-6)
 
 
 def binning(geometry: TiltGeometry) -> int:
-    """By how much to bin: the largest factor that leaves ``ENOUGH`` pixels across and divides the shapes."""
+    """Return the largest factor of binning that leaves ``ENOUGH`` pixels across and divides the shapes."""
     sizes = (*geometry.volume_shape, geometry.n_rows)
     most = max(1, min(geometry.volume_shape[1:]) // ENOUGH)
     return max(factor for factor in range(1, most + 1) if not any(n % factor for n in sizes))
 
 
 def coarse(geometry: TiltGeometry, images: np.ndarray, factor: int) -> tuple[TiltGeometry, np.ndarray, float]:
-    """Geometry and images without aliases and binned, and the standard deviation that white noise of 1 then has.
+    """Return geometry and images without aliases and binned, and the standard deviation that white noise of 1 then has.
 
     Line integrals are in the larger voxels.
     """
-    shape = tuple(n // factor for n in geometry.volume_shape)
+    shape: Any = tuple(n // factor for n in geometry.volume_shape)
     binned = replace(
         geometry, volume_shape=shape, n_rows=geometry.n_rows // factor, voxel_nm=geometry.voxel_nm * factor
     )

@@ -27,7 +27,7 @@ SPARE = 1.3  # beads kept for each declared one: the fit tells later which are f
 
 
 def find_beads(y: np.ndarray, geometry: TiltGeometry, beads: Fiducials) -> np.ndarray:
-    """Rough bead centres (n, 3), zyx in voxels from the volume's centre, most certain first; n may be 0.
+    """Return rough bead centres (n, 3), zyx in voxels from the volume's centre, most certain first; n may be 0.
 
     ``y`` (n_tilts, n_rows, nx) float32. Good to about a voxel. At most 1.3 times as many as declared.
     """
@@ -49,8 +49,8 @@ def find_beads(y: np.ndarray, geometry: TiltGeometry, beads: Fiducials) -> np.nd
 
 
 def apart(places: np.ndarray, distance: float, n_most: int) -> np.ndarray:
-    """Indices of the first ``n_most`` places that keep their ``distance`` from all chosen before them."""
-    chosen = []
+    """Return indices of the first ``n_most`` places that keep their ``distance`` from all chosen before them."""
+    chosen: list[int] = []
     for i, place in enumerate(places):
         if len(chosen) == n_most:
             break
@@ -60,7 +60,7 @@ def apart(places: np.ndarray, distance: float, n_most: int) -> np.ndarray:
 
 
 def blob_votes(image: np.ndarray, radius: float) -> np.ndarray:
-    """How much each pixel looks like the middle of a bright blob, in robust standard deviations, ± ``MOST_VOTES``.
+    """Return how much each pixel is like the middle of a bright blob, in robust standard deviations, ± ``MOST_VOTES``.
 
     The spread is that of the part of the image where there is a specimen.
     """

@@ -79,7 +79,7 @@ def calibrate_with_beads(
     n_threads: int | None = None,
     report: Callable[[str, Mismatch], None] = lambda stage, mismatch: None,
 ) -> BeadCalibration | None:
-    """Mismatch of images y (n_tilts, n_rows, nx) from beads as declared; None if too few are found.
+    """Estimate the mismatch of images y (n_tilts, n_rows, nx) from declared beads; None if too few are found.
 
     Too few is less than half of those declared, or than five; and all of them where they are not `of_one_kind`.
 
@@ -117,13 +117,13 @@ def calibrate_with_beads(
 
 
 def scanned_gradients(low: float, high: float) -> np.ndarray:
-    """g at which fits start, evenly spaced, a little beyond the range from ``low`` to ``high``: (N_STARTS,)."""
+    """Return the g at which fits start, evenly spaced, a little beyond the range ``low`` to ``high``: (N_STARTS,)."""
     margin = BEYOND * (high - low)
     return np.linspace(low - margin, high + margin, N_STARTS)
 
 
 def first_fit(y, weights, bundle, found, axis, gradients) -> BundleFit:
-    """The best of short fits to images with all that is in them, one from each of ``gradients``."""
+    """Return the best of short fits to images with all that is in them, one from each of ``gradients``."""
     starts = (Beads(found, np.ones(len(found)), axis, float(g)) for g in gradients)
     return min((bundle.fit(y, start, weights, n_iter=3) for start in starts), key=lambda fit: fit.loss)
 
@@ -148,13 +148,13 @@ def fit_in_rounds(y, weights, bundle, fit, fewest, n_threads, report):
 
 
 def losses_along(gradients, images, weights, bundle, beads) -> np.ndarray:
-    """Loss of the best fit with g held at each of ``gradients``."""
+    """Return the loss of the best fit with g held at each of ``gradients``."""
     held = (replace(beads, defocus_gradient=float(g)) for g in gradients)
     return np.array([bundle.fit(images, at, weights, n_iter=2, fixed_gradient=True).loss for at in held])
 
 
 def background_of(y, bundle, beads, x0, n_threads):
-    """Volume and images of all that is not bead.
+    """Return volume and images of everything but the beads.
 
     The images are turned back by φ first, so that they need no turning at every iteration; the blur, which differs
     from row to row, hardly notices a turn by less than a degree.
@@ -168,12 +168,12 @@ def background_of(y, bundle, beads, x0, n_threads):
 
 
 def certainty(signal: np.ndarray) -> np.ndarray:
-    """Weights 1 / signal, the inverse variance of counting noise up to a factor; see ``LEAST_SIGNAL``."""
+    """Return weights 1 / signal, the inverse variance of counting noise up to a factor; see ``LEAST_SIGNAL``."""
     return 1 / np.maximum(signal, LEAST_SIGNAL)
 
 
 def alike(beads: Beads) -> np.ndarray:
-    """Which beads are about as bright as most and lie on the plane of most, (n,) bool."""
+    """Tell which beads are about as bright as most and lie on the plane of most, (n,) bool."""
     from scipy.stats import theilslopes  # here, since it takes a second to load
 
     middle = np.median(beads.amplitudes)
@@ -185,12 +185,12 @@ def alike(beads: Beads) -> np.ndarray:
 
 
 def of_one_kind(beads: Beads) -> bool:
-    """Whether fitted beads are equally bright, as those of one batch are and parts of a specimen are not."""
+    """Tell whether fitted beads are equally bright, as those of one batch are and parts of a specimen are not."""
     return bool(beads.amplitudes.std() < ONE_KIND * np.median(beads.amplitudes))
 
 
 def plane_through(beads: Beads) -> np.ndarray:
-    """(slope, height) of the least-squares line of z on y."""
+    """Return (slope, height) of the least-squares line of z on y."""
     z, y, _ = beads.positions.T
     across = y - y.mean()
     slope = across @ z / max(across @ across, np.finfo(float).tiny)
@@ -198,13 +198,13 @@ def plane_through(beads: Beads) -> np.ndarray:
 
 
 def mismatch_of(beads: Beads) -> Mismatch:
-    """δ from the beads' plane, φ and g as fitted."""
+    """Return δ from the beads' plane, φ and g as fitted."""
     tilt_angle = -np.rad2deg(np.arctan(plane_through(beads)[0]))
     return Mismatch(float(tilt_angle), beads.tilt_axis, beads.defocus_gradient)
 
 
 def spread(fit: BundleFit, rng: np.random.Generator) -> np.ndarray:
-    """Standard deviations (δ, φ, g) over beads drawn with replacement, and no less than counting noise allows.
+    """Return standard deviations (δ, φ, g) over beads drawn with replacement, no less than counting noise allows.
 
     What lies under a bead pulls at all its images alike, so beads, not pixels, are independent. φ and g of a draw are
     one Gauss–Newton step away. n beads, of which two numbers are fitted, scatter √((n − 2)/n) too little.
@@ -222,7 +222,7 @@ def spread(fit: BundleFit, rng: np.random.Generator) -> np.ndarray:
 
 
 def doubts(images, weights, bundle, fiducials, fit) -> tuple[tuple[str, ...], bool]:
-    """Where the beads contradict what was declared about them, and whether their radius is in doubt."""
+    """Return where the beads contradict what was declared about them, and whether their radius is in doubt."""
     notes, radius_is_wrong = [], False
     amplitude = float(np.median(fit.beads.amplitudes))
     if len(fit.beads) < ENOUGH * fiducials.count:

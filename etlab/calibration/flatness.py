@@ -43,7 +43,7 @@ CLUTTER = (
 
 
 def film_tilt(y: np.ndarray, geometry: TiltGeometry, *, tilt_axis: float = 0.0) -> Estimate:
-    """δ in degrees from images (n_tilts, n_rows, nx), turned back by ``tilt_axis`` degrees first.
+    """Estimate δ in degrees from images (n_tilts, n_rows, nx), turned back by ``tilt_axis`` degrees first.
 
     ``std`` is infinite where no flat film is found: without a reference, δ cannot be known. ``trials`` and ``losses``
     are the strips' own estimates and how steep the fainter of their two borders is.
@@ -68,13 +68,13 @@ def film_tilt(y: np.ndarray, geometry: TiltGeometry, *, tilt_axis: float = 0.0) 
 
 
 def tilt(pair: np.ndarray) -> np.ndarray:
-    """δ in degrees from the (y, z, …) of the lower and the upper border, shape (…, 2, ≥ 2)."""
+    """Return δ in degrees from the (y, z, …) of the lower and the upper border, shape (…, 2, ≥ 2)."""
     rise = pair[..., 1, :] - pair[..., 0, :]
     return -np.rad2deg(np.arctan2(rise[..., 1], rise[..., 0]))
 
 
 def coarse_borders(profiles: np.ndarray, geometry: TiltGeometry) -> np.ndarray:
-    """(y, z) of the lower and the upper border on a grid: the pair, nearly level, whose fainter one is strongest."""
+    """Return (y, z) of both borders on a grid: of the nearly level pairs, the one whose fainter border is strongest."""
     nz, ny, _ = geometry.volume_shape
     heights = np.arange(-nz / 2, nz / 2, STEP)
     distances = np.arange(ny / 2 - OUTER, ny / 2, STEP)
@@ -90,7 +90,7 @@ def coarse_borders(profiles: np.ndarray, geometry: TiltGeometry) -> np.ndarray:
 
 
 def borders(profiles: np.ndarray, geometry: TiltGeometry, near: np.ndarray) -> np.ndarray:
-    """(y, z, steepness) of the lower and the upper border, the strongest about ``near``: shape (2, 3)."""
+    """Return (y, z, steepness) of the lower and the upper border, the strongest about ``near``: shape (2, 3)."""
     found = []
     for side, start in zip((-1, 1), near, strict=True):
         edges = outward(profiles, side)
@@ -105,12 +105,12 @@ def borders(profiles: np.ndarray, geometry: TiltGeometry, near: np.ndarray) -> n
 
 
 def outward(profiles: np.ndarray, side: int) -> np.ndarray:
-    """How steeply each profile (n_tilts, n_rows) falls towards the ``side`` (−1 lower, +1 upper), per row."""
+    """Return how steeply each profile (n_tilts, n_rows) falls towards the ``side`` (−1 lower, +1 upper), per row."""
     return -side * gaussian_filter1d(profiles, EDGE_WIDTH, axis=1, order=1, mode="nearest")
 
 
 def steepness(edges: np.ndarray, geometry: TiltGeometry, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Mean of ``edges`` over all tilts where a line along the axis at (y, z) is seen; y and z broadcast."""
+    """Return the mean of ``edges`` over all tilts where a line along the axis at (y, z) is seen; y and z broadcast."""
     theta = np.deg2rad(geometry.tilts_deg)
     y, z = np.broadcast_arrays(y, z)
     rows = (

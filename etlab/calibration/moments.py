@@ -19,7 +19,7 @@ Source: Ludwig, Commun. Pure Appl. Math. 19 (1966) 49; Natterer, The Mathematics
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -51,7 +51,7 @@ def moment_gradient(
     callback: Callable[[float], None] | None = None,
     n_threads: int | None = None,
 ) -> Estimate:
-    """g in nm/µm within ``bounds``, from images (n_tilts, n_rows, nx), with φ and δ held at ``start``.
+    """Estimate g in nm/µm within ``bounds``, from images (n_tilts, n_rows, nx), with φ and δ held at ``start``.
 
     At most ``max_steps`` steps. ``trials`` are the values after each; ``callback(value)`` is called with them.
     ``std`` comes from the scatter among strips along the tilt axis and ``SHARED``; it is infinite where nothing is
@@ -62,8 +62,8 @@ def moment_gradient(
     low, high = checked_bounds("bounds", bounds)
     y = checked_series(y, geometry)
     lam = LAM_PER_NOISE * noise(y)
-    volumes = (None, None)
-    value, std, tried = (low + high) / 2, np.inf, []
+    volumes: Sequence[np.ndarray | None] = (None, None)
+    value, std, tried = (low + high) / 2, np.inf, []  # type: float, float, list[float]
     for _ in range(max_steps):
         mismatch = replace(start, defocus_gradient=float(value))
         H = TiltSeriesModel(geometry, mismatch=mismatch, optics=optics, n_threads=n_threads)
@@ -83,7 +83,7 @@ def moment_gradient(
 
 
 def reconstructed_halves(y, H, x0, *, lam, n_iter) -> list[np.ndarray]:
-    """For each of the `halves`, the volume reconstructed from the other one, starting from those in ``x0``."""
+    """Return, for each of the `halves`, the volume reconstructed from the other one, starting from those in ``x0``."""
     return [
         tv(H.subset(~judged), y[~judged], lam=lam, n_iter=n_iter, tol=0, x0=volume)
         for judged, volume in zip(halves(H.geometry.tilts_deg), x0, strict=True)
@@ -91,7 +91,7 @@ def reconstructed_halves(y, H, x0, *, lam, n_iter) -> list[np.ndarray]:
 
 
 def normal_equation(y, H, volumes) -> tuple[np.ndarray, float]:
-    """The Gauss–Newton step of g is Σ score / curvature: the score of each column (nx,), and the curvature."""
+    """Return the score of each column (nx,) and the curvature: the Gauss–Newton step of g is Σ score / curvature."""
     score, curvature = np.zeros(y.shape[2]), 0.0
     for judged, volume in zip(halves(H.geometry.tilts_deg), volumes, strict=True):
         seen = H.subset(judged)
@@ -104,7 +104,7 @@ def normal_equation(y, H, volumes) -> tuple[np.ndarray, float]:
 
 
 def outside_moments(geometry: TiltGeometry) -> Callable[[np.ndarray], np.ndarray]:
-    """The linear map images (n_tilts, n_rows, nx) -> Q_n c_n for all n up to ``HIGHEST``, stacked: (m, nx).
+    """Return the linear map of images (n_tilts, n_rows, nx) to Q_n c_n for all n up to ``HIGHEST``, stacked: (m, nx).
 
     Zero for the projections of any object that lies within the field of the detector.
     """
@@ -120,7 +120,7 @@ def outside_moments(geometry: TiltGeometry) -> Callable[[np.ndarray], np.ndarray
 
 
 def complement(tilts_deg: np.ndarray, n: int) -> np.ndarray:
-    """Orthonormal rows (m, n_tilts), orthogonal to all polynomials of degree n in cos θ, sin θ with n's parity."""
+    """Return orthonormal rows (m, n_tilts), orthogonal to polynomials of degree n in cos θ, sin θ with n's parity."""
     angles = np.outer(np.deg2rad(tilts_deg), np.arange(n % 2, n + 1, 2))
     basis, size, _ = np.linalg.svd(np.hstack([np.cos(angles), np.sin(angles)]))
     return basis[:, (size > IGNORED * size[0]).sum() :].T

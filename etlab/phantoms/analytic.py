@@ -38,10 +38,39 @@ SHEPP_LOGAN = np.array(
 def gaussians(
     geometry: TiltGeometry, centres: np.ndarray, sigmas: np.ndarray, densities: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of round Gaussians: its volume and its exact images, float32.
+    """Return a sum of round Gaussians: its volume and its exact images.
 
-    ``centres`` (n, 3), zyx in voxels from the volume's centre; ``sigmas`` (n,) in voxels; ``densities`` (n,) at the
-    centres. Raises ValueError if these do not match or a width is not positive.
+    Parameters
+    ----------
+    geometry
+        Tilts and shapes.
+    centres
+        (z, y, x) in voxels from the volume's centre, (n, 3).
+    sigmas
+        Standard deviations in voxels, (n,).
+    densities
+        At the centres, (n,).
+
+    Returns
+    -------
+    tuple of np.ndarray
+        Volume (nz, ny, nx) and images (n_tilts, n_rows, nx), float32.
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not match or a width is not positive.
+
+    Notes
+    -----
+    A Gaussian of width σ projects to a Gaussian of width σ, times √(2π)·σ.
+
+    Examples
+    --------
+    >>> geometry = TiltGeometry([0.0, 60.0], (16, 16, 16))
+    >>> volume, images = gaussians(geometry, [(0, 3, 0)], [1.5], [1.0])
+    >>> volume.shape, images.argmax(axis=1)[:, 8].tolist()  # rows 7.5 + 3·cos θ, rounded
+    ((16, 16, 16), [10, 9])
     """
     centres, sigmas, densities = _columns(centres, densities, sigmas=sigmas)
     z, y, x = _voxels(geometry)
@@ -65,13 +94,45 @@ def ellipsoids(
     turned_deg: np.ndarray | float = 0.0,
     samples: int = 4,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sum of solid ellipsoids: its volume and its exact images, float32.
+    """Return a sum of solid ellipsoids: its volume and its exact images.
 
-    ``centres`` and ``semi_axes`` (n, 3), zyx in voxels, ``densities`` (n,). ``turned_deg`` turns each about the tilt
-    axis, from y towards z. A semi-axis a_x of infinity makes a cylinder along the tilt axis. Each voxel of the
-    volume is the mean of ``samples``³ points.
+    Parameters
+    ----------
+    geometry
+        Tilts and shapes.
+    centres
+        (z, y, x) in voxels from the volume's centre, (n, 3).
+    semi_axes
+        (a_z, a_y, a_x) in voxels, (n, 3). An a_x of infinity makes a cylinder along the tilt axis.
+    densities
+        (n,).
+    turned_deg
+        Angle in degrees by which each is turned about the tilt axis, from y towards z; one for all, or (n,).
+    samples
+        Points along each edge of a voxel over whose cube the density is averaged.
 
-    Raises ValueError if the arguments do not match or a semi-axis is not positive.
+    Returns
+    -------
+    tuple of np.ndarray
+        Volume (nz, ny, nx) and images (n_tilts, n_rows, nx), float32.
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not match or a semi-axis is not positive.
+
+    Notes
+    -----
+    Turned by β, an ellipsoid of density 1 projects to::
+
+        2·(a_z·a_y/ρ)·√(1 − (s − s₀)²/ρ² − (x − x₀)²/a_x²),     ρ² = a_y²·cos²(θ − β) + a_z²·sin²(θ − β).
+
+    Examples
+    --------
+    >>> geometry = TiltGeometry([0.0, 90.0], (17, 17, 17))
+    >>> volume, images = ellipsoids(geometry, [(0, 0, 0)], [(2, 4, 6)], [1.0])
+    >>> images[:, 8, 8].tolist()  # through the middle, along z and along y
+    [4.0, 8.0]
     """
     centres, semi_axes, densities = _columns(centres, densities, semi_axes=semi_axes)
     turns = np.deg2rad(np.broadcast_to(turned_deg, len(centres)))
@@ -94,10 +155,28 @@ def ellipsoids(
 
 
 def shepp_logan(geometry: TiltGeometry) -> tuple[np.ndarray, np.ndarray]:
-    """The Shepp–Logan head with Toft's contrast, the same in every slice: its volume and its exact images, float32.
+    """Return the Shepp–Logan head with Toft's contrast, the same in every slice: its volume and its exact images.
 
-    It fills the smaller of nz and ny; densities lie in [0, 1]. ``volume[:, :, i]`` is the slice, ``images[:, :, i]``
-    its sinogram.
+    Parameters
+    ----------
+    geometry
+        Tilts and shapes. The head fills the smaller of nz and ny.
+
+    Returns
+    -------
+    tuple of np.ndarray
+        Volume (nz, ny, nx) with densities in [0, 1] and images (n_tilts, n_rows, nx), float32. ``volume[:, :, i]`` is
+        the slice, ``images[:, :, i]`` its sinogram.
+
+    References
+    ----------
+    Shepp & Logan, IEEE Trans. Nucl. Sci. 21 (1974) 21; contrasts: Toft, The Radon Transform (PhD thesis, DTU, 1996).
+
+    Examples
+    --------
+    >>> volume, images = shepp_logan(TiltGeometry([0.0, 90.0], (32, 32, 1)))
+    >>> volume.shape, images.shape
+    ((32, 32, 1), (2, 32, 1))
     """
     nz, ny, nx = geometry.volume_shape
     half = min(nz, ny) / 2
@@ -110,18 +189,18 @@ def shepp_logan(geometry: TiltGeometry) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _voxels(geometry):
-    """Coordinates z, y, x of the voxels' centres, as open axes."""
+    """Return coordinates z, y, x of the voxels' centres, as open axes."""
     return np.ix_(*(np.arange(n) - (n - 1) / 2 for n in geometry.volume_shape))
 
 
 def _pixels(geometry):
-    """Rows s, tilts θ in radians and columns x of the images, as open axes."""
+    """Return rows s, tilts θ in radians and columns x of the images, as open axes."""
     s, x = (np.arange(n) - (n - 1) / 2 for n in geometry.images_shape[1:])
     return s[None, :, None], np.deg2rad(geometry.tilts_deg)[:, None, None], x[None, None, :]
 
 
 def _columns(centres, densities, **sizes):
-    """The parameters as arrays of n rows, or an error that says which does not fit."""
+    """Return the parameters as arrays of n rows, or raise an error that says which does not fit."""
     centres, densities = np.atleast_2d(np.asarray(centres, float)), np.ravel(np.asarray(densities, float))
     if centres.ndim != 2 or centres.shape[1] != 3:
         raise ValueError(f"centres: got shape {centres.shape}, expected (n, 3), zyx in voxels")

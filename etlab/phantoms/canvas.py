@@ -77,14 +77,14 @@ class GaussianField:
         self._weights = rng.standard_normal([len(nodes) for nodes in self._nodes])
 
     def __call__(self, z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        """Values on the grid of three open axes, as ``numpy.ix_`` makes them; float32."""
+        """Return values on the grid of three open axes, as ``numpy.ix_`` makes them; float32."""
         field = self._weights.astype(np.float32)
         for spread in self._spread(z, y, x):
             field = np.tensordot(field, spread.astype(np.float32), axes=(0, 1))
         return field
 
     def at(self, points: np.ndarray) -> np.ndarray:
-        """Values at scattered points (n, 3)."""
+        """Return values at scattered points (n, 3)."""
         return np.einsum(
             "abc,na,nb,nc->n", self._weights, *self._spread(*np.transpose(points)), optimize=True
         )
@@ -96,7 +96,7 @@ class GaussianField:
 
 
 def ellipsoid(centre, radii, rotation: Rotation | None = None) -> Solid:
-    """Ellipsoid of semi-axes ``radii`` (one number: a ball). The distance is exact to first order at the surface."""
+    """Return an ellipsoid of semi-axes ``radii`` (one number: a ball), exact to first order at the surface."""
     radii = np.broadcast_to(np.asarray(radii, np.float32), 3)
 
     def distance(z, y, x):
@@ -109,7 +109,7 @@ def ellipsoid(centre, radii, rotation: Rotation | None = None) -> Solid:
 
 
 def crystal(centre, normals, offsets, rotation: Rotation | None = None) -> Solid:
-    """Convex crystal bounded by planes: the points p with n·p ≤ offset for each unit normal n."""
+    """Return a convex crystal bounded by planes: the points p with n·p ≤ offset for each unit normal n."""
     normals, offsets = np.asarray(normals, float), np.asarray(offsets, float)
     # three independent faces meet in a corner; the farthest corner of a compact crystal is within twice its offsets
     reach = np.full(3, 2 * offsets.max())
@@ -129,7 +129,7 @@ def crystal(centre, normals, offsets, rotation: Rotation | None = None) -> Solid
 
 
 def truncated_octahedron(centre, radius: float, rotation: Rotation) -> Solid:
-    """The shape that small face-centred cubic metal particles take: eight {111} and six {100} faces."""
+    """Return the shape of small face-centred cubic metal particles: eight {111} and six {100} faces."""
     corners = np.array(np.meshgrid(*[(-1, 1)] * 3)).reshape(3, 8).T / np.sqrt(3)
     cubes = np.concatenate([np.eye(3), -np.eye(3)])
     offsets = np.concatenate([np.full(8, 0.9), np.full(6, 1.05)]) * radius
@@ -137,7 +137,7 @@ def truncated_octahedron(centre, radius: float, rotation: Rotation) -> Solid:
 
 
 def rod(centre, half_length: float, radius: float, rotation: Rotation) -> Solid:
-    """Hexagonal prism along the first axis of ``rotation``, with bevelled tips."""
+    """Return a hexagonal prism along the first axis of ``rotation``, with bevelled tips."""
     angles = np.deg2rad(np.arange(0, 360, 60))
     ring = np.stack([np.zeros(6), np.cos(angles), np.sin(angles)], axis=1)
     up = np.array([1.0, 0, 0])
@@ -152,7 +152,7 @@ def rod(centre, half_length: float, radius: float, rotation: Rotation) -> Solid:
 
 
 def box(centre, half_widths, *, rounding: float = 0.0) -> Solid:
-    """Box with edges along the axes, its corners rounded by ``rounding``."""
+    """Return a box with edges along the axes, its corners rounded by ``rounding``."""
     half_widths = np.asarray(half_widths, np.float32)
 
     def distance(z, y, x):
@@ -164,7 +164,7 @@ def box(centre, half_widths, *, rounding: float = 0.0) -> Solid:
 
 
 def _turned(rotation, z, y, x):
-    """Coordinates in the frame of a solid that was turned by ``rotation``."""
+    """Return coordinates in the frame of a solid that was turned by ``rotation``."""
     if rotation is None:
         return z, y, x
     matrix = rotation.inv().as_matrix().astype(np.float32)

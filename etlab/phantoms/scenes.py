@@ -8,6 +8,8 @@ organic matter 0.1–0.5, metal 0.6; gold beads (1.0) are not of the specimen.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -27,7 +29,7 @@ BORDER = 0.06  # kept free on each side of the field
 
 
 def lamella(canvas: Canvas, rng: np.random.Generator, base: float) -> None:
-    """A thinned slab of columnar grains, wedge-shaped and ridged by the ion beam, with precipitates and pores."""
+    """Paint a thinned slab of columnar grains, wedge-shaped and ridged by the ion beam, with precipitates and pores."""
     half_y, half_x = (canvas.half[1:] - BORDER) * rng.uniform(0.8, 0.95, 2)
     thickness, wedge = rng.uniform(0.15, 0.19), rng.uniform(-0.3, 0.3)
     slopes = rng.uniform(-0.05, 0.05, 2)
@@ -67,7 +69,7 @@ def lamella(canvas: Canvas, rng: np.random.Generator, base: float) -> None:
 
     for _ in range(36):
         radius = rng.uniform(0.012, 0.036)
-        solid = truncated_octahedron if rng.random() < 0.5 else ellipsoid
+        solid: Callable[..., Solid] = truncated_octahedron if rng.random() < 0.5 else ellipsoid
         size = radius if solid is truncated_octahedron else radius * rng.uniform(0.7, 1.1, 3)
         canvas.paint(solid(inside(radius), size, Rotation.random(rng=rng)), rng.uniform(0.48, DENSEST))
     for _ in range(7):
@@ -78,7 +80,7 @@ def lamella(canvas: Canvas, rng: np.random.Generator, base: float) -> None:
 
 
 def nanorods(canvas: Canvas, rng: np.random.Generator, base: float) -> None:
-    """A heap of roughly aligned hexagonal rods, some of them tubes, one long needle and a few grains."""
+    """Paint a heap of roughly aligned hexagonal rods, some of them tubes, one long needle and a few grains."""
     pile = Pile(canvas, rng, base)
     preferred = rng.uniform(0, np.pi)
     shapes = [(rng.uniform(0.33, 0.38), 0.044)]
@@ -119,7 +121,7 @@ def nanorods(canvas: Canvas, rng: np.random.Generator, base: float) -> None:
 
 
 def vesicles(canvas: Canvas, rng: np.random.Generator, base: float) -> None:
-    """Vesicles of one or two membranes, loaded with granules, on a film together with loose granules."""
+    """Paint vesicles of one or two membranes, loaded with granules, on a film together with loose granules."""
     pile = Pile(canvas, rng, base)
     membrane = 0.022
     wobble = GaussianField(rng, canvas.half, 0.09)
@@ -164,7 +166,7 @@ def vesicles(canvas: Canvas, rng: np.random.Generator, base: float) -> None:
 
 
 def catalyst(canvas: Canvas, rng: np.random.Generator, base: float) -> None:
-    """Grains of porous oxide that touch, with metal particles on the walls of their pores."""
+    """Paint grains of porous oxide that touch, with metal particles on the walls of their pores."""
     room_y, room_x = canvas.half[1:] - BORDER
     spacing = 0.022
     fine, coarse = GaussianField(rng, canvas.half, spacing), GaussianField(rng, canvas.half, 0.06)
@@ -220,7 +222,7 @@ class Pile:
         self._centres, self._radii = np.empty((0, 3)), np.empty(0)
 
     def drop(self, chain: np.ndarray, radius: float, *, tries: int = 40) -> np.ndarray | None:
-        """Where the object's own origin comes to rest, (3,): the lowest of some random places.
+        """Return where the object's own origin comes to rest, (3,): the lowest of some random places.
 
         None if it would not lie below ``HEIGHT`` and inside the field.
         """
@@ -246,7 +248,7 @@ class Pile:
 
 
 def _needle(centre, half_length, radius, rotation):
-    """A round rod that tapers to a point at one end."""
+    """Return a round rod that tapers to a point at one end."""
 
     def distance(z, y, x):
         inverse = rotation.inv().as_matrix().astype(np.float32)
@@ -259,7 +261,7 @@ def _needle(centre, half_length, radius, rotation):
 
 
 def _grains(canvas, seeds, densities, z, y, x):
-    """Density of the Voronoi cell of the nearest seed; across a boundary it changes over one voxel."""
+    """Return the density of the Voronoi cell of the nearest seed; across a boundary it changes over one voxel."""
     shape = np.broadcast_shapes(z.shape, y.shape, x.shape)
     near, far = np.full(shape, np.inf, np.float32), np.full(shape, np.inf, np.float32)
     inner, outer = np.zeros(shape, np.float32), np.zeros(shape, np.float32)

@@ -8,6 +8,7 @@ Film and beads are given in voxels; the specimen scales with the field.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,22 @@ JITTER = 0.1  # voxels, of a bead's distance from the film
 
 @dataclass(frozen=True)
 class Film:
-    """The support film: flat, ``thickness`` voxels of density ``value``, its middle plane at ``z`` from the centre."""
+    """The support film of a scene: flat, and perpendicular to the beam at true zero tilt.
+
+    Parameters
+    ----------
+    z
+        Height of its middle plane above the volume's centre in voxels.
+    thickness
+        In voxels.
+    value
+        Its density.
+
+    Examples
+    --------
+    >>> Film(z=-4.5)
+    Film(z=-4.5, thickness=3.0, value=0.2)
+    """
 
     z: float
     thickness: float = 3.0
@@ -40,10 +56,30 @@ class Film:
 
 @dataclass(frozen=True)
 class Fiducials:
-    """What is declared about the gold beads, lengths in voxels. All lie on one face of the film and touch it.
+    """What is declared about the gold beads of a scene. All lie on one face of the film and touch it.
 
-    ``count`` beads, centres at least ``separation`` apart and ``border`` from the edge of the field; the density at a
-    distance r from a centre is ``profile(r)``.
+    Parameters
+    ----------
+    count
+        Number of beads.
+    separation
+        Least distance between two centres in voxels.
+    border
+        Least distance of a centre from the edge of the field in voxels.
+    radius
+        Radius in voxels, where the density is half that of the middle.
+    edge
+        Width of the soft edge in voxels.
+    contrast
+        Density of the middle.
+
+    Examples
+    --------
+    >>> beads = Fiducials.for_field(64)
+    >>> beads.count, beads.separation
+    (12, 10.0)
+    >>> beads.profile(np.array([0.0, 2.5, 4.0])).tolist()
+    [1.0, 0.5, 0.0]
     """
 
     count: int
@@ -54,12 +90,12 @@ class Fiducials:
     contrast: float = 1.0
 
     def profile(self, r: np.ndarray) -> np.ndarray:
-        """contrast·clip(1/2 + (radius − r)/edge, 0, 1): a ball with a soft edge, half its density at ``radius``."""
+        """Return the density at distances r in voxels: contrast·clip(1/2 + (radius − r)/edge, 0, 1)."""
         return self.contrast * np.clip(0.5 + (self.radius - r) / self.edge, 0, 1)
 
     @classmethod
     def for_field(cls, width: int) -> Fiducials:
-        """The beads of a field ``width`` voxels wide: 12 at 64, 20 at 128, their distances growing alike."""
+        """Return the beads of a field ``width`` voxels wide: 12 at 64, 20 at 128, their distances growing alike."""
         return cls(count=4 + width // 8, separation=6 + width / 16)
 
 
@@ -67,8 +103,22 @@ class Fiducials:
 class Specimen:
     """A scene and what is known to be in it.
 
-    ``volume`` float32 (nz, ny, nx) in [0, 1]. ``fiducials`` is the declared part; ``bead_positions`` (count, 3), zyx
-    in voxels from the volume's centre, and the film's height are truth.
+    Parameters
+    ----------
+    volume
+        Densities in [0, 1], float32 (nz, ny, nx).
+    film
+        The support film, None without; its height is truth.
+    fiducials
+        What is declared about the beads, None without.
+    bead_positions
+        Centres (z, y, x) of the beads in voxels from the volume's centre, (count, 3); truth.
+
+    Examples
+    --------
+    >>> made = specimen("lamella", (16, 32, 32), 1, fiducials=False)
+    >>> made.film.thickness, len(made.bead_positions)
+    (3.0, 0)
     """
 
     volume: np.ndarray
@@ -85,7 +135,39 @@ def scene(
     film: bool = True,
     fiducials: bool = True,
 ) -> np.ndarray:
-    """A benchmark scene as a volume ``shape`` = (nz, ny, nx), float32, values in [0, 1]. See ``specimen``."""
+    """Return a benchmark scene as a volume; see `specimen` for the rest of what is known of it.
+
+    Parameters
+    ----------
+    name
+        One of ``SCENES``: "lamella", "nanorods", "vesicles" or "catalyst".
+    shape
+        Shape (nz, ny, nx) in voxels, at least (30, 48, 48) with beads, (16, 32, 32) without.
+    seed
+        Seed or generator of the scene.
+    film
+        Whether it stands on a support film.
+    fiducials
+        Whether there are gold beads on the other face of the film.
+
+    Returns
+    -------
+    np.ndarray
+        Densities in [0, 1], float32, of this shape.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, a shape that is too small, or beads without a film.
+    MemoryError
+        For a volume larger than the machine's memory.
+
+    Examples
+    --------
+    >>> volume = scene("lamella", (16, 32, 32), seed=1, fiducials=False)
+    >>> volume.shape, volume.dtype.name
+    ((16, 32, 32), 'float32')
+    """
     return specimen(name, shape, seed, film=film, fiducials=fiducials).volume
 
 
@@ -98,14 +180,43 @@ def specimen(
     fiducials: bool = True,
     oversampling: int = 1,
 ) -> Specimen:
-    """One of ``SCENES``, drawn from ``seed``, with its film and beads. Leaving these out changes nothing else.
+    """Draw one of the benchmark scenes, with its film and its gold beads.
 
-    With ``oversampling`` k the same scene, its film and beads too, is painted on a grid k times finer: ``volume`` has
-    k·shape voxels, while all lengths in the result remain in voxels of ``shape``. The specimen scales with
-    min(ny, nx, 2·nz), so twice the ``shape`` shows the same object on twice as many voxels.
+    Parameters
+    ----------
+    name
+        One of ``SCENES``: "lamella", "nanorods", "vesicles" or "catalyst".
+    shape
+        Shape (nz, ny, nx) in voxels, at least ``SMALLEST_WITH_BEADS`` with beads, ``SMALLEST`` without. The specimen
+        scales with min(ny, nx, 2·nz), so twice the ``shape`` shows the same object on twice as many voxels.
+    seed
+        Seed or generator of the scene.
+    film
+        Whether it stands on a support film.
+    fiducials
+        Whether there are gold beads on the other face of the film. Leaving these or the film out changes nothing
+        else.
+    oversampling
+        With k the same scene is painted on a grid k times finer: ``volume`` has k·shape voxels, while all lengths in
+        the result remain in voxels of ``shape``.
 
-    Raises ValueError for an unknown name, a shape too small to show a specimen (``SMALLEST``) or to carry beads
-    (``SMALLEST_WITH_BEADS``), beads without a film; MemoryError for a volume larger than the machine's memory.
+    Returns
+    -------
+    Specimen
+        Volume, film, beads and their places.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, a shape that is too small, or beads without a film.
+    MemoryError
+        For a volume larger than the machine's memory.
+
+    Examples
+    --------
+    >>> made = specimen("lamella", (16, 32, 32), seed=1, fiducials=False)
+    >>> made.volume.shape, bool(0 <= made.volume.min() and made.volume.max() <= 1)
+    ((16, 32, 32), True)
     """
     shape = _checked_shape(name, shape, film, fiducials)
     streams = np.random.default_rng(seed).spawn(2 * len(SCENES))
@@ -114,7 +225,7 @@ def specimen(
     upside_down = specimen_rng.random() < 0.5
     stand = -STAND * shape[0]
 
-    film_spec = Film(stand - Film.thickness / 2) if film else None
+    film_spec: Any = Film(stand - Film.thickness / 2) if film else None
     if film_spec:
         _paint_film(canvas, film_spec)
     FAMILIES[name](canvas, specimen_rng, stand * canvas.voxel)
@@ -139,7 +250,7 @@ def specimen(
 def place_beads(
     beads: Fiducials, field: tuple[int, int], z: float, rng: np.random.Generator, *, outer: float = 0.55
 ) -> np.ndarray:
-    """Random bead centres (count, 3), zyx in voxels from the centre, in a ``field`` = (ny, nx) at a height about ``z``.
+    """Return random bead centres (count, 3), zyx in voxels from the centre, in a field (ny, nx) about the height ``z``.
 
     Every other bead lies beyond ``outer`` of the half-field in y, on alternating sides of the tilt axis, because the
     mismatch moves those most. Raises ValueError if the beads find no room.

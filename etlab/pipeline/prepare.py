@@ -63,7 +63,7 @@ class Source(Columns, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Line integrals from some rows of ``series``, averaged over blocks of ``binning``² pixels, and aligned.
+    """Line integrals from some rows of ``series``, averaged over square blocks of ``binning`` pixels, and aligned.
 
     Parameters
     ----------

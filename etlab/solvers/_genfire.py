@@ -12,7 +12,6 @@ constraints fill what was not measured, the missing wedge among it.
 
 With one tilt axis all planes contain k_x, and x needs no gridding: each slice perpendicular to it is a problem of its
 own, in two dimensions, with the same weights for all.
-Source: Pryor et al., Sci. Rep. 7 (2017) 10409.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import numpy as np
 import scipy.fft
 
 from etlab.forward import TiltSeriesModel
+from etlab.operator import Operator
 from etlab.projector import Projector
 from etlab.solvers.common import Callback, Status, checked_images, iterations, starting_volume
 from etlab.threads import N_THREADS
@@ -32,7 +32,7 @@ CLOSEST = (
 
 
 def genfire(
-    operator,
+    operator: Operator,
     images: np.ndarray,
     *,
     n_iter: int = 50,
@@ -45,22 +45,70 @@ def genfire(
     callback: Callback | None = None,
     progress: bool = False,
 ) -> np.ndarray:
-    """Reconstruct images (n_tilts, n_rows, nx) -> volume (nz, ny, nx), float32.
+    """Reconstruct by GENFIRE: Fourier gridding, then alternating between what was measured and what a specimen can be.
 
-    The Fourier grid is that of a volume ``oversampling`` times as large along z and y; ``radius``, in its steps, is
-    how near a grid point must be to a plane to count as measured. ``support`` (nz, ny, nx) is True where the specimen
-    may be (default: everywhere in the volume). With ``resolution`` the measurements are brought in from low to high
-    frequencies during the first half of the iterations and withdrawn again during the second, which keeps noise out
-    (resolution extension and suppression). Starts from ``x0`` (default: zeros), which is not changed. With
-    ``nonnegative`` negative values are set to zero. ``callback(status)`` is called after each iteration and stops the
-    solver by returning True; ``status.residual`` is the R-factor Σ|F − F_measured| / Σ|F_measured| over all measured
-    grid points, before they are set back.
+    It cannot undo a blur, and knows one tilt axis only. Memory: the volume and the measured grid points, about the
+    size of the images.
 
-    Takes the directions of projection from ``operator.geometry``; of a `TiltSeriesModel` also the errors of tilt
-    angle and tilt axis, by turning the images back. It cannot undo a blur, and knows one tilt axis only.
+    Parameters
+    ----------
+    operator
+        A `Projector` or `TiltSeriesModel`: the directions of projection come from ``operator.geometry`` and from the
+        errors of tilt angle and tilt axis, which are undone by turning the images back.
+    images
+        Line integrals in voxels, (n_tilts, n_rows, nx), floating.
+    n_iter
+        Number of iterations.
+    oversampling
+        Size of the Fourier grid: that of a volume this many times as large along z and y, from 1 to 8.
+    radius
+        How near a grid point must be to a plane to count as measured, in steps of the grid, up to 2.
+    support
+        True where the specimen may be, (nz, ny, nx). Default: everywhere in the volume.
+    resolution
+        Whether to bring in the measurements from low to high frequencies during the first half of the iterations and
+        to withdraw them during the second, which keeps noise out (resolution extension and suppression).
+    x0
+        Volume (nz, ny, nx) to start from, which is not changed. Default: zeros.
+    nonnegative
+        Whether negative values are set to zero in each iteration.
+    callback
+        Called with a `Status` after each iteration; stops the solver by returning True. ``status.residual`` is the
+        R-factor Σ|F − F_measured| / Σ|F_measured| over all measured grid points, before they are set back.
+    progress
+        Whether to show a progress bar.
 
-    Memory: the volume and the measured grid points, about the size of the images. Raises ValueError or TypeError for
-    input that does not fit.
+    Returns
+    -------
+    np.ndarray
+        Volume (nz, ny, nx), float32.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, NaN or infinity, or an option outside its range.
+    TypeError
+        For another kind of operator, or images that are not floating.
+
+    Notes
+    -----
+    With n_t the direction of the detector's rows and F_t the transform of image t::
+
+        F(k) = Σ_t w_t(k)·F_t(k·n_t) / Σ_t w_t(k),     w_t = 1 / distance of k from the plane of tilt t, if < radius.
+
+    References
+    ----------
+    Pryor et al., Sci. Rep. 7 (2017) 10409.
+
+    Examples
+    --------
+    >>> from etlab import Projector, TiltGeometry, linear_tilts, psnr
+    >>> A = Projector(TiltGeometry(linear_tilts(60, 10), (16, 32, 8)))
+    >>> truth = np.zeros((16, 32, 8), np.float32)
+    >>> truth[6:10, 10:22] = 1
+    >>> volume = genfire(A, A(truth), n_iter=10)
+    >>> volume.shape, round(psnr(volume, truth))  # in dB
+    ((16, 32, 8), 16)
     """
     images = checked_images(operator, images)
     geometry = operator.geometry
@@ -101,8 +149,8 @@ def genfire(
     return volume
 
 
-def straightened(operator, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tilts and images as an ideal microscope would have taken them: the operator's known turns undone.
+def straightened(operator: Operator, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Undo the operator's known turns: return tilts and images as an ideal microscope would have taken them.
 
     Raises TypeError for any operator but a `Projector` or `TiltSeriesModel`: of those the directions are known.
     """
@@ -118,14 +166,14 @@ def straightened(operator, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def frequencies(grid: tuple[int, int]) -> np.ndarray:
-    """(k_z, k_y) of the half spectrum that ``rfft2`` of a slice gives, in cycles per voxel: shape (2, n_kz, n_ky)."""
+    """Return (k_z, k_y) of the half spectrum of a slice in cycles per voxel, as of ``rfft2``: (2, n_kz, n_ky)."""
     return np.array(np.meshgrid(scipy.fft.fftfreq(grid[0]), scipy.fft.rfftfreq(grid[1]), indexing="ij"))
 
 
 def gridded(
     images: np.ndarray, tilts_deg: np.ndarray, shape: tuple[int, int], grid: tuple[int, int], radius: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Grid points near a measured plane, (n_points,), and the spectrum there, (n_points, nx), complex64.
+    """Return the grid points near a measured plane, (n_points,), and the spectrum there, (n_points, nx), complex64.
 
     Points are indices into the flattened half spectrum of a volume ``shape`` = (nz, ny) in the corner of ``grid``.
     Their distance from a plane is in steps of the grid along each axis, which may differ.
@@ -152,6 +200,6 @@ def gridded(
 
 
 def resolution_limit(iteration: int, n_iter: int) -> float:
-    """Fraction of the Nyquist frequency up to which measurements are enforced: up to 1 half way, then down again."""
+    """Return the share of the Nyquist frequency up to which measurements hold: up to 1 half way, then down again."""
     half = (n_iter + 1) / 2
     return max(1 - abs(iteration - half) / half, 1 / half)

@@ -6,13 +6,13 @@ C is the same for all tilts: one volume of weights instead of one a tilt, and th
 overshoots. With noise-free, consistent images the sweeps converge; with noisy ones they end in a cycle around the
 least-squares solution whose width the relaxation β sets. Neighbouring tilts say nearly the same, so that taking them
 one after the other wastes most of a correction: the order matters.
-Source: Andersen & Kak, Ultrasonic Imaging 6 (1984) 81; order: Köhler, IEEE Nucl. Sci. Symp. (2004) 3961.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from etlab.operator import HasSubset
 from etlab.solvers._sirt import ascend, inverse
 from etlab.solvers.common import (
     Callback,
@@ -27,7 +27,7 @@ GOLDEN = (np.sqrt(5) - 1) / 2
 
 
 def sart(
-    operator,
+    operator: HasSubset,
     images: np.ndarray,
     *,
     n_iter: int = 5,
@@ -38,17 +38,64 @@ def sart(
     callback: Callback | None = None,
     progress: bool = False,
 ) -> np.ndarray:
-    """Reconstruct images (n_tilts, n_rows, nx) -> volume (nz, ny, nx), float32, in ``n_iter`` sweeps over all tilts.
+    """Reconstruct by SART: SIRT's correction made tilt by tilt, so that each image sees what those before it changed.
 
-    ``relaxation`` is β, between 0 and 2: the smaller, the less noise and the slower. ``order`` lists the indices of
-    the tilts as a sweep visits them (default: `golden_order`). Starts from ``x0`` (default: zeros), which is not
-    changed. With ``nonnegative`` the volume is clipped at zero after each tilt. ``callback(status)`` is called after
-    each sweep and stops the solver by returning True; ``status.residual`` is ‖A x − y‖ / ‖y‖ with each image compared
-    just before its own correction, which costs nothing extra.
+    Memory: the volume, the images, the weights (small for a `Projector`) and one residual image.
 
-    The operator has to offer ``operator.subset([t])``, itself for tilt t alone. Memory: the volume, the images, the
-    weights (small for a `Projector`) and one residual image. Raises ValueError or TypeError for input that does not
-    fit.
+    Parameters
+    ----------
+    operator
+        As for `sirt`, and with ``operator.subset([t])``, itself for tilt t alone.
+    images
+        Line integrals in voxels, (n_tilts, n_rows, nx), floating.
+    n_iter
+        Number of sweeps over all tilts.
+    relaxation
+        β, between 0 and 2: the smaller, the less noise and the slower.
+    order
+        Indices of the tilts in the order in which a sweep visits them, (n_tilts,). Default: each far from those just
+        visited.
+    x0
+        Volume (nz, ny, nx) to start from, which is not changed. Default: zeros.
+    nonnegative
+        Whether to clip the volume at zero after each tilt.
+    callback
+        Called with a `Status` after each sweep; stops the solver by returning True.
+        ``status.residual`` compares each image just before its own correction.
+    progress
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    np.ndarray
+        Volume (nz, ny, nx), float32.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, NaN or infinity, or an option outside its range.
+    TypeError
+        For images that are not floating.
+
+    Notes
+    -----
+    For every tilt t in turn::
+
+        x ← x + β·C·A_tᵀ·R_t·(y_t − A_t x),     R_t = 1 / (A_t 1),  C = 1 / max_t (A_tᵀ 1).
+
+    References
+    ----------
+    Andersen & Kak, Ultrasonic Imaging 6 (1984) 81; order: Köhler, IEEE Nucl. Sci. Symp. (2004) 3961.
+
+    Examples
+    --------
+    >>> from etlab import Projector, TiltGeometry, linear_tilts, psnr
+    >>> A = Projector(TiltGeometry(linear_tilts(60, 10), (16, 32, 8)))
+    >>> truth = np.zeros((16, 32, 8), np.float32)
+    >>> truth[6:10, 10:22] = 1
+    >>> volume = sart(A, A(truth), n_iter=4)
+    >>> volume.shape, round(psnr(volume, truth))  # in dB
+    ((16, 32, 8), 15)
     """
     images = checked_images(operator, images)
     if not 0 < relaxation < 2:
@@ -79,7 +126,7 @@ def sart(
 
 
 def golden_order(tilts_deg: np.ndarray) -> np.ndarray:
-    """Indices of the tilts in an order in which each is far from those just visited.
+    """Return the indices of the tilts in an order in which each is far from those just visited.
 
     Visit k goes to the fraction k·0.618… (mod 1) of the sorted tilts: multiples of the golden ratio fill an interval
     as evenly as any sequence can, after any number of visits.

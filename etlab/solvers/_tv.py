@@ -10,15 +10,16 @@ p. One iteration, with x̄ = 2x − (x before):
 Σ is the ramp filter of weighted back-projection, applied to the cosine coefficients of each image across the tilt
 axis. A plain step would need hundreds of iterations, because Aᵀ A is 1/|f| and fine detail comes last; AᵀΣA is nearly
 even. The filter decides how fast, not where to: at a fixed point q = A x − y whatever Σ is.
-Source: Chambolle & Pock, J. Math. Imaging Vis. 40 (2011) 120; for tomography Sidky, Jørgensen & Pan, Phys. Med. Biol.
-57 (2012) 3065; in electron tomography Leary et al., Ultramicroscopy 131 (2013) 70.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.fft
 
+from etlab.operator import Operator
 from etlab.solvers.common import Callback, Status, checked_images, iterations, starting_volume
 from etlab.threads import N_THREADS
 
@@ -30,7 +31,7 @@ POWER_MARGIN = 1.2  # after so many iterations the norm comes out at most a fift
 
 
 def tv(
-    operator,
+    operator: Operator,
     images: np.ndarray,
     *,
     lam: float = 0.05,
@@ -41,19 +42,67 @@ def tv(
     callback: Callback | None = None,
     progress: bool = False,
 ) -> np.ndarray:
-    """Reconstruct images (n_tilts, n_rows, nx) -> volume (nz, ny, nx), float32.
+    """Reconstruct with total variation, for specimens of a few even densities (compressed sensing).
 
-    ``lam`` is λ per image, λ = lam·n_tilts. As the other term grows with the number of images, too, a value means the
-    same for any number of tilts and size of volume: a ball of radius r voxels that is seen from all sides loses about
-    2·lam/r² of its contrast, so what is smaller than √(2·lam/contrast) vanishes. Noise asks for more: for counts of
-    ``dose`` per unit line integral and images of mean p, about in proportion to √(p / (dose·n_tilts)).
+    Needs numba. Memory: five volumes, the images and two more stacks of their size.
 
-    Stops after ``n_iter`` iterations, or when one has changed the volume by less than ``tol`` times its norm; 0 for
-    never. Starts from ``x0`` (default: zeros), which is not changed. ``callback(status)`` is called after each
-    iteration and stops the solver by returning True; ``status.residual`` is that of x̄.
+    Parameters
+    ----------
+    operator
+        The model of the microscope, from volumes (nz, ny, nx) to images (n_tilts, n_rows, nx).
+    images
+        Line integrals in voxels, (n_tilts, n_rows, nx), floating.
+    lam
+        λ per image, λ = lam·n_tilts, so that a value means the same for any number of tilts and size of volume. A
+        ball of radius r voxels that is seen from all sides loses about 2·lam/r² of its contrast, so what is smaller
+        than √(2·lam/contrast) vanishes. Noise asks for more: for counts of ``dose`` per unit line integral and images
+        of mean p, about in proportion to √(p / (dose·n_tilts)).
+    n_iter
+        Largest number of iterations.
+    tol
+        Stop when an iteration has changed the volume by less than ``tol`` times its norm; 0 for never.
+    nonnegative
+        Whether the volume is constrained to x ≥ 0.
+    x0
+        Volume (nz, ny, nx) to start from, which is not changed. Default: zeros.
+    callback
+        Called with a `Status` after each iteration; stops the solver by returning True.
+        ``status.residual`` is that of x̄.
+    progress
+        Whether to show a progress bar.
 
-    Memory: five volumes, the images and two more stacks of their size. Needs numba. Raises ValueError or TypeError
-    for input that does not fit.
+    Returns
+    -------
+    np.ndarray
+        Volume (nz, ny, nx), float32.
+
+    Raises
+    ------
+    ValueError
+        For shapes that do not fit, NaN or infinity, or an option outside its range.
+    TypeError
+        For images that are not floating.
+
+    Notes
+    -----
+    The method of Chambolle & Pock minimises::
+
+        ½‖A x − y‖² + λ·Σ|∇x|     over x ≥ 0,     |∇x| the length of the vector of three differences.
+
+    References
+    ----------
+    Chambolle & Pock, J. Math. Imaging Vis. 40 (2011) 120; for tomography Sidky, Jørgensen & Pan, Phys. Med. Biol. 57
+    (2012) 3065; in electron tomography Leary et al., Ultramicroscopy 131 (2013) 70.
+
+    Examples
+    --------
+    >>> from etlab import Projector, TiltGeometry, linear_tilts, psnr
+    >>> A = Projector(TiltGeometry(linear_tilts(60, 10), (16, 32, 8)))
+    >>> truth = np.zeros((16, 32, 8), np.float32)
+    >>> truth[6:10, 10:22] = 1
+    >>> volume = tv(A, A(truth), n_iter=30)
+    >>> volume.shape, round(psnr(volume, truth))  # in dB
+    ((16, 32, 8), 23)
     """
     from etlab.kernels import spread  # here, so that the other solvers do without numba
     from etlab.solvers.tv_kernels import dual_step, primal_step
@@ -68,7 +117,7 @@ def tv(
     ramp = image_ramp(images.shape[1])
     bound = np.float32(lam * len(images))
     norm = POWER_MARGIN * ramped_norm(operator, ramp)
-    balance = max(1.0, 3 * bound / (norm * mean_density(operator, images)))
+    balance: Any = max(1.0, 3 * bound / (norm * mean_density(operator, images)))
     # Σ = balance·ramp, and τ·(‖Σ^½ A‖² + σ·‖∇‖²) ≤ 1, shared equally
     image_steps = np.float32(balance) * ramp
     step = np.float32(0.5 / (balance * norm))
@@ -98,8 +147,8 @@ def tv(
     return volume
 
 
-def mean_density(operator, images: np.ndarray) -> float:
-    """Density of the even volume whose images are as strong as these.
+def mean_density(operator: Operator, images: np.ndarray) -> float:
+    """Return the density of the even volume whose images are as strong as these.
 
     It sets the scale of x, and with λ, which is that of p, how long steps in p and q should be against those in x:
     p is to reach λ in a number of steps σ·∇x̄. Any choice converges, a wrong one slowly.
@@ -109,12 +158,12 @@ def mean_density(operator, images: np.ndarray) -> float:
 
 
 def image_ramp(n_rows: int) -> np.ndarray:
-    """|f| in cycles per pixel of the cosine coefficients of an image, shape (n_rows, 1), float32; see ``LOWEST``."""
+    """Return the frequency of an image's cosine coefficients in cycles per pixel, (n_rows, 1); see ``LOWEST``."""
     return (np.maximum(np.arange(n_rows), LOWEST) / (2 * n_rows)).astype(np.float32)[:, None]
 
 
-def ramped_norm(operator, ramp: np.ndarray) -> float:
-    """Largest eigenvalue of Aᵀ·ramp·A, from below, by power iteration from the same random volume each time."""
+def ramped_norm(operator: Operator, ramp: np.ndarray) -> float:
+    """Return the largest eigenvalue of Aᵀ·ramp·A, from below, by power iteration from always the same random volume."""
     volume = np.random.default_rng(0).standard_normal(operator.geometry.volume_shape, dtype=np.float32)
     norm = 0.0
     for _ in range(POWER_ITERATIONS):
@@ -127,15 +176,15 @@ def ramped_norm(operator, ramp: np.ndarray) -> float:
 
 
 def cosines(images: np.ndarray) -> np.ndarray:
-    """Orthonormal cosine transform of each image across the tilt axis; ``images`` may be overwritten."""
+    """Return the orthonormal cosine transform of each image across the tilt axis; ``images`` may be overwritten."""
     return scipy.fft.dct(images, axis=1, norm="ortho", overwrite_x=True, workers=workers(images))
 
 
 def from_cosines(spectrum: np.ndarray) -> np.ndarray:
-    """Inverse of `cosines`; leaves ``spectrum`` as it is."""
+    """Invert `cosines`; ``spectrum`` is left as it is."""
     return scipy.fft.idct(spectrum, axis=1, norm="ortho", workers=workers(spectrum))
 
 
 def workers(array: np.ndarray) -> int:
-    """Threads for a transform: all processors or, for a small array, one."""
+    """Return the number of threads for a transform: all processors or, for a small array, one."""
     return N_THREADS if array.size >= FEW_VOXELS else 1

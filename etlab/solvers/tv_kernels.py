@@ -15,7 +15,7 @@ from etlab.kernels import FAST
 
 @njit(cache=True, fastmath=FAST, error_model="numpy", nogil=True)
 def dual_step(begin, end, volume, p, step, bound):
-    """p ← p + step·∇volume, each vector then shortened to ``bound`` where it is longer."""
+    """Update p ← p + step·∇volume, each vector then shortened to ``bound`` where it is longer."""
     nz, ny, nx = volume.shape
     for z in range(begin, end):
         next_z, has_z = min(z + 1, nz - 1), np.float32(step if z + 1 < nz else 0.0)
@@ -42,7 +42,7 @@ def dual_step(begin, end, volume, p, step, bound):
 
 @njit(cache=True, fastmath=FAST, error_model="numpy", nogil=True)
 def primal_step(begin, end, volume, gradient, p, step, floor, moved, size):
-    """volume ← max(floor, volume − step·(gradient + ∇ᵀp)); gradient ← twice the new volume less the old.
+    """Update volume ← max(floor, volume − step·(gradient + ∇ᵀp)); gradient ← twice the new volume less the old.
 
     Sums of squares of each plane go to ``moved`` (new less old) and ``size`` (new), float64 (nz,). Relies on p being
     zero where ∇ has no neighbour, as `dual_step` leaves it.

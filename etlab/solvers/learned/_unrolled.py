@@ -12,10 +12,11 @@ Med. Imaging 37 (2018) 1382. The idea of a learned descent: Adler & Öktem, Inve
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 
+from etlab.operator import Operator
 from etlab.solvers.common import Callback, Status, checked_images, iterations
 from etlab.solvers.learned.network import load
 from etlab.solvers.learned.onepass import scaled_wbp
@@ -26,7 +27,7 @@ NEIGHBOURS = 5
 
 
 def unrolled(
-    operator,
+    operator: Operator,
     images: np.ndarray,
     *,
     scale: float = 1.0,
@@ -34,11 +35,57 @@ def unrolled(
     callback: Callback | None = None,
     progress: bool = False,
 ) -> np.ndarray:
-    """Reconstruct images (n_tilts, n_rows, nx) -> volume (nz, ny, nx), float32, in ``STEPS`` steps.
+    """Reconstruct with PhysET: gradient steps on the data, with a small network in place of step length and penalty.
 
-    ``scale`` is the density that the network is to take for 1, the densest of its training. ``weights`` is an ONNX
-    file of one's own training. ``callback(status)`` is called after each step and stops the solver by returning True.
-    Raises WeightsError, saying what to do, if onnxruntime or the weights are missing.
+    Parameters
+    ----------
+    operator
+        The model of the microscope, from volumes (nz, ny, nx) to images (n_tilts, n_rows, nx).
+    images
+        Line integrals in voxels, (n_tilts, n_rows, nx), floating.
+    scale
+        Density that the network is to take for 1, the densest of its training.
+    weights
+        ONNX file of your own training. Default: the weights that come with `etlab`.
+    callback
+        Called with a `Status` after each of the ``STEPS`` steps; stops the solver by returning True.
+    progress
+        Whether to show a progress bar.
+
+    Returns
+    -------
+    np.ndarray
+        Volume (nz, ny, nx), float32, not negative.
+
+    Raises
+    ------
+    WeightsError
+        If onnxruntime or the weights are missing; the message says what to do.
+    ValueError
+        For a scale that is not positive, shapes that do not fit, NaN or infinity.
+    TypeError
+        For images that are not floating.
+
+    Notes
+    -----
+    With F the filter of weighted back-projection, for k = 0 … K − 1, from x = Aᵀ F y::
+
+        g = Aᵀ F (y − A x),     x ← max(0, x + f(x, g, k/K)).
+
+    References
+    ----------
+    Hauptmann et al., IEEE Trans. Med. Imaging 37 (2018) 1382 (training step after step); Adler & Öktem, Inverse
+    Problems 33 (2017) 124007 (learned descent).
+
+    Examples
+    --------
+    >>> from etlab import Projector, TiltGeometry, linear_tilts
+    >>> A = Projector(TiltGeometry(linear_tilts(60, 10), (16, 32, 8)))
+    >>> truth = np.zeros((16, 32, 8), np.float32)
+    >>> truth[6:10, 10:22] = 1
+    >>> volume = unrolled(A, A(truth))
+    >>> volume.shape, bool(volume.min() >= 0)
+    ((16, 32, 8), True)
     """
     images = checked_images(operator, images)
     network = load("unrolled", weights)
@@ -54,9 +101,9 @@ def unrolled(
 
 
 def descent(
-    operator, images: np.ndarray, scale: float = 1.0
-) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
-    """Volume, filtered gradient and relative residual; ``send`` it the next volume. All in units of ``scale``."""
+    operator: Operator, images: np.ndarray, scale: float = 1.0
+) -> Generator[tuple[np.ndarray, np.ndarray, float], np.ndarray, None]:
+    """Yield volume, filtered gradient and relative residual; ``send`` it the next volume. All in units of ``scale``."""
     volume = np.maximum(scaled_wbp(operator, images, scale), 0)
     norm = float(np.linalg.norm(images)) or 1.0
     while True:
@@ -66,6 +113,6 @@ def descent(
 
 
 def advanced(network: SliceNetwork, volume: np.ndarray, gradient: np.ndarray, step: int) -> np.ndarray:
-    """The volume after step number ``step``, counted from 0."""
+    """Return the volume after step number ``step``, counted from 0."""
     answer = by_slices(network, [volume, gradient], n_neighbours=NEIGHBOURS, planes=(step / STEPS,))
     return np.maximum(answer, 0, out=answer)

@@ -15,11 +15,20 @@ WEIGHTS = Path(str(files("etlab") / "weights"))
 
 
 class WeightsError(RuntimeError):
-    """A network cannot be run. The message says why and what to do, in one line."""
+    """A network cannot be run; the message says why and what to do, in one line.
+
+    Examples
+    --------
+    >>> try:
+    ...     load("dncnn", "missing.onnx")
+    ... except WeightsError as error:
+    ...     print(error)
+    there are no weights of 'dncnn' at missing.onnx: check the path
+    """
 
 
 def load(name: str, weights: str | os.PathLike | None = None) -> SliceNetwork:
-    """The network ``name`` of the course, or the one in the ONNX file ``weights``.
+    """Return the network ``name`` of the course, or the one in the ONNX file ``weights``.
 
     The result takes slices (n, channels, nz, ny) of any size, float32, and returns (n, 1, nz, ny).
     Raises WeightsError if onnxruntime or the file is missing or the file holds something else.
@@ -32,7 +41,7 @@ def load(name: str, weights: str | os.PathLike | None = None) -> SliceNetwork:
 
 
 def weight_file(name: str) -> Path:
-    """Where the weights that come with etlab are."""
+    """Return where the weights that come with etlab are."""
     return WEIGHTS / f"{name}.onnx"
 
 

@@ -18,7 +18,7 @@ SliceNetwork = Callable[[np.ndarray], np.ndarray]
 
 
 def with_neighbours(volume: np.ndarray, indices: np.ndarray, n_neighbours: int) -> np.ndarray:
-    """Slices of a volume (nz, ny, nx) at ``indices`` along x, each between its neighbours: (n, n_neighbours, nz, ny).
+    """Return slices at ``indices`` along x, each between its neighbours: (n, n_neighbours, nz, ny).
 
     ``n_neighbours`` is odd and counts the slice itself. Beyond its ends the volume is continued by its last slices.
     """
@@ -40,7 +40,7 @@ def by_slices(
     The channels are the neighbours of the first volume, then of the next, then one constant plane for each of
     ``planes``.
     """
-    out = np.empty(volumes[0].shape, np.float32)
+    out: np.ndarray = np.empty(volumes[0].shape, np.float32)
     nz, ny, n_slices = out.shape
     batch = max(1, VOXELS // (nz * ny))
     for first in tqdm(range(0, n_slices, batch), desc="network", unit="batch", disable=not progress):
@@ -53,7 +53,7 @@ def by_slices(
 
 
 def padded_to(slices: np.ndarray, multiple: int) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """Slices (n, c, nz, ny) continued by their border values to multiples of ``multiple``, and where they lie."""
+    """Continue slices (n, c, nz, ny) by their border values to multiples of ``multiple``; tell where they lie."""
     nz, ny = slices.shape[2:]
     before = [(-n % multiple) // 2 for n in (nz, ny)]
     after = [-n % multiple - b for n, b in zip((nz, ny), before, strict=True)]
