@@ -1,4 +1,4 @@
-"""How well blind calibration works: fresh draws of specimen, noise and mismatch, measured, resumable.
+"""How well blind calibration works: fresh draws of specimen, noise and mismatch, measured.
 
 A draw is one of the four scenes with a mismatch uniform in the public ranges; `calibrate` sees its images and what is
 declared, and nothing else. Where there are beads, TV then reconstructs three times, with the nominal operator, the
@@ -11,23 +11,19 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 
 from etlab.calibration import CalibrationWarning, calibrate
 from etlab.calibration.combined import PARAMETERS
-from etlab.course.benchmark import fingerprint, results
 from etlab.course.scenes.published import spec_ranges
-from etlab.course.scenes.simulation import DOSE, PUBLIC_SEEDS, simulate
+from etlab.course.scenes.simulation import PUBLIC_SEEDS, simulate
 from etlab.forward import Mismatch, TiltSeriesModel
 from etlab.metrics import psnr
 from etlab.phantoms import SCENES
-from etlab.solvers.methods import METHODS, described
+from etlab.solvers.methods import METHODS
 
 DRAW_SEEDS = (201, 202, 203)  # no calibration was ever tried on these while it was written
-MEASURED = Path(str(files("etlab") / "tables" / "measured_calibration.json"))
 METHOD = "CS-ET"
 
 
@@ -111,44 +107,10 @@ def _quality(sample, mismatch):
     return psnr(METHODS[METHOD](H, sample.y), sample.x_true)
 
 
-def run(
-    path: Path, todo: list[Draw], *, renew: bool = False, confirm: int = 0, progress: bool = True
-) -> Results:
-    """Measure what ``path`` (JSON) does not hold yet, saving after every draw; see `results.run`."""
-    return results.run(
-        path,
-        todo,
-        measure,
-        (Draw, Outcome),
-        lambda draw: f"{draw.preset}, {'with' if draw.fiducials else 'without'} beads",
-        lambda part: provenance(),
-        renew=renew,
-        confirm=confirm,
-        progress=progress,
-        describe=_line,
-    )
-
-
-def _line(draw, outcome):
+def errors(draw: Draw, outcome: Outcome) -> str:
+    """Return the scene of a draw and the error of each parameter in a line."""
     off = (getattr(outcome, name) - getattr(outcome, f"true_{name}") for name in PARAMETERS)
     return f"{draw.scene} {' '.join(f'{error:+.3f}' for error in off)}"
-
-
-def provenance() -> dict[str, object]:
-    """With what, when and where results were made."""
-    return results.provenance(code_hash(), dose=DOSE)
-
-
-def code_hash() -> str:
-    """Of all code that decides a result: model, scenes, solvers, calibration."""
-    return fingerprint.digest(
-        fingerprint.source(["phantoms", "solvers", "calibration"]), described(METHODS[METHOD])
-    )
-
-
-def load(path: Path = MEASURED) -> tuple[dict, Results]:
-    """Provenance and results of a file that `run` wrote. Raises ValueError if it is anything else."""
-    return results.load(path, (Draw, Outcome))
 
 
 @dataclass(frozen=True)

@@ -7,25 +7,20 @@ board's seeds. ``python -m training.study`` makes the weights, ``etlab benchmark
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
-from etlab.course.benchmark import fingerprint, results
 from etlab.course.benchmark.standard import TEST_SEEDS
 from etlab.course.scenes.simulation import simulate
 from etlab.forward import TiltSeriesModel
 from etlab.metrics import psnr, ssim, wedge_filling
 from etlab.phantoms import SCENES
 from etlab.solvers.learned import network
-from etlab.solvers.methods import LEARNED, METHODS, described
+from etlab.solvers.methods import LEARNED, METHODS
 
-MEASURED = Path(str(files("etlab") / "tables" / "measured_training.json"))
 SUPERVISED = ("DnCNN-ET", "TransET", "SwinET", "PhysET", "DiffET")
 FAMILIES = ("DnCNN-ET", "PhysET")  # one that sees the images once, and one that comes back to them
 TRAINING_SEEDS = (0, 1, 2)  # 0 with all scenes is what etlab ships
@@ -108,58 +103,6 @@ def measure(todo: list[Cell], folder: Path) -> Iterator[tuple[Cell, Quality]]:
         volume = METHODS[cell.method](H, sample.y, weights=cell.training.weights(folder))
         wedge = wedge_filling(volume, sample.x_true, sample.geometry.tilts_deg)
         yield cell, Quality(psnr(volume, sample.x_true), ssim(volume, sample.x_true), *wedge)
-
-
-def run(
-    path: Path,
-    folder: Path,
-    of: list[Training],
-    *,
-    renew: bool = False,
-    confirm: int = 0,
-    progress: bool = True,
-) -> Results:
-    """Measure what ``path`` (JSON) does not hold yet, saving after every cell; see `results.run`.
-
-    Raises WeightsError if ``folder`` lacks the weights of a training.
-    """
-    names = {str(one): one for one in of}
-    for one in of:
-        network.load(LEARNED[one.method], one.weights(folder))
-    return results.run(
-        path,
-        cells(of),
-        lambda todo: measure(todo, folder),
-        (Cell, Quality),
-        lambda cell: str(cell.training),
-        lambda name: provenance(names[name], folder),
-        renew=renew,
-        confirm=confirm,
-        progress=progress,
-        describe=lambda cell, quality: f"{cell.training} {cell.scene} {quality.psnr_db:.1f} dB",
-    )
-
-
-def provenance(training: Training, folder: Path) -> dict[str, object]:
-    """With what, when and where the results of a training were made, and what its model card says of it."""
-    weights = training.weights(folder)
-    card = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
-    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
-    kept = ("steps", "batch", "minutes of training", "machine", "date", "validation after")
-    return results.provenance(
-        code_hash(training.method, sha256), sha256=sha256, card={key: card[key] for key in kept}
-    )
-
-
-def code_hash(method: str, sha256: str) -> str:
-    """Of all that decides the results of a training; ``sha256`` is that of its weights."""
-    source = fingerprint.source(["phantoms", "solvers", "solvers/learned"])
-    return fingerprint.digest(source, described(METHODS[method]), sha256)
-
-
-def load(path: Path = MEASURED) -> tuple[dict, Results]:
-    """Provenance of each training and results of a file that `run` wrote. Raises ValueError if it is anything else."""
-    return results.load(path, (Cell, Quality))
 
 
 def by_seed(measured: Results, method: str) -> np.ndarray:
