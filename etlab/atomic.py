@@ -23,7 +23,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     ------
     Path
         Where to write; in the same folder, so that the renaming is atomic. Its name begins with a dot, holds the
-        process number and ends in ``.part``.
+        process number and ends in ``.part``. No such file exists yet, so opening it with "x" follows no link.
 
     Examples
     --------
@@ -36,6 +36,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.unlink(missing_ok=True)
     try:
         yield part
         part.replace(path)

@@ -29,6 +29,7 @@ from pathlib import Path
 
 from far_calls import HELLO, Gone, Student, TimeUp
 
+from etlab.atomic import replacing
 from etlab.course import grading
 
 MEMORY = 3 << 30  # bytes of one check, most of them its own
@@ -147,9 +148,8 @@ def _judge(way, source, seconds, to):
         tempfile.tempdir = scratch
         with Connection(way.detach()) as connection:
             student = Student(connection, seconds, Path(scratch))
-            part = to.with_suffix(".part")
-            part.write_text(json.dumps(verdict(source, student)), encoding="utf-8")
-            part.rename(to)
+            with replacing(to) as part:
+                part.write_text(json.dumps(verdict(source, student)), encoding="utf-8")
             student.end()
 
 

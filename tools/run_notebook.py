@@ -24,6 +24,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from traitlets.config import Config
 
+from etlab.atomic import replacing
 from etlab.compiled import take_kernels
 
 KEPT = 1 << 20  # bytes of outputs of one cell: feedback is to be read
@@ -100,9 +101,8 @@ def run(client: Client, out: Path) -> None:
             client.execute_cell(cell, index)
             if held_by(client.km.provisioner.pid) > FULL:
                 raise Ended("full")
-            part = out / "part"
-            part.write_text(json.dumps(cell.get("outputs", [])), encoding="utf-8")
-            part.rename(out / f"outputs-{index}.json")
+            with replacing(out / f"outputs-{index}.json") as part:
+                part.write_text(json.dumps(cell.get("outputs", [])), encoding="utf-8")
 
 
 def held_by(pid: int) -> int:

@@ -18,6 +18,7 @@ import platformdirs
 import typer
 from tqdm.auto import tqdm
 
+from etlab.atomic import replacing
 from etlab.course.scenes.simulation import DOSE, PRESETS, Sample, simulate
 from etlab.forward import TiltSeriesModel
 from etlab.phantoms import SCENES
@@ -99,10 +100,8 @@ def fill(samples: Iterable[Which], *, progress: bool = True) -> int:
     missing = [which for which in samples if not which.path.exists()]
     for which in tqdm(missing, desc="simulating", unit="sample", disable=not progress or not missing):
         which.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = which.path.with_suffix(f".{os.getpid()}.part")
-        with partial.open("wb") as file:
+        with replacing(which.path) as part, part.open("wb") as file:
             np.savez(file, **make(which))
-        partial.replace(which.path)
     return len(missing)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import math
-import os
 import platform
 import time
 from dataclasses import asdict
@@ -22,6 +21,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
+from etlab.atomic import replacing
 from etlab.solvers.learned.slices import SliceNetwork, padded_to
 from training.export import restore
 from training.networks import n_parameters
@@ -99,12 +99,11 @@ class Run:
     def save(self, path: Path, objective) -> None:
         """Write all of it, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.part")
         state = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimiser")}
         state |= dict(settings=asdict(self.settings), step=self.step, seconds=self.seconds)
         state |= dict(curve=self.curve, objective=objective.state())
-        torch.save(state, partial)
-        partial.replace(path)
+        with replacing(path) as part:
+            torch.save(state, part)
 
     def resume(self, path: Path) -> dict:
         """Go on from a checkpoint; returns the objective's state. Raises TrainingError if it is of another run."""

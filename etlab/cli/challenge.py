@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from etlab.atomic import replacing
 from etlab.cli.common import errors_in_one_line, say, say_table
 
 app = typer.Typer(
@@ -134,9 +135,8 @@ def _draw(path, submission, tier, scored):
         found = f"answer: {score.psnr_db:.1f} dB, SSIM {score.ssim:.2f}"
         rows[name] = {"truth": truth, found: answer, "|answer − truth|": abs(answer - truth)}
     plot.use_style()
-    partial = path.with_stem(path.stem + ".part")  # the suffix says which kind of picture
-    plot.gallery(rows).savefig(partial)
-    partial.replace(path)
+    with replacing(path) as part:
+        plot.gallery(rows).savefig(part, format=path.suffix[1:])
 
 
 @app.command()

@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 
+from etlab.atomic import replacing
 from etlab.course.scenes.draw import TIERS
 
 VIEWS = ("all", *TIERS)  # what the reader chooses between
@@ -105,15 +105,8 @@ def write_page(
     path: str | os.PathLike, rows: Iterable[Mapping], *, title: str, made: str, note: str = ""
 ) -> None:
     """Write `page` to a file, whole or not at all."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.unlink(missing_ok=True)
-        with partial.open("x", encoding="utf-8") as file:  # unlike "w" it follows no link
-            file.write(page(rows, title=title, made=made, note=note))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as part, part.open("x", encoding="utf-8") as file:  # unlike "w" it follows no link
+        file.write(page(rows, title=title, made=made, note=note))
 
 
 def by_overall(rows: Iterable[Mapping]) -> list[Mapping]:

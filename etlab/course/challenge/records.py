@@ -23,6 +23,7 @@ from typing import BinaryIO
 import matplotlib.image
 import numpy as np
 
+from etlab.atomic import replacing
 from etlab.course.scenes.scoring import Score
 from etlab.metrics import blind_score
 
@@ -171,12 +172,12 @@ def private_folder(folder: Path) -> None:
 
 @contextmanager
 def new_private(path: Path) -> Iterator[BinaryIO]:
-    """A new file that only its owner can read; it gets its name once it is whole."""
-    partial = path.with_suffix(f".part{path.suffix}")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    """Open a new file that only its owner can read; it gets its name once it is whole."""
+    with (
+        replacing(path) as part,
+        os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file,
+    ):
         yield file
-    partial.replace(path)
 
 
 @contextmanager

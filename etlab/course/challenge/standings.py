@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from etlab.atomic import replacing
 from etlab.course.challenge import page
 from etlab.course.challenge.evaluate import BEFORE_A_RUN
 from etlab.course.challenge.own_rows import BASELINE
@@ -98,16 +99,13 @@ def write(results: Path, tiers: Iterable[Tier], *, note: str = "") -> list[Row]:
     """
     records = Records(results)
     with records.locked_whole():
-        for left in results.glob(".leaderboard.html.*.part"):
+        for left in results.glob(".leaderboard.*.part"):
             left.unlink()  # by one that was killed: nobody else writes now
         rows = standings(records.all(), tiers)
         made = datetime.datetime.now(datetime.UTC).date().isoformat()
         content = {"format": "etlab leaderboard", "version": "1", "made": made, "note": note, "rows": rows}
-        partial = results / "leaderboard.json.part"
-        partial.unlink(missing_ok=True)
-        with partial.open("x", encoding="utf-8") as file:  # unlike "w" it follows no link
+        with replacing(results / "leaderboard.json") as part, part.open("x", encoding="utf-8") as file:
             file.write(json.dumps(content, indent=1, allow_nan=False))
-        partial.replace(results / "leaderboard.json")
         with_pictures = [row | _picture(records, row) for row in rows]
         page.write_page(
             results / "leaderboard.html",

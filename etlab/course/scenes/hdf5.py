@@ -20,6 +20,8 @@ import h5py
 import numpy as np
 from h5py import h5s, h5t, h5z
 
+from etlab.atomic import replacing
+
 FLOATS = (h5t.IEEE_F16LE, h5t.IEEE_F16BE, h5t.IEEE_F32LE, h5t.IEEE_F32BE, h5t.IEEE_F64LE, h5t.IEEE_F64BE)
 GZIP, SHUFFLE, CHECKSUM = h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32
 PLAIN_FILTERS = ([], [SHUFFLE], [GZIP], [SHUFFLE, GZIP])  # and a checksum somewhere among them
@@ -59,17 +61,12 @@ def opened(path: str | os.PathLike, *, max_bytes: int = MAX_FILE_BYTES) -> Itera
 
 @contextmanager
 def new_file(path: Path, *, private: bool = False) -> Iterator[h5py.File]:
-    """A new HDF5 file under a temporary name, which gets its own once it is whole; ``private``: for its owner only."""
+    """Open a new HDF5 file, which gets its name once it is whole; with ``private`` only its owner can read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.unlink(missing_ok=True)
-    os.close(os.open(partial, os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644))
-    try:
-        with h5py.File(partial, "w") as file:
+    with replacing(path) as part:
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644))
+        with h5py.File(part, "w") as file:
             yield file
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def group(parent: h5py.Group, name: str) -> h5py.Group:
