@@ -31,7 +31,7 @@ class Row:
 
 def standard_board(results: Results) -> list[Row]:
     """The methods in the order of their measured scores, from the cells of scenario I."""
-    known = {_row_name(row["method"]): row for row in published("standard")}
+    known = {_row_name(str(row["method"])): row for row in published("standard")}
     scores: dict[str, list] = {}
     for cell, score in results.items():
         if cell.scenario == "I":
@@ -44,7 +44,7 @@ def standard_board(results: Results) -> list[Row]:
             for values in [[getattr(one, name) for one in measured]]
         }
         entry = known.get(_row_name(method))
-        beside = (entry["psnr_db"], entry["ssim"], entry["score"]) if entry else None
+        beside = (float(entry["psnr_db"]), float(entry["ssim"]), float(entry["score"])) if entry else None
         seconds = float(np.median([one.seconds for one in measured]))
         rows.append(Row(method, **columns, seconds=seconds, n_cells=len(measured), published=beside))
     return sorted(rows, key=lambda row: -row.score[0])
@@ -116,9 +116,12 @@ def inventions(
     return [
         Invention(
             method,
-            *(mean(standard, f"wedge_{what}", method, scenario="I") for what in ("energy", "correlation")),
-            *(mean(shown, which, method) for which in ("invented", "hidden", "measured")),
-            mean(mismatch, "psnr_db", method, scenario="I")
+            wedge_energy=mean(standard, "wedge_energy", method, scenario="I"),
+            wedge_correlation=mean(standard, "wedge_correlation", method, scenario="I"),
+            invented=mean(shown, "invented", method),
+            hidden=mean(shown, "hidden", method),
+            measured=mean(shown, "measured", method),
+            mismatch_db=mean(mismatch, "psnr_db", method, scenario="I")
             - mean(mismatch, "psnr_db", method, scenario="II"),
         )
         for method in (row.method for row in standard_board(standard))
@@ -177,7 +180,7 @@ def gallery_text(rows: list[dict[str, str | float]]) -> str:
         columns = "".join(f"{row[f'{s}_psnr']:8.2f} / {row[f'{s}_ssim']:.3f}" for s in ("I", "II", "III"))
         lines.append(f"{row['method']:10s}{row['scene']:12s}{columns}")
     for method in sorted({row["method"] for row in rows}):
-        loss = [row["III_psnr"] - row["II_psnr"] for row in rows if row["method"] == method]
+        loss = [float(row["III_psnr"]) - float(row["II_psnr"]) for row in rows if row["method"] == method]
         lines.append(
             f"{method}: not knowing the mismatch costs {np.mean(loss):.2f} dB (III − II, mean over scenes)"
         )
@@ -185,4 +188,5 @@ def gallery_text(rows: list[dict[str, str | float]]) -> str:
 
 
 def _row_name(method: str) -> str:
+    """Return the name that measured and published rows have in common."""
     return method.removesuffix("-ET")

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 from tqdm.auto import tqdm
 
@@ -76,7 +77,7 @@ def evaluate_all(
     todo = list(submissions.items())
     random.shuffle(todo)  # two evaluators at work seldom wait for the same one
     work, failed = partial(_evaluate, evaluator, renew), {}
-    if distributed is None:
+    if distributed is None or scheduler is None:
         ended = local.side_by_side(work, todo, workers or os.cpu_count() or 1)
     else:
         ended = _on_cluster(distributed, scheduler, work, todo)
@@ -108,7 +109,9 @@ def _imported_distributed():
     return distributed
 
 
-def _on_cluster(distributed, scheduler, work, todo) -> Iterator[tuple[tuple[str, Path], str]]:
+def _on_cluster(
+    distributed: ModuleType, scheduler: str, work: Callable, todo: list
+) -> Generator[tuple[tuple[str, Path], str], None, None]:
     """What `etlab.course.challenge.workers.side_by_side` yields, from the workers of a cluster."""
     with distributed.Client(scheduler) as client:
         futures = {client.submit(work, one, pure=False): one for one in todo}

@@ -1,4 +1,4 @@
-"""Processes of this machine that work side by side, and end with the process that started them.
+"""Run processes of this machine side by side, which end with the process that started them.
 
 They talk through pipes alone. A pipe has no name and no port, so no other user of the machine can reach a worker.
 """
@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from multiprocessing import connection
 from typing import TypeVar
 
@@ -21,24 +21,26 @@ T = TypeVar("T")
 DIED = "its worker was killed twice, for want of memory perhaps: evaluate it again, with fewer workers"
 
 
-def side_by_side(work: Callable[[T], str], items: Sequence[T], n_workers: int) -> Iterator[tuple[T, str]]:
-    """Yield each item with what ``work(item)`` says, as soon as it is done; an exception becomes a text.
+def side_by_side(
+    work: Callable[[T], str], items: Sequence[T], n_workers: int
+) -> Generator[tuple[T, str], None, None]:
+    """Yield each item with what ``work(item)`` returns, as soon as it is done; an exception becomes a text.
 
     An item whose worker dies is given to another one, once.
     """
     waiting = deque((item, True) for item in items)
     idle: list[_Worker] = []
-    busy: dict[connection.Connection, _Worker] = {}
+    busy: dict[object, _Worker] = {}
     try:
         while waiting or busy:
             while waiting and len(busy) < n_workers:
                 worker = idle.pop() if idle else _Worker(work)
                 worker.begin(*waiting.popleft())
                 busy[worker.pipe] = worker
-            for pipe in connection.wait(list(busy)):
+            for pipe in connection.wait([worker.pipe for worker in busy.values()]):
                 worker = busy.pop(pipe)
                 try:
-                    said = pipe.recv()
+                    said = worker.pipe.recv()
                     idle.append(worker)
                 except (EOFError, OSError):
                     worker.end()

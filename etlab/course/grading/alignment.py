@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from etlab.alignment import Alignment, align_by_moments
 from etlab.alignment.alignment import turned
@@ -30,6 +31,7 @@ from etlab.course.grading.alignment_mistakes import (
     rms,
 )
 from etlab.course.grading.calling import CheckFailed, call, case
+from etlab.course.grading.likeness import nearest, sentence
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.projector import Projector
 from etlab.solvers import sirt
@@ -65,7 +67,7 @@ def check_shift_sign(shift_between: Callable, *, seed: int | None = 0) -> None:
                     f"{right[1]:+.1f}), rows up and columns to the right; yours says ({found[0]:+.1f}, "
                     f"{found[1]:+.1f}). "
                     + (
-                        f"This is what one gets when {mistake}."
+                        sentence(mistake)
                         if miss <= SAME
                         else "Where does the cross-correlation of an image with itself peak? There the shift is 0."
                     )
@@ -75,15 +77,15 @@ def check_shift_sign(shift_between: Callable, *, seed: int | None = 0) -> None:
 def check_shift_precision(shift_between: Callable, *, seed: int | None = 0) -> None:
     """Shifts are found to a fraction of a pixel, in noise."""
     with case(seed, f"shifts are right to {PRECISION} pixels, in noise of 2 %") as rng:
-        rights, founds = [], []
+        expected, answers = [], []
         for right in fractional(rng, (6, 2), 6):
             image, reference = (noisy(rng, one, 0.02) for one in _pair(rng, right))
             found = call(shift_between, image, reference, shape=(2,))
             # a wrong sign or order is charged by check_shift_sign
             meant = mistaken_shifts(right, image.shape)
-            rights.append(meant[likeliest(found, meant)[0]])
-            founds.append(found)
-        rights, founds = np.array(rights), np.array(founds)
+            expected.append(meant[likeliest(found, meant)[0]])
+            answers.append(found)
+        rights, founds = np.array(expected), np.array(answers)
         misses = np.abs(founds - rights)
         worst, axis = np.unravel_index(misses.argmax(), misses.shape)
         if misses[worst, axis] > PRECISION:
@@ -126,11 +128,11 @@ def check_move(move: Callable, *, seed: int | None = 0) -> None:
             drawn = {name: specimen.images(shape, shifts=[-shift])[0] for name, shift in cases.items()}
             miss = {name: _difference(found, image) for name, image in drawn.items()}
             if miss[""] > MOVE_TOLERANCE:
-                mistake = min(miss, key=miss.get)
+                mistake = nearest(miss)
                 raise CheckFailed(
                     f"An image moved by ({right[0]:+.2f}, {right[1]:+.2f}) is {miss['']:.0%} off the one drawn there. "
                     + (
-                        f"This is what one gets when {mistake}."
+                        sentence(mistake)
                         if mistake and miss[mistake] < MOVE_TOLERANCE
                         else f"The content must move {right[0]:+.2f} rows and {right[1]:+.2f} columns; linear "
                         f"interpolation stays below {MOVE_TOLERANCE:.0%}."
@@ -197,7 +199,7 @@ def check_centre_of_mass(centre_shifts: Callable, *, seed: int | None = 0) -> No
                 raise CheckFailed(
                     f"After your shifts the rows of the images still miss the projection law by {miss:.2f} pixels "
                     f"(root mean square; before {across(right[:, 0], tilts):.2f}). "
-                    + name_centre_mistake(found, *right.T, tilts)
+                    + name_centre_mistake(found, right[:, 0], right[:, 1], tilts)
                 )
 
 
@@ -441,7 +443,10 @@ def _shape(rng: np.random.Generator) -> tuple[int, int]:
     return int(rng.integers(76, 82)), int(rng.integers(84, 92))
 
 
-def _pair(rng: np.random.Generator, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _pair(rng: np.random.Generator, right: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """An image and its reference, on which it lies when moved by ``right``."""
     specimen, shape = particle(rng, n=16, spread=(9, 9, 13)), _shape(rng)
-    return tuple(specimen.images(shape, shifts=[shift])[0] for shift in (np.asarray(right), np.zeros(2)))
+    image, reference = (
+        specimen.images(shape, shifts=[shift])[0] for shift in (np.asarray(right), np.zeros(2))
+    )
+    return image, reference

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from etlab.alignment import Alignment
 from etlab.alignment.alignment import turned
@@ -32,8 +33,8 @@ class Blobs:
     def images(
         self,
         shape: tuple[int, int],
-        tilts_deg: np.ndarray = (0.0,),
-        shifts: np.ndarray = 0.0,
+        tilts_deg: ArrayLike = (0.0,),
+        shifts: ArrayLike = 0.0,
         *,
         axis_deg: float = 0.0,
         axis_height: float = 0.0,

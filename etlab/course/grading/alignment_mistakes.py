@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from etlab.alignment import without_gauge
+from etlab.course.grading.likeness import nearest, sentence
 
 SAME = 1.5  # pixels: an answer this near to that of a mistake is that mistake
 
@@ -47,7 +48,7 @@ def mistaken_moves(shift: np.ndarray) -> dict[str, np.ndarray]:
 def likeliest(found: np.ndarray, cases: dict[str, np.ndarray]) -> tuple[str, float]:
     """The case that ``found`` is nearest to, and how far from it the worst component is."""
     miss = {name: float(np.abs(found - case).max()) for name, case in cases.items()}
-    name = min(miss, key=miss.get)
+    name = nearest(miss)
     return name, miss[name]
 
 
@@ -87,7 +88,7 @@ def name_chain_mistake(found: np.ndarray, right: np.ndarray, tilts_deg: np.ndarr
     }
     for name, shifts in mended.items():
         if rms(shifts - right, tilts_deg) < SAME / 2:
-            return f"This is what one gets when {name}."
+            return sentence(name)
     return (
         "Compare each image with its neighbour, which it resembles, and add up from image to image. Compared with the "
         "first, images far from it are matched to something that they are not."
@@ -105,7 +106,7 @@ def name_centre_mistake(
     }
     for name, case in cases.items():
         if across(found - case, tilts_deg, offset=True) < SAME / 3:
-            return f"This is what one gets when {name}."
+            return sentence(name)
     if across(found - rows, tilts_deg, offset=True) < SAME / 10:
         return (
             "The jumps are right, but every image is moved too far by the same amount. That puts the axis beside the "

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -244,7 +245,7 @@ def _check_made_with(
         ideas["δ left out"] = replace(mismatch, tilt_angle=0.0)
         ideas["φ left out"] = replace(mismatch, tilt_axis=0.0)
     share = {idea: explained(problem, x_hat, other, scaled=True) for idea, other in ideas.items()}
-    likeliest = max(share, key=share.get)
+    likeliest = max(share, key=lambda idea: share[idea])
     if likeliest and not is_images(x_hat, problem):
         raise CheckFailed(
             "A volume explains its images best with the microscope that it was made with. The volume that "
@@ -298,7 +299,7 @@ def _check_not_negative(x_hat: np.ndarray) -> None:
         )
 
 
-def _spec(function: Callable, spec: object) -> Mismatch:
+def _spec(function: Callable, spec: Any) -> Mismatch:
     """A spec within the ranges, or what is wrong with it."""
     try:
         return scoring.checked_spec(spec, RANGES)

@@ -66,6 +66,7 @@ def scene(
     sample = simulate(
         str(rng.choice(SCENES)), geometry, int(rng.integers(2**32)), mismatch, detector=Detector(dose=dose)
     )
+    assert sample.fiducials is not None  # asked for by default
     problem = Problem(sample.y, geometry, sample.optics, sample.fiducials, RANGES)
     return problem, Truth(sample.x_true, mismatch)
 

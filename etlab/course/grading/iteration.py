@@ -20,8 +20,6 @@ from scipy.sparse import csr_array
 
 from etlab.course.grading.calling import CheckFailed, call, case
 from etlab.course.grading.iteration_mistakes import (
-    ROUNDING,
-    alike,
     name_ends_mistake,
     name_ramp_mistake,
     name_residual_mistake,
@@ -33,6 +31,7 @@ from etlab.course.grading.iteration_mistakes import (
     name_weight_mistake,
     name_window_mistake,
 )
+from etlab.course.grading.likeness import ROUNDING, alike
 from etlab.forward import Detector
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.metrics import psnr
@@ -96,7 +95,9 @@ def check_ramp(ramp: Callable, *, seed: int | None = 0) -> None:
         worst = int(np.argmax(miss))
         if miss[worst] > RAMP_TOLERANCE:
             mixture = np.linalg.lstsq(packets.T, found.T)[0].T
-            remainder = np.linalg.norm(found - mixture @ packets) / max(np.linalg.norm(found), 1e-9)
+            remainder = float(np.linalg.norm(found - mixture @ packets)) / max(
+                float(np.linalg.norm(found)), 1e-9
+            )
             raise CheckFailed(
                 f"A wave of {k[worst]:.3f} cycles per pixel comes back {mixture[worst, worst]:.3f} times as strong, "
                 f"expected {k[worst]:.3f} times; what comes back differs from what should by {miss[worst]:.0%}. "
@@ -139,7 +140,9 @@ def check_wbp_scale(backproject: Callable, *, seed: int | None = 0) -> None:
             tilts = _all_round(rng)
             radius, density = rng.uniform(9, 14), rng.uniform(0.5, 2) * (_unit(rng) if n == 48 else 1)
             geometry = TiltGeometry(tilts, (n, n, 1), 70)
-            _, images = ellipsoids(geometry, [[0, 0, 0]], [[radius, radius, np.inf]], [density])
+            _, images = ellipsoids(
+                geometry, np.zeros((1, 3)), np.array([[radius, radius, np.inf]]), np.array([density])
+            )
             filtered = _ramped(images[:, :, 0].astype(np.float64))
             x = call(backproject, sparse_matrix(geometry), filtered, tilts, shape=(n * n,))
             z, y = np.indices((n, n)) - (n - 1) / 2

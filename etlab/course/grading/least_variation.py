@@ -152,7 +152,9 @@ def floor(A: SliceProjector, y: np.ndarray, q: np.ndarray, p: np.ndarray) -> flo
 def least_cost(A: SliceProjector, y: np.ndarray, lam: float) -> float:
     """A floor under the cost of all slices, within ``FLOOR_PRECISION`` of the minimum as a rule."""
     highest = -np.inf
-    for n, (x, q, p) in enumerate(iterates(A, y, lam), start=1):
+    iterations = enumerate(iterates(A, y, lam), start=1)
+    while True:
+        n, (x, q, p) = next(iterations)
         if n % FLOOR_EVERY == 0:
             highest = max(highest, floor(A, y, q, p))
             if n >= MOST_ITERATIONS or cost(A, y, lam, x) - highest < FLOOR_PRECISION * highest:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from etlab.course.grading.likeness import sentence
+
 NUMBERED_FROM_0 = "The centre of n samples numbered from 0 is (n − 1)/2."
 A_FEW_PERCENT = 0.03  # two laws of the tilt angle differ by more than this, interpolation by less
 
@@ -40,7 +42,7 @@ def name_point_mistake(miss: float, y: float, z: float, theta: float, n_rows: in
 
     for mistake, s in mistaken_landings(y, z, theta).items():
         if mistake and is_like(s - landing(y, z, theta)):
-            return f"This is what one gets when {mistake}."
+            return sentence(mistake)
     corner = landing(-0.5, -0.5, theta)  # n/2 for (n − 1)/2 in the slice
     if is_like(corner) or is_like(0.5) or is_like(corner + 0.5):
         wrong = (

@@ -17,6 +17,7 @@ import numpy as np
 
 from etlab.course.grading.calling import CheckFailed, call, case
 from etlab.course.grading.duplicates import loses_duplicates, mended
+from etlab.course.grading.likeness import nearest, sentence
 from etlab.course.grading.mistakes import (
     landing,
     mistaken_landings,
@@ -103,8 +104,8 @@ def check_sign(project: Callable, *, seed: int | None = 0) -> None:
             y, z = rng.choice([-1, 1], 2) * rng.permutation([5, 9])
             rows = _mean_rows(project, _blobs(geometry, [(y, z, 2.0, 1.0)]), geometry)
             landings = mistaken_landings(y, z, np.deg2rad(geometry.tilts_deg))
-            miss = {mistake: np.sqrt(np.mean((rows - s) ** 2)) for mistake, s in landings.items()}
-            likeliest = min(miss, key=miss.get)
+            miss = {mistake: float(np.sqrt(np.mean((rows - s) ** 2))) for mistake, s in landings.items()}
+            likeliest = nearest(miss)
             if likeliest == "" and miss[""] <= SIGN_TOLERANCE:
                 continue
             worst = int(np.argmax(np.abs(rows - landings[""])))
@@ -113,11 +114,7 @@ def check_sign(project: Callable, *, seed: int | None = 0) -> None:
                 f"A blob at y={y:+d}, z={z:+d} from the slice's centre lands {landings[''][worst]:+.1f} rows "
                 f"from the detector's centre at {geometry.tilts_deg[worst]:.1f}°; yours at "
                 f"{rows[worst]:+.1f}. "
-                + (
-                    f"This is what one gets when {likeliest}."
-                    if known
-                    else "Compare with s = y·cos θ + z·sin θ."
-                )
+                + (sentence(likeliest) if known else "Compare with s = y·cos θ + z·sin θ.")
             )
 
 
@@ -166,7 +163,7 @@ def check_mass(project: Callable, *, seed: int | None = 0) -> None:
                     f"At {geometry.tilts_deg[worst]:.1f}° the image sums to {share[worst]:.3f} times the "
                     "slice. " + name_mass_mistake(share, np.deg2rad(geometry.tilts_deg))
                 )
-        narrow = TiltGeometry([0.0], geometry.volume_shape, 7)
+        narrow = TiltGeometry(np.zeros(1), geometry.volume_shape, 7)
         slice_ = _blobs(narrow, [(y, z, 1.0, 1.0) for y in (-12, 12) for z in (-12, 12)])
         (image,) = np.abs(_images(project, slice_, narrow))
         if image.sum() > MASS_TOLERANCE * slice_.sum():
@@ -200,9 +197,9 @@ def _check_borders_count(project: Callable, rng: np.random.Generator) -> None:
     """Each line of voxels at the border of the slice is seen."""
     nz, ny = (int(n) for n in rng.integers(14, 20, 2))
     geometry = TiltGeometry(rng.uniform(-80, 80, 3), (nz, ny, 1), nz + ny)
-    borders = {
-        "z = 0": np.s_[0],
-        f"z = {nz - 1}": np.s_[-1],
+    borders: dict[str, tuple[slice | int, ...]] = {
+        "z = 0": np.s_[0, :],
+        f"z = {nz - 1}": np.s_[-1, :],
         "y = 0": np.s_[:, 0],
         f"y = {ny - 1}": np.s_[:, -1],
     }
@@ -227,8 +224,8 @@ def check_accuracy(project: Callable, *, seed: int | None = 0) -> None:
             images = _images(project, _blobs(geometry, blobs), geometry)
             seen = images / _masses(images, geometry)[:, None]
             # a wrong sign is charged by check_sign, so the nearest of the known signs counts here
-            miss = [_shape_misses(seen, _rows(geometry), *exact) for exact in _exact_cases(blobs, geometry)]
-            miss = np.min(miss, axis=0)
+            cases = _exact_cases(blobs, geometry)
+            miss = np.min([_shape_misses(seen, _rows(geometry), *exact) for exact in cases], axis=0)
             worst = int(np.argmax(miss))
             if miss[worst] > SHAPE_TOLERANCE:
                 raise CheckFailed(
@@ -299,9 +296,9 @@ def check_adjoint(project: Callable, backproject: Callable, *, seed: int | None 
                     raise CheckFailed(
                         f"The {name} of random numbers is zero everywhere: nothing was added to it."
                     )
-            tolerance = ADJOINT_TOLERANCE * np.linalg.norm(forward) * np.linalg.norm(y)
+            allowed = ADJOINT_TOLERANCE * np.linalg.norm(forward) * np.linalg.norm(y)
             other = np.vdot(_images(project, x, opposite), y)
-            pairs.append((np.vdot(forward, y), np.vdot(x, back), other, n < 4, tolerance))
+            pairs.append((np.vdot(forward, y), np.vdot(x, back), other, n < 4, allowed))
         left, right, other, holds_slice, tolerance = map(np.array, zip(*pairs, strict=True))
         worst = int(np.argmax(np.abs(left - right) / tolerance))
         if abs(left[worst] - right[worst]) > tolerance[worst]:

@@ -87,14 +87,14 @@ def check_gradient_adjoint(gradient: Callable, gradient_T: Callable, *, seed: in
         products = []
         for shape in _shapes(rng):
             x, p = rng.standard_normal(shape), rng.standard_normal((2, *shape))
-            inner = np.pad(p[:, 2:-2, 2:-2], ((0, 0), (2, 2), (2, 2)))
+            within = np.pad(p[:, 2:-2, 2:-2], ((0, 0), (2, 2), (2, 2)))
             of_x = call(gradient, x, shape=(2, *shape))
             if not of_x.any():
                 raise CheckFailed("Your gradient of random numbers is zero everywhere: write task 1a first.")
             back, exchanged, of_inner = (
-                call(gradient_T, field, shape=shape) for field in (p, p[::-1].copy(), inner)
+                call(gradient_T, field, shape=shape) for field in (p, p[::-1].copy(), within)
             )
-            pairs = [(of_x, p), (x, back), (x, exchanged), (of_x, inner), (x, of_inner)]
+            pairs = [(of_x, p), (x, back), (x, exchanged), (of_x, within), (x, of_inner)]
             products.append([np.vdot(a, b) for a, b in pairs])
         left, right, exchanged, *inner = np.transpose(products)
         worst = int(np.argmax(np.abs(left - right)))
@@ -117,11 +117,11 @@ def check_dual_ball(shortened_: Callable, *, seed: int | None = 0) -> None:
             found = _finite(hint, shortened_, field, bound, shape=field.shape)
             miss = lengths(found - shortened(field, bound))
             if miss.max() > ROUNDING * bound:
-                at = np.unravel_index(miss.argmax(), shape)
-                before, after = field[(slice(None), *at)], found[(slice(None), *at)]
+                row, column = np.unravel_index(miss.argmax(), shape)
+                before, after = field[:, row, column], found[:, row, column]
                 raise CheckFailed(
                     f"With bound {bound:.3f} the vector ({before[0]:+.3f}, {before[1]:+.3f}) of length "
-                    f"{length[at]:.3f} becomes ({after[0]:+.3f}, {after[1]:+.3f}), length "
+                    f"{length[row, column]:.3f} becomes ({after[0]:+.3f}, {after[1]:+.3f}), length "
                     f"{np.linalg.norm(after):.3f}. {name_ball_mistake(field, found, bound)}"
                 )
 
@@ -153,12 +153,9 @@ def check_largest_eigenvalue(largest_eigenvalue: Callable, *, seed: int | None =
             A = SliceProjector(rng.uniform(-75, 75, 12), shape)
             factor = float(np.exp(rng.uniform(-5, 5)))
             operators = {
-                "∇ᵀ∇": (lambda x: D.T(D(x)), sum(4 * np.cos(np.pi / (2 * n)) ** 2 for n in shape)),
-                "AᵀA": (lambda x, A=A: A.T(A(x)), _largest(A)),
-                f"{factor:.4g}·AᵀA": (
-                    lambda x, A=A, factor=factor: factor * A.T(A(x)),
-                    factor * _largest(A),
-                ),
+                "∇ᵀ∇": (_normal(D), sum(4 * np.cos(np.pi / (2 * n)) ** 2 for n in shape)),
+                "AᵀA": (_normal(A), _largest(A)),
+                f"{factor:.4g}·AᵀA": (_normal(A, factor), factor * _largest(A)),
             }
             for name, (apply, exact) in operators.items():
                 hint = "Divide by the norm of x before each application; and a slice of ones has no gradient."
@@ -252,7 +249,7 @@ def check_tv_witness(contrast_kept: Callable, *, seed: int | None = 0) -> None:
             A, y, truth = _series(rng, tilts=(24, 32), noise=(0.2, 0.3))
             radius, lam = rng.uniform(2, 3), float(rng.uniform(0.15, 0.35) * len(y))
             room = truth == 0 if contrast > 0 else truth >= 0.5
-            witness = contrast * _disc(A.slice_shape, *_inside(room), radius)
+            witness = contrast * _disc(A.slice_shape, _inside(room), radius)
             without, planted = solved(A, y, lam), solved(A, y + A(witness), lam)
             share = float(np.vdot(planted - without, witness) / np.vdot(witness, witness))
             found = float(call(contrast_kept, A, y, lam, witness, solved, shape=()))
@@ -281,7 +278,12 @@ def _shapes(rng: np.random.Generator) -> list[tuple[int, int]]:
     short, long = 2 * rng.integers(9, 12, 4), 2 * rng.integers(13, 16, 4)
     sizes = zip(short, long, [0, 0, 1, 1], [0, 1, 0, 1], strict=True)
     pairs = [(int(a + odd_a), int(b + odd_b)) for a, b, odd_a, odd_b in sizes]
-    return [pair[:: (-1) ** n] for n, pair in enumerate(pairs)]
+    return [pair[::-1] if n % 2 else pair for n, pair in enumerate(pairs)]
+
+
+def _normal(K: SliceProjector | Gradient, factor: float = 1.0) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the operator factor·KᵀK."""
+    return lambda x: factor * K.T(K(x))
 
 
 def _largest(A: SliceProjector) -> float:
@@ -317,22 +319,22 @@ def _noise(rng: np.random.Generator, shape: tuple[int, int], size: float) -> np.
 def _discs(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     """A large disc of density 0.6 beside the middle and four smaller ones, zero around them."""
     half = min(shape) / 2
-    slice_ = 0.6 * _disc(shape, *(np.array(shape) / 2 + rng.uniform(-2, 2, 2)), rng.uniform(0.4, 0.5) * half)
+    slice_ = 0.6 * _disc(shape, np.array(shape) / 2 + rng.uniform(-2, 2, 2), rng.uniform(0.4, 0.5) * half)
     for density in rng.choice([0.3, 0.5, 0.8], 4):
         radius = rng.uniform(2, 5)
         distance, angle = rng.uniform(0.3, 1) * (half - radius - 1), rng.uniform(0, 2 * np.pi)
         centre = np.array(shape) / 2 + distance * np.array([np.sin(angle), np.cos(angle)])
-        slice_ = np.maximum(slice_, density * _disc(shape, *centre, radius))
+        slice_ = np.maximum(slice_, density * _disc(shape, centre, radius))
     return slice_
 
 
-def _disc(shape: tuple[int, int], z: float, y: float, radius: float) -> np.ndarray:
+def _disc(shape: tuple[int, int], centre: np.ndarray, radius: float) -> np.ndarray:
     """1 inside a disc with a soft rim, 0 outside."""
     rows, columns = np.indices(shape)
-    return np.clip(radius + 0.5 - np.hypot(rows - z, columns - y), 0, 1)
+    return np.clip(radius + 0.5 - np.hypot(rows - centre[0], columns - centre[1]), 0, 1)
 
 
-def _inside(room: np.ndarray) -> tuple[int, int]:
+def _inside(room: np.ndarray) -> np.ndarray:
     """The place that is farthest from where there is no room, counting the border as such."""
     depth = scipy.ndimage.distance_transform_edt(np.pad(room, 1))[1:-1, 1:-1]
-    return np.unravel_index(int(depth.argmax()), room.shape)
+    return np.array(np.unravel_index(int(depth.argmax()), room.shape))

@@ -5,17 +5,16 @@ Each ``name_…`` returns a sentence. Symbols and pieces as in :mod:`etlab.cours
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
+from etlab.course.grading import likeness
 from etlab.course.grading.least_variation import SliceProjector, balanced_lam, cost, lengths, solved
 
 ALIKE = 1e-3  # relative; an answer this near to that of a mistake is that mistake
 CONVERGED = 800  # iterations until a slice can be told from that of a mistaken problem
-
-
-def alike(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays or numbers are the same but for rounding."""
-    return bool(np.linalg.norm(np.subtract(a, b)) <= ALIKE * np.linalg.norm(b))
+alike = partial(likeness.alike, within=ALIKE)
 
 
 def name_slope_mistake(found: np.ndarray, slope: np.ndarray) -> str:
@@ -121,8 +120,8 @@ def name_minimum_mistake(A: SliceProjector, y: np.ndarray, lam: float, found: np
         "It is the minimum for another variation, |∂x/∂z| + |∂x/∂y|: shorten the vector, do not clip its "
         "components.": solved(A, y, lam, CONVERGED, lambda p, bound: np.clip(p, -bound, bound)),
     }
-    miss = {problem: np.linalg.norm(found - x) for problem, x in problems.items()}
-    nearest = min(miss, key=miss.get)
+    miss = {problem: float(np.linalg.norm(found - x)) for problem, x in problems.items()}
+    nearest = likeness.nearest(miss)
     if miss[nearest] < 0.5 * np.linalg.norm(found - solved(A, y, lam, CONVERGED)):
         return nearest
     return (

@@ -170,7 +170,7 @@ def _sharper_bell(r: np.ndarray) -> np.ndarray:
 def _blob(rng: np.random.Generator, profile: Callable, tall: bool) -> tuple[np.ndarray, float]:
     """A slice with one blob between its voxels, off the middle; and its height over its width."""
     shape = rng.integers(74, 90, 2)
-    z, y = np.indices(shape) - np.reshape((shape - 1) / 2 + rng.uniform(-9, 9, 2), (2, 1, 1))
+    z, y = np.indices(tuple(shape)) - np.reshape((shape - 1) / 2 + rng.uniform(-9, 9, 2), (2, 1, 1))
     short, stretch = rng.uniform(4, 5.5), rng.uniform(1.35, 2.2)
     height, width = (short * stretch, short) if tall else (short, short * stretch)
     return rng.uniform(0.3, 3) * profile(np.hypot(z / height, y / width)), height / width
@@ -180,6 +180,6 @@ def _reconstructed_blob(rng: np.random.Generator, reach: float) -> np.ndarray:
     """Weighted back-projection of the exact images of a round Gaussian off the axis."""
     tilts = np.linspace(-reach, reach, round(2 * reach / 1.5) + 1)
     geometry = TiltGeometry(tilts, (*rng.integers(90, 104, 2), 1))
-    centre = [*rng.uniform(-12, 12, 2), 0]
-    _, images = gaussians(geometry, [centre], [rng.uniform(4, 5)], [rng.uniform(0.5, 2)])
+    centre = np.array([[*rng.uniform(-12, 12, 2), 0]])
+    _, images = gaussians(geometry, centre, rng.uniform(4, 5, 1), rng.uniform(0.5, 2, 1))
     return wbp(Projector(geometry), images)[:, :, 0].astype(np.float64)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from etlab.course.grading.likeness import sentence
+
 BORDER = 2.0  # degrees either side of the outermost tilts in which a mask may be anything, soft edges too
 SAME = 1e-4  # relative; leaves room for float32
 SAME_EVERYWHERE = "It is the same everywhere: are the angles that you compare both in degrees?"
@@ -75,7 +77,7 @@ def name_wedge_mistake(mask: np.ndarray, low: float, high: float) -> str:
         return SAME_EVERYWHERE
     for mistake, layout in LAYOUTS.items():
         if agrees(mask, layout(mask.shape, low, high)):
-            return f"This is what one gets when {mistake}."
+            return sentence(mistake)
     return (
         "Tilt θ measures the line (f_z, f_y) = f·(sin θ, cos θ), and everything between the outermost counts."
     )
@@ -96,7 +98,7 @@ def name_lopsided_mistake(mask: np.ndarray, tilts_deg: np.ndarray) -> str:
     }
     for mistake, of in ranges.items():
         if any(agrees(mask, layout(mask.shape, *of)) for layout in LAYOUTS.values()):
-            return f"This is what one gets when {mistake}."
+            return sentence(mistake)
     return (
         "The fan lies between the lines of the lowest tilt and of the highest, (f_z, f_y) = f·(sin θ, cos θ)."
     )
@@ -124,7 +126,7 @@ def name_law_mistake(found: float, max_tilt_deg: float) -> str:
     }
     for mistake, value in mistakes.items():
         if abs(found / value - 1) < SAME:
-            return f"This is what one gets when {mistake}."
+            return sentence(mistake)
     return "Compare with √((α + sin α cos α)/(α − sin α cos α)), α in radians."
 
 
@@ -166,7 +168,7 @@ def name_number_mistake(found: float, steps: float, max_tilt_deg: float) -> str:
     }
     for mistake, wrong in mistakes.items():
         if found in (np.floor(wrong), np.ceil(wrong), np.ceil(wrong) + 1):
-            return f"This is what one gets when {mistake}."
+            return sentence(mistake)
     if found < steps / 2:
         return "The step is d/D in radians, a small angle; the number is the range divided by it."
     return "The range 2α is divided into steps of at most d/D radians."

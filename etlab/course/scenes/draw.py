@@ -34,7 +34,7 @@ def draw(tier: str, i: int, preset: str = "standard", key: bytes = keys.DEMO_KEY
     rng = np.random.default_rng(seed("mismatch"))
     mismatch = Mismatch(**{name: float(rng.uniform(*ranges[name])) for name in SPEC})
     sample = simulate(SCENES[i % len(SCENES)], preset, seed("scene"), mismatch)
-    return Problem(sample.y, sample.geometry, sample.optics, sample.fiducials, ranges), Truth(
+    return Problem(sample.y, sample.geometry, sample.optics, sample.fiducials, ranges), Truth(  # type: ignore[arg-type]  # it has beads
         sample.x_true, mismatch
     )
 

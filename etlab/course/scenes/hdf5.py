@@ -24,7 +24,12 @@ from etlab.atomic import replacing
 
 FLOATS = (h5t.IEEE_F16LE, h5t.IEEE_F16BE, h5t.IEEE_F32LE, h5t.IEEE_F32BE, h5t.IEEE_F64LE, h5t.IEEE_F64BE)
 GZIP, SHUFFLE, CHECKSUM = h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32
-PLAIN_FILTERS = ([], [SHUFFLE], [GZIP], [SHUFFLE, GZIP])  # and a checksum somewhere among them
+PLAIN_FILTERS: tuple[list[int], ...] = (
+    [],
+    [SHUFFLE],
+    [GZIP],
+    [SHUFFLE, GZIP],
+)  # and a checksum somewhere among them
 MAX_FILE_BYTES = 16 << 30  # the library's own tables, which it reads whole, can be as large as the file
 MAX_CHUNK_BYTES = 16 << 20  # a chunk is unpacked as a whole, however little of it is asked for
 MAX_CHUNKS = 20_000  # each takes its time

@@ -124,7 +124,7 @@ def write_truth(scene: h5py.Group, truth: Truth) -> None:
         write(made, name, np.float64(getattr(truth.mismatch, name)))
 
 
-def write(parent: h5py.Group, name: str, values: np.ndarray) -> None:
+def write(parent: h5py.Group, name: str, values: np.ndarray | np.float64) -> None:
     """Write a quantity with its unit, which `UNITS` knows."""
     packed = (
         dict(compression="gzip", shuffle=True, fletcher32=True) if np.size(values) > COMPRESSED_FROM else {}

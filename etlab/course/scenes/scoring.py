@@ -51,7 +51,7 @@ def score_answer(
     x_hat, spec = checked_answer(problem, x_hat, corrected_spec)
     explained = consistency(problem.operator(spec), problem.y, x_hat)
     if truth is None:
-        return Score(*[np.nan] * 3, explained, *[np.nan] * 3)
+        return Score(*[np.nan] * 3, explained, *[np.nan] * 3)  # type: ignore[call-arg]  # mypy cannot count these
     quality, similarity = psnr(x_hat, truth.x_true), ssim(x_hat, truth.x_true)
     found, true = asdict(spec), asdict(truth.mismatch)
     errors = (found[name] - true[name] for name in SPEC)

@@ -97,7 +97,7 @@ def refined(geometry: TiltGeometry, factor: int) -> TiltGeometry:
     """The same field of view and tilts on voxels and pixels ``factor`` times smaller."""
     return replace(
         geometry,
-        volume_shape=tuple(factor * n for n in geometry.volume_shape),
+        volume_shape=tuple(factor * n for n in geometry.volume_shape),  # type: ignore[arg-type]  # mypy cannot count these
         n_rows=factor * geometry.n_rows,
         voxel_nm=geometry.voxel_nm / factor,
     )

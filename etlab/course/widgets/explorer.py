@@ -133,8 +133,8 @@ def _static(frame, rows, caption) -> HTML:
         first = first * len(row.values) + row.start
     addresses = [data_uri(png, "image/png") for png in pictures]
     picture = addresses[numbers[first]]
-    addresses[numbers[first]] = None  # stands in the <img> already
-    state = {"pictures": addresses, "frames": numbers, "alts": alts, "texts": [row.texts for row in rows]}
+    others = [None if one == picture else one for one in addresses]  # it is in the <img> already
+    state = {"pictures": others, "frames": numbers, "alts": alts, "texts": [row.texts for row in rows]}
     controls = "".join(
         f"<label><span>{html.escape(row.label)}</span>"
         f'<input type="range" min="0" max="{len(row.values) - 1}" step="1" value="{row.start}" '

@@ -41,7 +41,7 @@ class GriddingExplorer(StaticWidget):
     module = "gridding.js"
     truth = traitlets.Bytes().tag(sync=True)
     images = traitlets.Bytes().tag(sync=True)
-    tilts_deg = traitlets.List().tag(sync=True)
+    tilts_deg: traitlets.List[float] = traitlets.List().tag(sync=True)
     radius = traitlets.Float().tag(sync=True)
     support = traitlets.Float().tag(sync=True)
     start = traitlets.Int().tag(sync=True)

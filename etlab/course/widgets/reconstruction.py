@@ -56,8 +56,8 @@ class _SeriesExplorer(StaticWidget):
 
     truth = traitlets.Bytes().tag(sync=True)
     images = traitlets.Bytes().tag(sync=True)
-    shape = traitlets.List().tag(sync=True)
-    tilts_deg = traitlets.List().tag(sync=True)
+    shape: traitlets.List[int] = traitlets.List().tag(sync=True)
+    tilts_deg: traitlets.List[float] = traitlets.List().tag(sync=True)
 
     def __init__(self, truth, images, tilts_deg, **traits):
         truth, images, tilts = checked_series(truth, images, tilts_deg)

@@ -46,8 +46,8 @@ class SchemeExplorer(StaticWidget):
     slice = traitlets.Bytes().tag(sync=True)
     uniform = traitlets.Bytes().tag(sync=True)
     n = traitlets.Int().tag(sync=True)
-    tilts_deg = traitlets.List().tag(sync=True)
-    doses = traitlets.List().tag(sync=True)
+    tilts_deg: traitlets.List[float] = traitlets.List().tag(sync=True)
+    doses: traitlets.List[float] = traitlets.List().tag(sync=True)
     orders = traitlets.Dict().tag(sync=True)
     order = traitlets.Unicode().tag(sync=True)
     dose = traitlets.Float().tag(sync=True)
@@ -78,11 +78,11 @@ class SchemeExplorer(StaticWidget):
             raise ValueError(
                 f"tilts_deg: got shape {tilts.shape}, expected 2 to {MAX_TILTS} in even steps, rising"
             )
-        doses = [float(one) for one in doses]
-        dose = doses[-1] if dose is None else float(dose)
-        if not doses or not min(doses) > 0 or sorted(doses) != doses or dose not in doses:
+        rising = [float(one) for one in doses]
+        dose = rising[-1] if dose is None else float(dose)
+        if not rising or not min(rising) > 0 or sorted(rising) != rising or dose not in rising:
             raise ValueError(
-                f"doses, dose: got {doses} and {dose}, expected positive ones, rising, and one of them"
+                f"doses, dose: got {rising} and {dose}, expected positive ones, rising, and one of them"
             )
         taken = tilts.size if taken is None else taken
         if order not in ORDERS or not 1 <= taken <= tilts.size:
@@ -97,7 +97,7 @@ class SchemeExplorer(StaticWidget):
             uniform=packed(np.random.default_rng(seed).random((tilts.size, len(slice_)))),
             n=len(slice_),
             tilts_deg=tilts.tolist(),
-            doses=doses,
+            doses=rising,
             orders={name: [int(i) for i in made(tilts)] for name, made in ORDERS.items()},
             order=order,
             dose=dose,
