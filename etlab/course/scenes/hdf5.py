@@ -38,7 +38,24 @@ MAX_TEXT = 200  # bytes of an attribute
 
 
 class FileError(ValueError):
-    """A file holds something else than it should. The message says what, in a line."""
+    """Raised for a file that holds something else than it should; the message says what, in a line.
+
+    Parameters
+    ----------
+    *args
+        The message, as for `ValueError`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> path = Path(tempfile.mkdtemp(), "tier.h5")
+    >>> _ = path.write_text("no HDF5")
+    >>> with opened(path) as file:  # doctest: +ELLIPSIS
+    ...     pass
+    Traceback (most recent call last):
+    etlab.course.scenes.hdf5.FileError: tier.h5: damaged, or not what was expected: ...
+    """
 
 
 @contextmanager

@@ -73,11 +73,35 @@ UNITS = {
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What a solver of the blind challenge is given, and all of it.
+    """Everything that a solver of the blind challenge is given.
 
-    ``y`` (n_tilts, n_rows, nx) float32, noisy line integrals in voxels. ``geometry`` and ``optics`` are nominal,
-    ``fiducials`` declares the beads on the film, ``spec_ranges`` maps "tilt_angle" [deg], "tilt_axis" [deg] and
-    "defocus_gradient" [nm/µm] to (min, max) between which the truth lies.
+    Parameters
+    ----------
+    y
+        Noisy line integrals in voxels, (n_tilts, n_rows, nx), float32.
+    geometry
+        Nominal tilts and shapes.
+    optics
+        Nominal optics.
+    fiducials
+        Declaration of the gold beads on the film.
+    spec_ranges
+        For "tilt_angle" [deg], "tilt_axis" [deg] and "defocus_gradient" [nm/µm] the (min, max) between which the
+        truth lies.
+
+    Notes
+    -----
+    The images are y = H x + noise. H has a mismatch that the solver is not told.
+
+    Examples
+    --------
+    >>> from etlab.course.scenes.draw import draw
+    >>> problem, truth = draw("public", 0, "small")
+    >>> problem.y.shape, problem.geometry.volume_shape
+    ((71, 80, 64), (32, 64, 64))
+    >>> problem.spec_ranges["tilt_angle"]
+    (-0.5, 1.0)
+    >>> H = problem.operator(truth.mismatch)  # of the microscope that made the images
     """
 
     y: np.ndarray
@@ -87,13 +111,28 @@ class Problem:
     spec_ranges: dict[str, tuple[float, float]]
 
     def operator(self, mismatch: Mismatch | None = None) -> TiltSeriesModel:
-        """H with a mismatch, by default the nominal one."""
+        """Return H with a mismatch, by default the nominal operator."""
         return TiltSeriesModel(self.geometry, mismatch=mismatch, optics=self.optics)
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What the images of a scene were made of: ``x_true`` (nz, ny, nx) and ``mismatch``."""
+    """What the images of a scene were made from.
+
+    Parameters
+    ----------
+    x_true
+        The specimen, (nz, ny, nx), float32, gold having density 1.
+    mismatch
+        How the microscope differed from its log file.
+
+    Examples
+    --------
+    >>> from etlab.forward import Mismatch
+    >>> truth = Truth(np.zeros((16, 32, 32), np.float32), Mismatch(tilt_angle=0.4))
+    >>> truth.mismatch.tilt_angle
+    0.4
+    """
 
     x_true: np.ndarray
     mismatch: Mismatch

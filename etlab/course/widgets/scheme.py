@@ -30,8 +30,10 @@ class SchemeExplorer(StaticWidget):
         Tilts in even steps, rising.
     doses
         Total doses to choose from: counts per unit line integral, all images together.
-    alt, caption
-        What is seen; text under the figure.
+    alt
+        What is seen.
+    caption
+        Text under the figure.
     order, dose, taken
         At the start: a name of `ORDERS`, one of ``doses``, the number of images (default: all).
     mass_dose, blur_dose
@@ -39,7 +41,17 @@ class SchemeExplorer(StaticWidget):
     seed
         Of the noise.
 
-    Raises ValueError for a slice, tilts or a start that are not as said.
+    Raises
+    ------
+    ValueError
+        For a slice or tilts of another shape, or a start that is not on the sliders.
+
+    Examples
+    --------
+    >>> slice_ = np.zeros((16, 16))
+    >>> slice_[6:10, 5:9] = 1
+    >>> SchemeExplorer(slice_, np.linspace(-60, 60, 7), doses=(100, 400), alt="a square").dose
+    400.0
     """
 
     module = "scheme.js"
@@ -69,7 +81,7 @@ class SchemeExplorer(StaticWidget):
         mass_dose: float = 2000.0,
         blur_dose: float = 400.0,
         seed: int = 0,
-    ):
+    ) -> None:
         """Check and pack the slice; see the class for the arguments."""
         slice_ = checked_disc(slice_)
         tilts = np.asarray(tilts_deg, np.float64)
