@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from etlab.atomic import replacing
 from etlab.cli.common import errors_in_one_line, say, say_table
+
+if TYPE_CHECKING:  # for a command that needs none of them starts sooner
+    from etlab.course.challenge import Report, Tier
+    from etlab.course.challenge.evaluate import Evaluator
+    from etlab.course.challenge.records import Record
 
 app = typer.Typer(
     no_args_is_help=True, help="The blind challenge: reconstruct without knowing the microscope exactly."
@@ -121,8 +126,8 @@ def score(
     _say_if_demo(opened)
 
 
-def _draw(path, submission, tier, scored):
-    """Middle slices of truth, answer and their difference, a row for each scene."""
+def _draw(path: Path, submission: Path, tier: Tier, scored: Report) -> None:
+    """Draw the middle slices of truth, answer and their difference, a row for each scene."""
     from etlab import plot
     from etlab.course.challenge.submission import read_answer
 
@@ -199,7 +204,10 @@ def evaluate_all(
         raise typer.Exit(1)
 
 
-def _evaluator(folder, results, wall, memory, attempts, unsafe):
+def _evaluator(
+    folder: Path, results: Path, wall: float, memory: int, attempts: int, unsafe: bool
+) -> Evaluator:
+    """Return an evaluator of the tiers in a folder, and warn of a demo key and of a missing sandbox."""
     from etlab.course import sandbox
     from etlab.course.challenge.evaluate import Evaluator
     from etlab.course.challenge.tiers import found_tiers
@@ -213,7 +221,8 @@ def _evaluator(folder, results, wall, memory, attempts, unsafe):
     return Evaluator(tiers, results.absolute(), backend, limits, attempts)
 
 
-def _say_record(record):
+def _say_record(record: Record) -> None:
+    """Print a line on a scene."""
     if record.status == "scored":
         outcome = f"{record.score.score:.3f}"
     else:
@@ -221,6 +230,7 @@ def _say_record(record):
     say(f"{record.tier:8s}{record.scene}  {outcome}  ({record.seconds:.0f} s)")
 
 
-def _say_if_demo(*tiers):
+def _say_if_demo(*tiers: Tier) -> None:
+    """Warn if anyone could draw a tier again."""
     if any(tier.key == "demo" for tier in tiers):
         say(DEMO_NOTICE, err=True)

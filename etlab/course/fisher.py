@@ -120,7 +120,7 @@ def object_information(model: TiltSeriesModel, weights: np.ndarray, smoothness: 
     """F_xx = Hᵀ W H + λ·∇ᵀ∇ for volumes in one row."""
     shape = model.geometry.volume_shape
 
-    def apply(values):
+    def apply(values: np.ndarray) -> np.ndarray:
         x = values.reshape(shape).astype(np.float32)
         product = model.T(weights * model(x))
         if smoothness:
@@ -131,8 +131,15 @@ def object_information(model: TiltSeriesModel, weights: np.ndarray, smoothness: 
     return LinearOperator((size, size), apply, dtype=np.float64)
 
 
-def imitated(rate, model, weights, F_xx, M, n_iter) -> tuple[np.ndarray, np.ndarray]:
-    """The object that imitates ``rate`` best, and the information that is left after each iteration (n_iter,)."""
+def imitated(
+    rate: np.ndarray,
+    model: TiltSeriesModel,
+    weights: np.ndarray,
+    F_xx: LinearOperator,
+    M: LinearOperator,
+    n_iter: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the object that imitates ``rate`` best, and the information left after each iteration (n_iter,)."""
     mixed = model.T(weights * rate).ravel().astype(np.float64)
     left = [float(np.sum(weights * rate**2, dtype=np.float64))]
     x, _ = cg(
@@ -212,7 +219,7 @@ def preconditioner(model: TiltSeriesModel, weight: float, smoothness: float) -> 
     roughness = 4 * sum(np.sin(np.pi * f) ** 2 for f in (fz, fy, fx))
     inverse = 1 / (data + smoothness * roughness)
 
-    def apply(values):
+    def apply(values: np.ndarray) -> np.ndarray:
         spectrum = scipy.fft.dctn(values.reshape(geometry.volume_shape), norm="ortho")
         return scipy.fft.idctn(inverse * spectrum, norm="ortho").ravel()
 

@@ -48,7 +48,8 @@ def as_text(measured: Results) -> str:
     return "\n".join(lines)
 
 
-def _row(measured, method, variant):
+def _row(measured: Results, method: str, variant: str) -> Row:
+    """Return the row of one method."""
     tiers = {}
     for tier in TIERS:
         scores = [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -30,7 +32,7 @@ class Row:
 
 
 def standard_board(results: Results) -> list[Row]:
-    """The methods in the order of their measured scores, from the cells of scenario I."""
+    """Return the methods in the order of their measured scores, from the cells of scenario I."""
     known = {_row_name(str(row["method"])): row for row in published("standard")}
     scores: dict[str, list] = {}
     for cell, score in results.items():
@@ -51,7 +53,7 @@ def standard_board(results: Results) -> list[Row]:
 
 
 def rank_agreement(board: list[Row]) -> tuple[float, int]:
-    """Spearman's ρ of measured against published score over the methods that have both, and how many those are."""
+    """Return Spearman's ρ of measured against published score over the methods that have both, and their number."""
     both = [(row.score[0], row.published[2]) for row in board if row.published]
     if len(both) < 3:
         return float("nan"), len(both)
@@ -59,7 +61,7 @@ def rank_agreement(board: list[Row]) -> tuple[float, int]:
 
 
 def as_text(board: list[Row]) -> str:
-    """The board as a table of plain text."""
+    """Return the board as a table of plain text."""
     lines = [
         f"{'':14s}{'— measured: mean ± sd over scenes and seeds ':—<58s}  {'— published ':—<22s}",
         f"{'method':14s}{'PSNR [dB]':>14s}{'SSIM':>16s}{'score':>16s}{'s/volume':>10s}"
@@ -102,9 +104,9 @@ class Invention:
 def inventions(
     standard: Results, mismatch: Results, shown: hallucination.Results, preset: str = "standard"
 ) -> list[Invention]:
-    """A line for each method on the standard board, in its order."""
+    """Return a line for each method on the standard board, in its order."""
 
-    def mean(results, field, method, **where):
+    def mean(results: Mapping[Any, object], field: str, method: str, **where: str) -> float:
         wanted = {"method": method, "preset": preset} | where
         values = [
             getattr(outcome, field)
@@ -129,7 +131,7 @@ def inventions(
 
 
 def inventions_text(lines: list[Invention]) -> str:
-    """The inventions as a table of plain text."""
+    """Return the inventions as a table of plain text."""
     head = [
         f"{'':14s}{'— missing wedge —':^21s}{'fringes':>10s}{'— fringes shown —':^21s}{'PSNR lost':>12s}",
         f"{'method':14s}{'energy':>10s}{'corr.':>11s}{'invented':>10s}{'in wedge':>11s}{'outside':>10s}"
@@ -146,7 +148,7 @@ def inventions_text(lines: list[Invention]) -> str:
 
 
 def measured_when(provenance: dict[str, dict]) -> str:
-    """When, with what and where the parts of a results file were measured, in a line."""
+    """Return a line on when, with what and where the parts of a results file were measured."""
     said = {
         key: sorted({origin[key] for origin in provenance.values()}) for key in ("date", "etlab", "machine")
     }
@@ -155,7 +157,7 @@ def measured_when(provenance: dict[str, dict]) -> str:
 
 
 def gallery(results: Results) -> list[dict[str, str | float]]:
-    """Mean PSNR [dB] and SSIM in scenarios I, II and III by method and scene: keys method, scene, I_psnr, I_ssim, …"""
+    """Return mean PSNR [dB] and SSIM in scenarios I, II, III by method and scene: method, scene, I_psnr, I_ssim, …"""
     grouped: dict[tuple[str, str], dict[str, list]] = {}
     for cell, score in results.items():
         grouped.setdefault((cell.method, cell.scene), {}).setdefault(cell.scenario, []).append(score)
@@ -174,7 +176,7 @@ def gallery(results: Results) -> list[dict[str, str | float]]:
 
 
 def gallery_text(rows: list[dict[str, str | float]]) -> str:
-    """The gallery as a table of plain text, with the mean loss of each method when the mismatch is not known."""
+    """Return the gallery as a table of plain text, with the mean loss of each method when the mismatch is not known."""
     lines = [f"{'method':10s}{'scene':12s}{'I':>16s}{'II':>16s}{'III':>16s}   PSNR [dB] / SSIM"]
     for row in sorted(rows, key=lambda row: row["method"]):
         columns = "".join(f"{row[f'{s}_psnr']:8.2f} / {row[f'{s}_ssim']:.3f}" for s in ("I", "II", "III"))

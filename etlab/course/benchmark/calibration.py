@@ -17,7 +17,7 @@ import numpy as np
 from etlab.calibration import CalibrationWarning, calibrate
 from etlab.calibration.combined import PARAMETERS
 from etlab.course.scenes.published import spec_ranges
-from etlab.course.scenes.simulation import PUBLIC_SEEDS, simulate
+from etlab.course.scenes.simulation import PUBLIC_SEEDS, Sample, simulate
 from etlab.forward import Mismatch, TiltSeriesModel
 from etlab.metrics import psnr
 from etlab.phantoms import SCENES
@@ -66,14 +66,14 @@ Results = dict[Draw, Outcome]
 def draws(
     *, preset: str = "standard", fiducials: bool = True, seeds: tuple[int, ...] = DRAW_SEEDS
 ) -> list[Draw]:
-    """All scenes with all seeds. Raises ValueError for a public seed."""
+    """Return all scenes with all seeds. Raises ValueError for a public seed."""
     if tuned := set(seeds) & set(PUBLIC_SEEDS):
         raise ValueError(f"seeds: got {sorted(tuned)}, on which calibration was developed; expected others")
     return [Draw(scene, seed, preset, fiducials) for seed in seeds for scene in SCENES]
 
 
 def true_mismatch(draw: Draw) -> Mismatch:
-    """Uniform in the public ranges, the same for both presets, with beads and without."""
+    """Draw a mismatch uniformly in the public ranges, the same for both presets, with beads and without."""
     rng = np.random.default_rng([draw.seed, SCENES.index(draw.scene)])
     return Mismatch(**{name: float(rng.uniform(*ends)) for name, ends in spec_ranges("public").items()})
 
@@ -102,7 +102,8 @@ def measure(todo: list[Draw]) -> Iterator[tuple[Draw, Outcome]]:
         yield draw, Outcome(**numbers, seconds=seconds, cpu_seconds=cpu_seconds, **quality)
 
 
-def _quality(sample, mismatch):
+def _quality(sample: Sample, mismatch: Mismatch) -> float:
+    """Return the PSNR [dB] of a reconstruction with this mismatch."""
     H = TiltSeriesModel(sample.geometry, mismatch=mismatch, optics=sample.optics)
     return psnr(METHODS[METHOD](H, sample.y), sample.x_true)
 
@@ -132,7 +133,7 @@ class Summary:
 
 
 def summary(outcomes: list[Outcome]) -> list[Summary]:
-    """One line for each parameter."""
+    """Return one line for each parameter."""
     lines = []
     for name in PARAMETERS:
         truth, found, std = (
@@ -157,13 +158,13 @@ def summary(outcomes: list[Outcome]) -> list[Summary]:
 
 
 def recovered(outcomes: list[Outcome]) -> float:
-    """Share of the PSNR that the true operator gains over the nominal one that the calibrated one gains, too."""
+    """Return which share of the PSNR that the true operator gains over the nominal one the calibrated one gains."""
     gained = sum(outcome.psnr_calibrated - outcome.psnr_nominal for outcome in outcomes)
     return gained / sum(outcome.psnr_true - outcome.psnr_nominal for outcome in outcomes)
 
 
 def as_text(measured: Results) -> str:
-    """The summary of each preset, with beads and without, as a table."""
+    """Return the summary of each preset, with beads and without, as a table."""
     lines = ["preset    beads  parameter         bias     rms  largest  slope  coverage  known"]
     for preset, fiducials in dict.fromkeys((draw.preset, draw.fiducials) for draw in measured):
         outcomes = [o for draw, o in measured.items() if (draw.preset, draw.fiducials) == (preset, fiducials)]

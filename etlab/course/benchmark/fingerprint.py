@@ -122,7 +122,8 @@ def _annotations(text: str) -> dict[int, list[tuple[Place, Place]]]:
     """Return the stretches of annotations, their colons among them, by the lines that they touch."""
     lines = text.splitlines(keepends=True)
 
-    def place(line, column):  # the syntax tree counts bytes
+    def place(line: int | None, column: int | None) -> Place:  # the syntax tree counts bytes
+        assert line is not None and column is not None  # of a text that was parsed
         return line, len(lines[line - 1].encode()[:column].decode())
 
     found: dict[int, list[tuple[Place, Place]]] = {}

@@ -38,7 +38,7 @@ class Training:
         return f"{self.method}, seed {self.seed}" + (f", without {self.without}" if self.without else "")
 
     def weights(self, folder: Path) -> Path:
-        """Its weight file in ``folder``, or the one that etlab ships."""
+        """Return its weight file in ``folder``, or the one that etlab ships."""
         name = LEARNED[self.method]
         if not self.seed and not self.without:
             return network.weight_file(name)
@@ -59,7 +59,7 @@ class Cell:
 
     @property
     def training(self) -> Training:
-        """The training that it tests."""
+        """Return the training that it tests."""
         return Training(self.method, self.training_seed, self.without)
 
 
@@ -77,13 +77,13 @@ Results = dict[Cell, Quality]
 
 
 def study() -> list[Training]:
-    """All seeds of the ``SUPERVISED`` rows, then each of the four scenes left out of the training of ``FAMILIES``."""
+    """Return all seeds of the ``SUPERVISED`` rows, then ``FAMILIES`` with each of the four scenes left out."""
     seeds = [Training(method, seed) for seed in TRAINING_SEEDS for method in SUPERVISED]
     return seeds + [Training(method, without=scene) for method in FAMILIES for scene in SCENES]
 
 
 def cells(of: list[Training]) -> list[Cell]:
-    """Every sample of the standard board for a training on all scenes, those of the scene it lacked for the others."""
+    """Return every sample of the standard board for trainings on all scenes, for others those of the missing scene."""
     return [
         Cell(one.method, one.seed, one.without, scene, seed)
         for one in of
@@ -106,22 +106,24 @@ def measure(todo: list[Cell], folder: Path) -> Iterator[tuple[Cell, Quality]]:
 
 
 def by_seed(measured: Results, method: str) -> np.ndarray:
-    """Mean PSNR [dB] over the samples by each training of a row on all scenes, in the order of their seeds."""
+    """Return the mean PSNR [dB] over the samples by each training of a row on all scenes, in order of their seeds."""
     means = [_psnr(measured, method, training_seed=seed, without="") for seed in TRAINING_SEEDS]
     return np.array([mean for mean in means if np.isfinite(mean)])
 
 
 def left_out(measured: Results, method: str) -> dict[str, tuple[float, float]]:
-    """For each scene the mean PSNR [dB] on it by the training on all scenes and by the one that lacked it."""
+    """Return for each scene the mean PSNR [dB] by the training on all scenes and by the one that lacked it."""
     return {
-        scene: tuple(
-            _psnr(measured, method, scene=scene, training_seed=0, without=without) for without in ("", scene)
+        scene: (
+            _psnr(measured, method, scene=scene, training_seed=0, without=""),
+            _psnr(measured, method, scene=scene, training_seed=0, without=scene),
         )
         for scene in SCENES
     }
 
 
-def _psnr(measured, method, **where):
+def _psnr(measured: Results, method: str, **where: object) -> float:
+    """Return the mean PSNR [dB] over the cells of a method that have these values."""
     values = [
         quality.psnr_db
         for cell, quality in measured.items()
@@ -131,7 +133,7 @@ def _psnr(measured, method, **where):
 
 
 def as_text(measured: Results) -> str:
-    """Both studies as tables: PSNR by seed of training, and by scene with and without it in the training."""
+    """Return both studies as tables: PSNR by seed of training, and by scene with and without it in the training."""
     lines = ["PSNR [dB] by training seed"]
     for method in dict.fromkeys(cell.method for cell in measured):
         means = by_seed(measured, method)

@@ -91,8 +91,8 @@ def evaluate_all(
     return failed
 
 
-def _evaluate(evaluator, renew, submission):
-    """Why a submission, (name, source), could not be evaluated; nothing if it was."""
+def _evaluate(evaluator: Evaluator, renew: bool, submission: tuple[str, Path]) -> str:
+    """Evaluate a submission, and return why that failed; nothing if it did not."""
     name, source = submission
     try:
         evaluator(source, name=name, renew=renew)
@@ -101,7 +101,8 @@ def _evaluate(evaluator, renew, submission):
     return ""
 
 
-def _imported_distributed():
+def _imported_distributed() -> ModuleType:
+    """Import dask's scheduler. Raises DaskError where there is none."""
     try:
         import distributed
     except ImportError as error:

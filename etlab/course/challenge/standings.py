@@ -15,7 +15,7 @@ from __future__ import annotations
 import base64
 import datetime
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ DIGITS = {"score": 3, "psnr_db": 1, "ssim": 3, "consistency": 3} | dict.fromkeys
 
 
 def standings(records: Iterable[Record], tiers: Iterable[Tier]) -> list[Row]:
-    """A row for each submission, best first: keys as `etlab.course.challenge.page.page` takes them, without pictures.
+    """Return a row for each submission, best first, as `etlab.course.challenge.page.page` takes it, without pictures.
 
     Records of other problems than those of ``tiers`` are left out; a scene that is not recorded yet counts zero.
     """
@@ -51,19 +51,19 @@ def standings(records: Iterable[Record], tiers: Iterable[Tier]) -> list[Row]:
 
 
 def ranked(rows: Iterable[Row]) -> list[Row]:
-    """Rows by overall score, those without one after them by the ranked tier that they have; equals by name."""
+    """Sort rows by overall score, those without one after them by the ranked tier that they have; equals by name."""
 
-    def key(row):
+    def key(row: Row) -> tuple[bool, float, str]:
         scores = [row["tiers"][tier]["score"] for tier in RANKED if tier in row["tiers"]]
-        return row["overall"] is None, -(row["overall"] or np.mean(scores or [0])), row["name"]
+        return row["overall"] is None, -float(row["overall"] or np.mean(scores or [0])), row["name"]
 
     return sorted(rows, key=key)
 
 
-def tier_summary(scores: list[Score], n_scenes: int) -> dict[str, float | int | None]:
-    """One tier of a row: the mean score, zero for scenes not among ``scores``, and means and RMS errors over these."""
+def tier_summary(scores: Sequence[Score], n_scenes: int) -> dict[str, float | int | None]:
+    """Return one tier of a row: the mean score, missing scenes counting zero; of the others, means and RMS errors."""
 
-    def over(name, statistic):
+    def over(name: str, statistic: Callable[[list[float]], float]) -> float | None:
         values = [getattr(score, name) for score in scores]
         finite = [value for value in values if np.isfinite(value)]
         return statistic(finite) if finite else None
@@ -82,7 +82,7 @@ def overall(tiers: dict[str, dict]) -> float | None:
 
 
 def published_beside(name: str) -> Row | None:
-    """The published blind row of this name, nested by tier; None if there is none."""
+    """Return the published blind row of this name, nested by tier; None if there is none."""
     for row in published("blind"):
         if row["method"] == name:
             by_tier = {
@@ -118,7 +118,7 @@ def write(results: Path, tiers: Iterable[Tier], *, note: str = "") -> list[Row]:
 
 
 def as_text(rows: list[Row]) -> str:
-    """The rows as a table of plain text."""
+    """Return the rows as a table of plain text."""
     order = (*RANKED, "public")
     lines = [f"{'':44s}{'overall':>8s}" + "".join(f"{tier:>9s}" for tier in order) + "  (practice)"]
     for place, row in enumerate(rows, 1):
@@ -128,7 +128,8 @@ def as_text(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def _row(name, records, sizes):
+def _row(name: str, records: list[Record], sizes: Mapping[str, int]) -> Row:
+    """Return the row of one submission."""
     tiers, problems = {}, []
     for tier in TIERS:
         mine = [record for record in records if record.tier == tier]
@@ -149,8 +150,8 @@ def _row(name, records, sizes):
     }
 
 
-def _shown(tier, summary):
-    """A tier's numbers as a board may show them."""
+def _shown(tier: str, summary: Mapping[str, float | int | None]) -> dict[str, float | None]:
+    """Return a tier's numbers as a board may show them."""
     secret = () if tier == "public" else ERRORS
     return {
         name: None if name in secret or value is None else round(value, DIGITS.get(name, 0))
@@ -158,8 +159,8 @@ def _shown(tier, summary):
     }
 
 
-def _problems(tier, records):
-    """What went wrong, in words that may be shown. How a program ends on hidden data, it may have chosen."""
+def _problems(tier: str, records: list[Record]) -> list[str]:
+    """Return what went wrong, in words that may be shown. How a program ends on hidden data, it may have chosen."""
     wrong = [one for one in records if one.status != "scored"]
     told = [one for one in wrong if tier != "hidden" or one.status in BEFORE_A_RUN]
     said = [f"{tier} {one.scene}: {one.status}" + f": {one.reason}" * bool(one.reason) for one in told]
@@ -167,8 +168,8 @@ def _problems(tier, records):
     return said + [f"{tier}: no valid answer to {untold} of {len(records)} scenes"] * bool(untold)
 
 
-def _picture(records, row):
-    """The first picture of the row, as the page takes it; none of the hidden tier is shown."""
+def _picture(records: Records, row: Row) -> Row:
+    """Return the first picture of the row, as the page takes it; none of the hidden tier is shown."""
     name = BASELINE * (row["kind"] == "baseline") + row["name"]
     found = next(
         (path for tier in TIERS[:2] for path in sorted((records.folder / name / tier).glob("scene_*.png"))),

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import h5py
 from tqdm.auto import tqdm
 
 from etlab.course.scenes import hdf5
@@ -257,8 +258,8 @@ def make_tier(
     return load_tier(path, sealed)
 
 
-def _scene_names(file):
-    """All that is in the file, if it is scenes as they are called here; names end up on boards and in file names."""
+def _scene_names(file: h5py.File) -> tuple[str, ...]:
+    """Return all that is in the file, if these are scenes; their names end up on boards and in file names."""
     if not 1 <= len(file) <= MAX_SCENES:
         raise FileError(f"got {len(file)} scenes, expected 1 to {MAX_SCENES}")
     names = sorted(file, key=lambda name: (len(name), name))
@@ -267,7 +268,8 @@ def _scene_names(file):
     return tuple(names)
 
 
-def _check_format(file, expected):
+def _check_format(file: h5py.File, expected: str) -> None:
+    """Raise FileError for a file of another format or version."""
     if hdf5.text(file, "format") != expected or hdf5.text(file, "version") != VERSION:
         raise FileError(
             f"got format {hdf5.text(file, 'format')!r}, version {hdf5.text(file, 'version')!r}, "
@@ -276,8 +278,8 @@ def _check_format(file, expected):
 
 
 @contextmanager
-def _new_sealed(path):
-    """The sealed file, in a folder of its own that only its owner can enter; None for a tier without one."""
+def _new_sealed(path: Path | None) -> Iterator[h5py.File | None]:
+    """Open the sealed file, in a folder of its own that only its owner can enter; None for a tier without one."""
     if path is None:
         yield None
         return

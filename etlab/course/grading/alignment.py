@@ -323,7 +323,13 @@ def check_halves(reconstruct_halves: Callable, *, seed: int | None = 0) -> None:
             )
 
 
-def _check_who_counts(reconstruct_halves, images, tilts, volumes, rng) -> None:
+def _check_who_counts(
+    reconstruct_halves: Callable,
+    images: np.ndarray,
+    tilts: np.ndarray,
+    volumes: np.ndarray,
+    rng: np.random.Generator,
+) -> None:
     """Each image counts for one volume, neighbours for different ones.
 
     One call shows it if slices along x do not know of one another: image number i has a column of its own. A method
@@ -361,7 +367,13 @@ def _parted(counts: np.ndarray) -> bool:
     return bool((counts.sum(axis=1) == 1).all() and (counts[1:, 0] != counts[:-1, 0]).all())
 
 
-def _changes(reconstruct_halves, images, tilts, volumes, rng) -> np.ndarray:
+def _changes(
+    reconstruct_halves: Callable,
+    images: np.ndarray,
+    tilts: np.ndarray,
+    volumes: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
     """Which volumes change with which image: (n_tilts, 2)."""
     counts = []
     for tilt in range(len(tilts)):

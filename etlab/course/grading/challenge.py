@@ -154,7 +154,7 @@ def check_score_rows(score_rows: Callable, *, seed: int | None = 0) -> None:
         specs = {name: hard_to_guess(rng) for name in names}
         refused = int(rng.integers(len(scenes)))
 
-        def sometimes(problem, mismatch):
+        def sometimes(problem: Problem, mismatch: Mismatch) -> np.ndarray:
             volume = _few_iterations(problem, mismatch)
             return volume * np.nan if np.array_equal(problem.y, scenes[refused][0].y) else volume
 
@@ -193,7 +193,7 @@ def check_hand_in(hand_in: Callable, *, seed: int | None = 0) -> None:
         scenes = [tiny_scene(rng) for _ in numbers]
         answers = [(rng.random(TINY.volume_shape, np.float32), hard_to_guess(rng)) for _ in numbers]
 
-        def solve(problem):
+        def solve(problem: Problem) -> tuple[np.ndarray, Mismatch]:
             (which,) = (i for i, (one, _) in enumerate(scenes) if np.array_equal(one.y, problem.y))
             return answers[which]
 
@@ -328,7 +328,10 @@ def _few_iterations(problem: Problem, mismatch: Mismatch) -> np.ndarray:
 
 
 def _scores(
-    row: Callable, scenes: list[tuple[Problem, Truth]], specs: list[Mismatch], stated=None
+    row: Callable,
+    scenes: list[tuple[Problem, Truth]],
+    specs: list[Mismatch],
+    stated: list[Mismatch] | None = None,
 ) -> np.ndarray:
     """Scores of a row, 0 for refused answers; ``stated`` are other specs than those it reconstructs with."""
     scores = []
@@ -340,14 +343,20 @@ def _scores(
     return np.array(scores)
 
 
-def _check_board(board, rows, scenes, specs, refused) -> None:
+def _check_board(
+    board: object,
+    rows: Mapping[str, Callable],
+    scenes: list[tuple[Problem, Truth]],
+    specs: list[Mismatch],
+    refused: int,
+) -> None:
     """The scores of every row on every scene, and the order of the rows."""
     expected = {row: _scores(make, scenes, specs) for row, make in rows.items()}
     if not isinstance(board, Mapping) or set(board) != set(expected):
         raise CheckFailed(f"`score_rows` returned {board!r:.80}, expected a dict with a key for each row.")
     for row, scores in expected.items():
 
-        def of_this_row(row=row):
+        def of_this_row(row: str = row) -> object:
             return board[row]
 
         of_this_row.__name__ = f"score_rows(…)[{row!r}]"
@@ -376,7 +385,7 @@ def _check_board(board, rows, scenes, specs, refused) -> None:
         )
 
 
-def _check_written(path, name, problem, x_hat, spec) -> None:
+def _check_written(path: Path, name: str, problem: Problem, x_hat: np.ndarray, spec: Mismatch) -> None:
     """The file's answer to one scene is this one."""
     try:
         written, stated = read_answer(path, name, problem)

@@ -74,7 +74,8 @@ def name_spec_mistake(found: Mismatch, true: Mismatch, off: list[str], tolerance
     return "; ".join(lines) + ". " + _spec_cause(found, true, off)
 
 
-def _spec_cause(found, true, off):
+def _spec_cause(found: Mismatch, true: Mismatch, off: list[str]) -> str:
+    """Return why a spec may be wrong."""
     middle = Mismatch(**{name: sum(RANGES[name]) / 2 for name in SPEC})
     if _same(found, middle):
         return (
@@ -88,11 +89,13 @@ def _spec_cause(found, true, off):
     return " ".join(RESTS_ON[name] for name in off)
 
 
-def _same(found, other):
+def _same(found: Mismatch, other: Mismatch) -> bool:
+    """Return whether two specs are the same."""
     return all(_close(name, getattr(found, name), getattr(other, name), SAME) for name in SPEC)
 
 
-def _close(name, one, other, share=SIGN):
+def _close(name: str, one: float, other: float, share: float = SIGN) -> bool:
+    """Return whether two numbers of a spec are within a share of its range."""
     return abs(one - other) < share * WIDTHS[name]
 
 

@@ -11,7 +11,7 @@ against the best that somebody who knows the truth could have chosen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 
 import numpy as np
@@ -260,7 +260,9 @@ def _check_uniform(sirt_step: Callable, A: csr_array, before: float, after: floa
     )
 
 
-def _check_solution_and_misfit(sirt_step, A, solution, unit, rng) -> None:
+def _check_solution_and_misfit(
+    sirt_step: Callable, A: csr_array, solution: np.ndarray, unit: float, rng: np.random.Generator
+) -> None:
     """A solution is kept, and the misfit of noisy images of this ``unit`` never rises."""
     R, C = _sirt_weights(A)
     x = call(sirt_step, A, solution, A @ solution, R, C, shape=solution.shape)
@@ -437,12 +439,12 @@ def _one_by_one(images: np.ndarray) -> np.ndarray:
     return columns.reshape(-1, n_tilts)
 
 
-def _call_for_two(function: Callable, *arguments, shapes: tuple) -> list[np.ndarray]:
+def _call_for_two(function: Callable, *arguments: object, shapes: tuple) -> list[np.ndarray]:
     """The two arrays that the function returns, of these shapes."""
     answers = []
 
     @wraps(function)
-    def kept(*given):
+    def kept(*given: object) -> object:
         answers.append(function(*given))
         return 0.0
 
@@ -470,5 +472,5 @@ def _stop(stopping_point: Callable, residuals: np.ndarray, images: np.ndarray, d
     return int(stop)
 
 
-def _listed(numbers) -> str:
+def _listed(numbers: Iterable[float]) -> str:
     return ", ".join(str(int(number)) for number in numbers)

@@ -6,6 +6,7 @@ Notation as in :mod:`etlab.course.grading.iteration`. Each ``name_…`` returns 
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from etlab.course.grading.likeness import ROUNDING, alike
 from etlab.solvers._sirt import inverse
@@ -89,7 +90,7 @@ def name_share_mistake(weights: np.ndarray, tilts_deg: np.ndarray) -> str:
     return "A tilt stands for half the distance to its neighbour on either side, in the order of the angles."
 
 
-def name_weight_mistake(A, name: str, weights: np.ndarray, sums: np.ndarray) -> str:
+def name_weight_mistake(A: csr_array, name: str, weights: np.ndarray, sums: np.ndarray) -> str:
     """Why these are not the inverse ``sums`` of A's rows (R) or columns (C)."""
     if alike(weights, sums):
         return "These are the sums themselves: take 1 / sum."
@@ -102,7 +103,7 @@ def name_weight_mistake(A, name: str, weights: np.ndarray, sums: np.ndarray) -> 
 
 
 def name_step_mistake(
-    A, R: np.ndarray, C: np.ndarray, moved: np.ndarray, wanted: float, *, cut: float | None = None
+    A: csr_array, R: np.ndarray, C: np.ndarray, moved: np.ndarray, wanted: float, *, cut: float | None = None
 ) -> str:
     """Why a uniform slice is ``moved`` by other than the ``wanted`` amount everywhere.
 

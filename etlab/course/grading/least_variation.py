@@ -45,7 +45,7 @@ class SliceProjector:
         """Back-project (the adjoint)."""
         return (self._transposed @ images.ravel()).reshape(self.slice_shape)
 
-    def subset(self, tilts) -> SliceProjector:
+    def subset(self, tilts: np.ndarray | slice) -> SliceProjector:
         """The same projector for some of the tilts: indices, a slice or a mask."""
         return SliceProjector(self.tilts_deg[tilts], self.slice_shape)
 

@@ -11,7 +11,7 @@ A slice is ``slice_[z, y]``, its images are ``images[tilt, row]``; signs and cen
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -35,7 +35,7 @@ SHAPE_TOLERANCE = 0.15  # relative, at the worst tilt; linear routes reach 0.02 
 # square rows, of the image of one voxel, in the mean; right routes reach 0.17, a blur of 1-2-1 adds 0.5
 WIDEST_VOXEL = 0.27
 EVENNESS = (
-    0.5  # relative, of a row that looks at a uniform disc; the nearest row, charged elsewhere, reaches 0.41
+    0.5  # relative, of a row that sees a uniform disc; the nearest row, charged elsewhere, reaches 0.41
 )
 BORDER_MASS = 0.3  # of a line of voxels at the border; half of it lies beyond the last samples of a ray
 MANY = (24, 40)  # tilts, so that a series that was cut short shows
@@ -385,7 +385,7 @@ def _blobs(geometry: TiltGeometry, blobs: list) -> np.ndarray:
     )
 
 
-def _exact_cases(blobs: list, geometry: TiltGeometry):
+def _exact_cases(blobs: list, geometry: TiltGeometry) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """For each known sign: where each blob lands (blob, tilt), its width, its share of the mass (blob, 1)."""
     y, z, width, height = np.array(blobs).T[:, :, None]
     mass = height * width**2
@@ -393,7 +393,9 @@ def _exact_cases(blobs: list, geometry: TiltGeometry):
         yield at, width, mass / mass.sum()
 
 
-def _shape_misses(seen: np.ndarray, rows: np.ndarray, at, width, mass) -> np.ndarray:
+def _shape_misses(
+    seen: np.ndarray, rows: np.ndarray, at: np.ndarray, width: np.ndarray, mass: np.ndarray
+) -> np.ndarray:
     """Relative difference of each image, of unit mass, from the exact one at the same centre of mass."""
     at = at - np.sum(mass * at, axis=0) + seen @ rows
     bells = np.exp(-((rows - at[:, :, None]) ** 2) / (2 * width[:, :, None] ** 2))

@@ -241,7 +241,14 @@ def _shells(rng: np.random.Generator, period: float) -> np.ndarray:
     return np.repeat(slice_[:, :, None], REPEATS, axis=2).astype(np.float32)
 
 
-def _detail(volume, tilts, doses, critical, period, rng) -> float:
+def _detail(
+    volume: np.ndarray,
+    tilts: np.ndarray,
+    doses: np.ndarray,
+    critical: float,
+    period: float,
+    rng: np.random.Generator,
+) -> float:
     """Signal over noise of detail of this period, by weighted back-projection of a damaged, noisy series.
 
     Signal is how much of the undamaged detail is left; all slices are one specimen, each with noise of its own.

@@ -263,7 +263,7 @@ def check_tv_witness(contrast_kept: Callable, *, seed: int | None = 0) -> None:
                 )
 
 
-def _finite(hint: str, function: Callable, *arguments, shape: tuple[int, ...]) -> np.ndarray:
+def _finite(hint: str, function: Callable, *arguments: object, shape: tuple[int, ...]) -> np.ndarray:
     """As `call`, with a hint if the answer is NaN or infinite."""
     try:
         return call(function, *arguments, shape=shape)
@@ -296,7 +296,12 @@ def _largest(A: SliceProjector) -> float:
 
 
 def _series(
-    rng, *, tilts, noise, embedded=False, all_round=False
+    rng: np.random.Generator,
+    *,
+    tilts: tuple[int, int],
+    noise: tuple[float, float],
+    embedded: bool = False,
+    all_round: bool = False,
 ) -> tuple[SliceProjector, np.ndarray, np.ndarray]:
     """Projector, noisy images and truth of five random discs, in empty space or in a matrix of density 0.4."""
     shape = (int(rng.integers(30, 36)), int(rng.integers(30, 36)))

@@ -28,7 +28,9 @@ def name_slope_mistake(found: np.ndarray, slope: np.ndarray) -> str:
     return "Take the next voxel less this one, without any factor."
 
 
-def name_adjoint_mistake(left, right, exchanged, inner) -> str:
+def name_adjoint_mistake(
+    left: np.ndarray, right: np.ndarray, exchanged: np.ndarray, inner: list[np.ndarray]
+) -> str:
     """Why ⟨∇x, p⟩ (left) and ⟨x, ∇ᵀp⟩ (right) differ, from several pairs: arrays of one length.
 
     ``exchanged`` is right for p with its components exchanged, ``inner`` the pair of products (left, right) for
@@ -74,7 +76,7 @@ def name_ball_mistake(field: np.ndarray, found: np.ndarray, bound: float) -> str
     return "Vectors within the bound stay as they are, longer ones keep their direction and get length bound."
 
 
-def name_resolvent_mistake(q, y, sigma: float, found) -> str:
+def name_resolvent_mistake(q: np.ndarray, y: np.ndarray, sigma: float, found: np.ndarray) -> str:
     """Why ``found`` is not (q − σ·y)/(1 + σ)."""
     mistakes = {
         "The division is missing that ½‖r‖² brings.": q - sigma * y,
@@ -131,14 +133,16 @@ def name_minimum_mistake(A: SliceProjector, y: np.ndarray, lam: float, found: np
     )
 
 
-def name_share_mistake(found: float, share: float, planted, alone, witness) -> str:
+def name_share_mistake(
+    found: float, share: float, planted: np.ndarray, alone: np.ndarray, witness: np.ndarray
+) -> str:
     """Why a witness does not keep the share ``found``.
 
     ``planted`` is the reconstruction of the images with those of the witness added, ``alone`` that of the witness's
     images by themselves.
     """
 
-    def part(slice_):
+    def part(slice_: np.ndarray) -> float:
         return np.vdot(slice_, witness) / np.vdot(witness, witness)
 
     mistakes = {

@@ -33,7 +33,7 @@ def measured(shape: tuple[int, int], low: float, high: float, per_voxel: bool = 
     return np.sign(inside)
 
 
-def _one_half(shape, low, high):
+def _one_half(shape: tuple[int, int], low: float, high: float) -> np.ndarray:
     """Negative f_y counts as not measured: its arctan2 is beyond ±90°."""
     inside = measured(shape, low, high)
     negative = np.fft.fftfreq(shape[1]) < 0
@@ -109,7 +109,8 @@ def law(max_tilt_deg: float) -> float:
     return _law(np.deg2rad(max_tilt_deg))
 
 
-def _law(alpha):
+def _law(alpha: float) -> float:
+    """Return the law for an angle in radians."""
     overlap = np.sin(alpha) * np.cos(alpha)
     return float(np.sqrt((alpha + overlap) / (alpha - overlap)))
 

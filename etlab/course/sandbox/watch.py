@@ -1,10 +1,10 @@
-"""How much of the machine a program uses, read from Linux' ``/proc``; elsewhere nothing is seen of it."""
+"""Measure how much of the machine a program uses, from Linux' ``/proc``; elsewhere it is not known."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +49,7 @@ class Meter:
         self.cpu_seconds = 0.0  # used so far
 
     def sample(self, memory_limit: int) -> Use:
-        """Memory shared by several processes counts for each, unless all would then exceed ``memory_limit``."""
+        """Measure now. Shared memory counts for each process, unless all would then exceed ``memory_limit``."""
         tree = family(self.root, dict(processes()))
         memory = sum(_kilobytes(pid, "status", OWN) for pid in tree) * 1024
         if memory > memory_limit:
@@ -59,7 +59,8 @@ class Meter:
         self._account(tree)
         return Use(max(threads, 0), memory, self.cpu_seconds)
 
-    def _account(self, tree):
+    def _account(self, tree: Mapping[int, Process]) -> None:
+        """Add up the processor's time."""
         # A process that ended is in its parent's account, unless the parent does not wait for it: then it is in ours.
         now = {pid: one.seconds for pid, one in tree.items()}
         self._ended += sum(seconds for pid, seconds in self._before.items() if pid not in now)
@@ -69,7 +70,7 @@ class Meter:
 
 
 def processes() -> Iterator[tuple[int, Process]]:
-    """All processes of the machine."""
+    """Yield all processes of the machine."""
     for name in os.listdir(PROC) if PROC.is_dir() else ():
         if name.isdecimal() and (line := _read(f"{name}/stat")):
             # The name, in brackets, is the program's choice and may hold brackets and spaces.
@@ -81,7 +82,7 @@ def processes() -> Iterator[tuple[int, Process]]:
 
 
 def family(root: int, everyone: dict[int, Process]) -> dict[int, Process]:
-    """A process and all that descend from it."""
+    """Return a process and all that descend from it."""
     children: dict[int, list[int]] = {}
     for pid, one in everyone.items():
         children.setdefault(one.parent, []).append(pid)
@@ -94,7 +95,7 @@ def family(root: int, everyone: dict[int, Process]) -> dict[int, Process]:
 
 
 def socket_buffers(pid: int) -> int:
-    """Bytes that sockets in the network namespace of a process can hold, at most: nothing says how many they do hold.
+    """Return the most bytes that sockets in the network namespace of a process can hold.
 
     A local socket counts with its whole buffer, one of the internet with its buffers if there is anything in them. No
     buffer can be made larger, since `seccomp` refuses that.
@@ -108,16 +109,19 @@ def socket_buffers(pid: int) -> int:
     return total
 
 
-def _largest(setting):
-    """The last number of one of the kernel's settings of the network: minimum, default and maximum, or one alone."""
-    return int((_read(f"sys/net/{setting}").split() or [USUAL_BUFFER])[-1])
+def _largest(setting: str) -> int:
+    """Return the last number of one of the kernel's network settings: minimum, default and maximum, or one alone."""
+    sizes = _read(f"sys/net/{setting}").split()
+    return int(sizes[-1]) if sizes else USUAL_BUFFER
 
 
-def _kilobytes(pid, file, pattern):
+def _kilobytes(pid: int, file: str, pattern: re.Pattern[bytes]) -> int:
+    """Add up the numbers that a pattern finds in a file of a process."""
     return sum(map(int, pattern.findall(_read(f"{pid}/{file}"))))
 
 
-def _read(name):
+def _read(name: str) -> bytes:
+    """Read a file of the kernel's; empty if that is not possible."""
     try:
         return (PROC / name).read_bytes()
     except OSError:  # it has just ended, or it is not ours to look at

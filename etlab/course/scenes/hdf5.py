@@ -19,6 +19,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 from h5py import h5s, h5t, h5z
+from numpy.typing import DTypeLike
 
 from etlab.atomic import replacing
 
@@ -92,7 +93,7 @@ def new_file(path: Path, *, private: bool = False) -> Iterator[h5py.File]:
 
 
 def group(parent: h5py.Group, name: str) -> h5py.Group:
-    """The group ``name`` of ``parent``. Raises FileError if there is none or only a link to one."""
+    """Return the group ``name`` of ``parent``. Raises FileError if there is none or only a link to one."""
     found = _linked(parent, name)
     if not isinstance(found, h5py.Group):
         raise FileError(f"{_where(parent, name)}: expected a group, got a data set or type")
@@ -126,12 +127,12 @@ def length(parent: h5py.Group, name: str, at_most: int) -> int:
 
 
 def number(parent: h5py.Group, name: str) -> float:
-    """The scalar data set ``name``. Raises FileError as `array` does."""
+    """Return the scalar data set ``name``. Raises FileError as `array` does."""
     return float(array(parent, name, (), np.float64))
 
 
 def text(holder: h5py.Group, name: str) -> str:
-    """The attribute ``name`` as a short text of fixed length.
+    """Return the attribute ``name`` as a short text of fixed length.
 
     Texts of variable length lie in a heap, and a damaged heap keeps the library (2.0.0) busy for ever, so they are not
     read. Raises FileError if there is none or it is something else.
@@ -157,7 +158,8 @@ def label(holder: h5py.Group, texts: Mapping[str, str]) -> None:
         holder.attrs[name] = np.bytes_(value.encode())
 
 
-def _plain(parent, name):
+def _plain(parent: h5py.Group, name: str) -> h5py.Dataset:
+    """Return a data set of floats in the file itself. Raises FileError for anything else."""
     data, where = _linked(parent, name), _where(parent, name)
     if not isinstance(data, h5py.Dataset):
         raise FileError(f"{where}: expected a data set, got a group or type")
@@ -171,8 +173,8 @@ def _plain(parent, name):
     return data
 
 
-def _read(data, where, dtype):
-    """All values. Chunks are unpacked here: HDF5 2.0.0 crashes on short ones and fills the memory with others."""
+def _read(data: h5py.Dataset, where: str, dtype: DTypeLike) -> np.ndarray:
+    """Read all values. Chunks are unpacked here: HDF5 2.0.0 crashes on short ones and fills the memory with others."""
     if not data.chunks:
         if data.id.get_storage_size() != data.nbytes:
             raise FileError(f"{where}: some of its values were never written")
@@ -194,8 +196,8 @@ def _read(data, where, dtype):
     return values
 
 
-def _checked_filters(data, where):
-    """Filters in the order in which they were applied."""
+def _checked_filters(data: h5py.Dataset, where: str) -> list[int]:
+    """Return the filters in the order in which they were applied."""
     properties = data.id.get_create_plist()
     filters = [properties.get_filter(i) for i in range(properties.get_nfilters())]
     codes = [code for code, *_ in filters]
@@ -206,8 +208,10 @@ def _checked_filters(data, where):
     return codes
 
 
-def _unpacked(data, corner, filters, n_bytes, where):
-    """The bytes of a chunk, ``n_bytes`` of them."""
+def _unpacked(
+    data: h5py.Dataset, corner: tuple[int, ...], filters: list[int], n_bytes: int, where: str
+) -> bytes:
+    """Return the bytes of a chunk, ``n_bytes`` of them."""
     stored = data.id.get_chunk_info_by_coord(corner)
     if stored.byte_offset is None:
         raise FileError(f"{where}: some of its values were never written")
@@ -231,7 +235,7 @@ def _unpacked(data, corner, filters, n_bytes, where):
 
 
 def fletcher32(content: bytes) -> bytes:
-    """Fletcher's checksum as HDF5 stores it: sums, modulo 2¹⁶ − 1, of words of 16 bits, the high byte first."""
+    """Return Fletcher's checksum as HDF5 stores it: sums, modulo 2¹⁶ − 1, of words of 16 bits, the high byte first."""
     words = np.frombuffer(content + b"\0" * (len(content) % 2), ">u2").astype(np.uint64)
     weights = np.arange(len(words), 0, -1, dtype=np.uint64) % 65535
     first, second = int(words.sum()), int((words * weights).sum())
@@ -240,7 +244,7 @@ def fletcher32(content: bytes) -> bytes:
     return (second << 16 | first).to_bytes(4, "little")
 
 
-def _linked(parent, name):
+def _linked(parent: h5py.Group, name: str) -> h5py.HLObject:
     link = parent.get(name, getlink=True) if name in parent else None
     if link is None:
         raise FileError(f"{_where(parent, name)}: missing")
@@ -249,5 +253,5 @@ def _linked(parent, name):
     return parent[name]
 
 
-def _where(parent, name):
+def _where(parent: h5py.Group, name: str) -> str:
     return f"{parent.name.strip('/')}/{name}".lstrip("/")

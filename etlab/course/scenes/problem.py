@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass, fields
 from math import prod
+from typing import Any
 
 import h5py
 import numpy as np
@@ -172,10 +173,10 @@ def write(parent: h5py.Group, name: str, values: np.ndarray | np.float64) -> Non
 
 
 def read_problem(scene: h5py.Group) -> Problem:
-    """The problem in a group. Raises FileError if something is missing, damaged, too large or absurd."""
+    """Read the problem in a group. Raises FileError if something is missing, damaged, too large or absurd."""
     geometry = _read_geometry(hdf5.group(scene, "geometry"))
     optics, beads, ranges = (hdf5.group(scene, part) for part in ("optics", "fiducials", "spec_ranges"))
-    declared = {field.name: _limited(beads, field.name) for field in fields(Fiducials)}
+    declared: dict[str, Any] = {field.name: _limited(beads, field.name) for field in fields(Fiducials)}
     y = hdf5.array(scene, "y", geometry.images_shape)
     if not np.linalg.norm(y) > 0:
         raise FileError("y: got images of nothing, expected some signal")
@@ -188,8 +189,10 @@ def read_problem(scene: h5py.Group) -> Problem:
     )
 
 
-def _read_geometry(part):
-    shape = tuple(_whole("volume_shape", n) for n in hdf5.array(part, "volume_shape", (3,)))
+def _read_geometry(part: h5py.Group) -> TiltGeometry:
+    """Read a geometry. Raises FileError for an absurd one."""
+    nz, ny, nx = (_whole("volume_shape", n) for n in hdf5.array(part, "volume_shape", (3,)))
+    shape = nz, ny, nx
     n_rows, n_tilts = _whole("n_rows", hdf5.number(part, "n_rows")), hdf5.length(part, "tilts", MAX_TILTS)
     if not all(MIN_EDGE <= n <= MAX_EDGE for n in (*shape, n_rows)) or prod(shape) > MAX_VOXELS:
         raise FileError(
@@ -206,7 +209,8 @@ def _read_geometry(part):
     return TiltGeometry(tilts, shape, n_rows=n_rows, voxel_nm=_limited(part, "voxel"))
 
 
-def _read_range(part, name):
+def _read_range(part: h5py.Group, name: str) -> tuple[float, float]:
+    """Read the range of a number of the spec. Raises FileError for an absurd one."""
     low, high = (float(end) for end in hdf5.array(part, name, (2,), np.float64))
     least, most = LIMITS[name]
     if not least <= low < high <= most:
@@ -214,28 +218,30 @@ def _read_range(part, name):
     return low, high
 
 
-def _limited(part, name):
+def _limited(part: h5py.Group, name: str) -> float:
+    """Read a number. Raises FileError if it leaves its `LIMITS`."""
     value, (least, most) = hdf5.number(part, name), LIMITS[name]
     if not least <= value <= most:
         raise FileError(f"{name}: got {value:g}, expected {least:g} to {most:g}")
     return value
 
 
-def _whole(name, value):
+def _whole(name: str, value: float) -> int:
+    """Return a whole number. Raises FileError if it is not one."""
     if value != int(value):
         raise FileError(f"{name}: got {value:g}, expected a whole number")
     return int(value)
 
 
 def read_truth(scene: h5py.Group, shape: tuple[int, int, int]) -> Truth:
-    """The truth in a group, its volume of ``shape``. Raises FileError if it is missing or damaged."""
+    """Read the truth in a group, its volume of ``shape``. Raises FileError if it is missing or damaged."""
     truth = hdf5.group(scene, "truth")
     mismatch = Mismatch(**{name: _limited(truth, name) for name in SPEC})
     return Truth(hdf5.array(truth, "x_true", shape), mismatch)
 
 
 def digest(problem: Problem) -> str:
-    """SHA-256 of all that a problem holds, as it is after reading."""
+    """Return the SHA-256 of all that a problem holds, as it is after reading."""
     geometry = problem.geometry
     numbers = [*geometry.tilts_deg, *geometry.volume_shape, geometry.n_rows, geometry.voxel_nm]
     for part in (asdict(problem.optics), asdict(problem.fiducials), problem.spec_ranges):

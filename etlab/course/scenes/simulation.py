@@ -171,7 +171,8 @@ def binned(array: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
     return array.reshape(blocks).mean(axis=tuple(range(1, 2 * array.ndim, 2)), dtype=np.float32)
 
 
-def _geometry(preset):
+def _geometry(preset: str | TiltGeometry) -> TiltGeometry:
+    """Return the geometry of a preset. Raises ValueError for an unknown one."""
     if isinstance(preset, TiltGeometry):
         return preset
     if preset not in PRESETS:

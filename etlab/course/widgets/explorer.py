@@ -125,7 +125,7 @@ def _sliders(sliders: Mapping[str, Sequence], start: Mapping[str, object]) -> li
     return rows
 
 
-def _static(frame: Frame, rows: list[Slider], caption: str) -> HTML:
+def _static(frame: Frame, rows: list[Slider], caption: str | None) -> HTML:
     n_frames = math.prod(len(row.values) for row in rows)
     if n_frames > MAX_FRAMES:
         sizes = " × ".join(f"{row.name} {len(row.values)}" for row in rows)
@@ -165,7 +165,7 @@ def _static(frame: Frame, rows: list[Slider], caption: str) -> HTML:
     )
 
 
-def _live(frame: Frame, rows: list[Slider], caption: str) -> ipywidgets.VBox:
+def _live(frame: Frame, rows: list[Slider], caption: str | None) -> ipywidgets.VBox:
     drawn: dict[tuple[int, ...], str] = {}
     picture = ipywidgets.HTML()
     sliders = [

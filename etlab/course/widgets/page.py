@@ -21,12 +21,12 @@ def source(name: str) -> str:
 
 
 def embedded_json(value: object) -> str:
-    """JSON that may stand inside a ``<script>`` element; bytes become ``{"base64": …}``.
+    """Return JSON that may stand inside a ``<script>`` element; bytes become ``{"base64": …}``.
 
     ``<`` is written as an escape, since the text ``</script`` or ``<!--`` would end the element early.
     """
 
-    def encode(item):
+    def encode(item: object) -> dict[str, str]:
         if isinstance(item, bytes | memoryview):
             return {"base64": base64.b64encode(item).decode("ascii")}
         raise TypeError(

@@ -84,13 +84,7 @@ class SchemeExplorer(StaticWidget):
     ) -> None:
         """Check and pack the slice; see the class for the arguments."""
         slice_ = checked_disc(slice_)
-        tilts = np.asarray(tilts_deg, np.float64)
-        steps = np.diff(tilts) if tilts.ndim == 1 else np.zeros(0)
-        if not 1 <= steps.size < MAX_TILTS or not steps[0] > 0 or not np.allclose(steps, steps[0]):
-            raise ValueError(
-                f"tilts_deg: got shape {tilts.shape}, expected 2 to {MAX_TILTS} in even steps, rising"
-            )
-        rising = [float(one) for one in doses]
+        tilts, rising = _even_tilts(tilts_deg), [float(one) for one in doses]
         dose = rising[-1] if dose is None else float(dose)
         if not rising or not min(rising) > 0 or sorted(rising) != rising or dose not in rising:
             raise ValueError(
@@ -119,3 +113,14 @@ class SchemeExplorer(StaticWidget):
             alt=alt,
             caption=caption,
         )
+
+
+def _even_tilts(tilts_deg: np.ndarray) -> np.ndarray:
+    """Return tilts in even steps, rising. Raises ValueError for others."""
+    tilts = np.asarray(tilts_deg, np.float64)
+    steps = np.diff(tilts) if tilts.ndim == 1 else np.zeros(0)
+    if not 1 <= steps.size < MAX_TILTS or not steps[0] > 0 or not np.allclose(steps, steps[0]):
+        raise ValueError(
+            f"tilts_deg: got shape {tilts.shape}, expected 2 to {MAX_TILTS} in even steps, rising"
+        )
+    return tilts
