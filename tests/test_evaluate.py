@@ -633,7 +633,7 @@ def test_files_where_every_program_could_read_them_are_refused(room, backend):
     with pytest.raises(SandboxError, match="results lies in a folder of Python"):
         dataclasses.replace(evaluator, results=inside).warm()
     with pytest.raises(SandboxError, match=r"etlab lies in a folder of Python"):
-        evaluator(Path(evaluation.__file__).parents[1])
+        evaluator(Path(evaluation.__file__).parents[2])
     assert not inside.exists()
 
 

@@ -152,7 +152,7 @@ def say(submissions: list[Submission], results: Path, to_read: int) -> None:
 
 
 def shown(name: str) -> str:
-    """A folder's name as it can be read in a line: odd ones in quotes."""
+    """Return a folder's name as it can be read in a line: odd ones in quotes."""
     return name if name.isprintable() and name == name.strip() else repr(name)
 
 

@@ -60,7 +60,7 @@ def main(folder: str) -> None:
 
 
 def _forked(*closed):
-    """Whether this is a new process, where these are closed. There is none if the machine is full of them."""
+    """Return whether this is a new process, where these are closed. There is none if the machine is full of them."""
     try:
         if os.fork():
             return False
@@ -118,7 +118,7 @@ def _let_in(listener, waiting):
 
 
 def _ours(way: socket.socket) -> bool:
-    """Whether the other end is this user, or, as root, one that only sandboxes take on."""
+    """Return whether the other end is this user, or, as root, one that only sandboxes take on."""
     if not hasattr(socket, "SO_PEERCRED"):
         return True
     _, uid, _ = struct.unpack("3i", way.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))

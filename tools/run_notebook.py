@@ -77,7 +77,7 @@ def main(notebook: str, out: str, seconds: str, numba: str, calls: str, socket: 
 
 
 def client(cells: nbformat.NotebookNode, seconds: int) -> Client:
-    """What runs the cells; the time of a check is kept by whoever makes it."""
+    """Return what runs the cells; the time of a check is kept by whoever makes it."""
     # files in /tmp: the sandbox has no network to speak of
     sockets = Config(KernelManager={"transport": "ipc"})
     return Client(

@@ -119,7 +119,7 @@ def _own_words(cells, released):
 
 
 def _between_neighbours(cells, released, name):
-    """The cells between what stands before an answer as it was handed out and what stands behind it."""
+    """Return the cells between what stands before an answer as it was handed out and what stands behind it."""
     place = next(i for i, cell in enumerate(released.cells) if grade_id(cell) == name)
     begin, end = 0, len(cells)
     for before in reversed(released.cells[:place]):

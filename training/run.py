@@ -93,7 +93,7 @@ class Run:
         return loss
 
     def predictor(self) -> SliceNetwork:
-        """The averaged network as a function of arrays, as `etlab.solvers.learned` wants it."""
+        """Return the averaged network as a function of arrays, as `etlab.solvers.learned` wants it."""
         return predictor(self.average.module, self.device)
 
     def save(self, path: Path, objective) -> None:
@@ -117,13 +117,13 @@ class Run:
 
 
 def running_average(average: torch.Tensor, weight: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
-    """The average after ``n`` steps and one more; early on it forgets faster, so that the first weights go."""
+    """Return the average after ``n`` steps and one more; early on it forgets faster, so that the first weights go."""
     n = int(n)
     return average.lerp(weight, 1 - min(DECAY, (1 + n) / (10 + n)))
 
 
 def predictor(network: nn.Module, device: torch.device) -> SliceNetwork:
-    """A PyTorch network as a function of arrays."""
+    """Return a PyTorch network as a function of arrays."""
 
     def predict(slices: np.ndarray) -> np.ndarray:
         padded, (rows, columns) = padded_to(slices, network.multiple)
@@ -180,7 +180,7 @@ def train(
 
 
 def card(run: Run, difference: float, *, threads: int) -> dict[str, object]:
-    """What a reader of the weights should know."""
+    """Return what a reader of the weights should know."""
     settings, objective = run.settings, run.objective
     machine = torch.cuda.get_device_name() if run.device.type == "cuda" else platform.machine()
     return {

@@ -47,12 +47,12 @@ class Settings:
 
     @property
     def recipe(self) -> Recipe:
-        """The row of the table."""
+        """Return the row of the table."""
         return RECIPES[self.name]
 
     @property
     def limits(self) -> str:
-        """What the card says of the network's limits."""
+        """Return what the card says of the network's limits."""
         return self.recipe.limits
 
     @property

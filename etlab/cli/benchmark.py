@@ -179,7 +179,7 @@ def gallery(
 
 
 def _or_all(method: list[str] | None) -> tuple[str, ...] | None:
-    """The methods asked for; if none, all that can be run here, and it is said which cannot."""
+    """Return the methods asked for; if none, all that can be run here, and it is said which cannot."""
     from etlab.course.benchmark.standard import not_runnable
 
     if method:

@@ -65,12 +65,12 @@ class Bound:
 
     @property
     def std(self) -> np.ndarray:
-        """The least standard deviations (3,) in degrees, degrees and nm/µm, all three being unknown."""
+        """Return the least standard deviations (3,) in degrees, degrees and nm/µm, all three being unknown."""
         return np.sqrt(np.diag(self.covariance))
 
 
 def bound_object_known(model: TiltSeriesModel, volume: np.ndarray, detector: Detector) -> Bound:
-    """The bound at ``model.mismatch`` for someone who knows the object, ``volume`` (nz, ny, nx).
+    """Return the bound at ``model.mismatch`` for someone who knows the object, ``volume`` (nz, ny, nx).
 
     Raises ValueError for a detector without noise, and what the model raises for a volume that does not fit.
     """
@@ -163,7 +163,7 @@ def gauge_scan(
     parameter: str = "tilt_angle",
     n_iter: int = 40,
 ) -> np.ndarray:
-    """Relative residuals ‖H x − y‖ / ‖y‖ of SIRT's volumes x for each of ``values`` of ``parameter``.
+    """Return relative residuals ‖H x − y‖ / ‖y‖ of SIRT's volumes x for each of ``values`` of ``parameter``.
 
     The other two stay as in ``model``. Flat along the tilt angle, which the object makes up for by turning; not flat
     along the other two. Raises ValueError for an unknown ``parameter``.

@@ -157,7 +157,7 @@ def measured_when(provenance: dict[str, dict]) -> str:
 
 
 def gallery(results: Results) -> list[dict[str, str | float]]:
-    """Return mean PSNR [dB] and SSIM in scenarios I, II, III by method and scene: method, scene, I_psnr, I_ssim, …"""
+    """Return mean PSNR [dB] and SSIM by method, scene and scenario: keys method, scene, I_psnr, I_ssim, …"""
     grouped: dict[tuple[str, str], dict[str, list]] = {}
     for cell, score in results.items():
         grouped.setdefault((cell.method, cell.scene), {}).setdefault(cell.scenario, []).append(score)

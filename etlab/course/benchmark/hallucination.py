@@ -61,7 +61,7 @@ class Shown:
 
     @property
     def invents(self) -> bool:
-        """Whether the method paints fringes where there are none."""
+        """Return whether the method paints fringes where there are none."""
         return self.invented > INVENTED
 
 

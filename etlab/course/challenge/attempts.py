@@ -17,7 +17,7 @@ DEFAULT = 10
 
 
 def log(folder: Path) -> list[dict[str, str]]:
-    """The attempts of a submission, oldest first: ``submission_sha256`` and ``date``.
+    """Return the attempts of a submission, oldest first: ``submission_sha256`` and ``date``.
 
     Raises ValueError if the file is damaged: an attempt that is forgotten would be given away.
     """

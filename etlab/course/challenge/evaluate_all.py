@@ -113,7 +113,7 @@ def _imported_distributed() -> ModuleType:
 def _on_cluster(
     distributed: ModuleType, scheduler: str, work: Callable, todo: list
 ) -> Generator[tuple[tuple[str, Path], str], None, None]:
-    """What `etlab.course.challenge.workers.side_by_side` yields, from the workers of a cluster."""
+    """Return what `etlab.course.challenge.workers.side_by_side` yields, from the workers of a cluster."""
     with distributed.Client(scheduler) as client:
         futures = {client.submit(work, one, pure=False): one for one in todo}
         for future in distributed.as_completed(list(futures)):

@@ -69,7 +69,7 @@ class Group:
 
 
 def fragment(rows: Iterable[Mapping], *, heading: str | None = None) -> str:
-    """The board as HTML that may stand in any page, any number of times."""
+    """Return the board as HTML that may stand in any page, any number of times."""
     named = heading or "Leaderboard of the blind challenge"
     rows = by_overall(rows)
     without = "" if any(map(_has_picture, rows)) else " etlab-without-pictures"

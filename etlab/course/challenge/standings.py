@@ -77,7 +77,7 @@ def tier_summary(scores: Sequence[Score], n_scenes: int) -> dict[str, float | in
 
 
 def overall(tiers: dict[str, dict]) -> float | None:
-    """Mean of the scores of `RANKED`; None unless all of these tiers are there."""
+    """Return the mean of the scores of `RANKED`; None unless all of these tiers are there."""
     return float(np.mean([tiers[tier]["score"] for tier in RANKED])) if set(RANKED) <= set(tiers) else None
 
 

@@ -52,7 +52,7 @@ class Blobs:
         return np.einsum("tbr,tbx,b->trx", up, right, self.heights)
 
     def volume(self, shape: tuple[int, int, int]) -> np.ndarray:
-        """The blobs as a volume (nz, ny, nx)."""
+        """Return the blobs as a volume (nz, ny, nx)."""
         bells = (
             np.exp(-((np.arange(n) - (n - 1) / 2 - at[:, None]) ** 2) / (2 * self.sigma**2))
             for n, at in zip(shape, self.positions.T, strict=True)
@@ -69,12 +69,12 @@ def particle(
 
 
 def fractional(rng: np.random.Generator, size: tuple[int, ...], largest: int) -> np.ndarray:
-    """Shifts of at most ``largest`` pixels, none of them near a whole number."""
+    """Return shifts of at most ``largest`` pixels, none of them near a whole number."""
     return rng.integers(-largest, largest, size) + rng.uniform(0.35, 0.65, size)
 
 
 def noisy(rng: np.random.Generator, images: np.ndarray, share: float) -> np.ndarray:
-    """Images with Gaussian noise of ``share`` of their maximum."""
+    """Return images with Gaussian noise of ``share`` of their maximum."""
     return images + share * images.max() * rng.standard_normal(images.shape)
 
 

@@ -15,7 +15,7 @@ SAME = 1.5  # pixels: an answer this near to that of a mistake is that mistake
 
 
 def mistaken_shifts(shift: np.ndarray, shape: tuple[int, int]) -> dict[str, np.ndarray]:
-    """What each mistake makes of the shift that lays an image of this shape on its reference."""
+    """Return what each mistake makes of the shift that lays an image of this shape on its reference."""
     return {
         "": shift,
         "the sign is reversed: this moves the reference on to the image": -shift,
@@ -46,14 +46,14 @@ def mistaken_moves(shift: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def likeliest(found: np.ndarray, cases: dict[str, np.ndarray]) -> tuple[str, float]:
-    """The case that ``found`` is nearest to, and how far from it the worst component is."""
+    """Return the case that ``found`` is nearest to, and how far from it the worst component is."""
     miss = {name: float(np.abs(found - case).max()) for name, case in cases.items()}
     name = nearest(miss)
     return name, miss[name]
 
 
 def name_precision_mistake(found: np.ndarray, right: np.ndarray) -> str:
-    """Why ``found``, of the right sign, is off by more than it should be; both (n, 2), from several pairs."""
+    """Explain why shifts ``found`` (n, 2), of the right sign, are off by more than they should be."""
     whole, fraction = np.rint(found), found - np.rint(found)
     if np.abs(fraction).max() < 1e-6:
         return (
@@ -77,7 +77,7 @@ def name_precision_mistake(found: np.ndarray, right: np.ndarray) -> str:
 
 
 def name_chain_mistake(found: np.ndarray, right: np.ndarray, tilts_deg: np.ndarray) -> str:
-    """Why shifts of a whole series, (n_tilts, 2), are wrong: by what would mend them."""
+    """Explain why shifts of a whole series, (n_tilts, 2), are wrong: by what would mend them."""
     added = np.cumsum(found, axis=0)
     mended = {
         "the steps between neighbours are returned as they are: an image must follow its neighbour, and the neighbour "
@@ -98,7 +98,7 @@ def name_chain_mistake(found: np.ndarray, right: np.ndarray, tilts_deg: np.ndarr
 def name_centre_mistake(
     found: np.ndarray, rows: np.ndarray, columns: np.ndarray, tilts_deg: np.ndarray
 ) -> str:
-    """Why row shifts by the centre of mass are wrong; ``rows`` and ``columns`` are right for either axis."""
+    """Explain why row shifts by the centre of mass are wrong; ``rows`` and ``columns`` are right for either axis."""
     cases = {
         "the sign is reversed: a centre that is too high must be moved down": -rows,
         "the centre of mass is taken along the columns: rows are axis 1 of images[tilt, row, x]": columns,
@@ -116,7 +116,7 @@ def name_centre_mistake(
 
 
 def rms(shifts: np.ndarray, tilts_deg: np.ndarray, *, axis_deg: float = 0.0) -> float:
-    """Root mean square length, in pixels, of what neither a displaced specimen nor a higher axis explains."""
+    """Return the RMS length, in pixels, of what neither a displaced specimen nor a higher axis explains."""
     left = without_gauge(shifts, tilts_deg, tilt_axis_deg=axis_deg, offset=True)
     return float(np.sqrt(np.mean(np.sum(left**2, axis=1))))
 

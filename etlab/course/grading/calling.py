@@ -48,7 +48,7 @@ def case(seed: int | None, statement: str) -> Iterator[np.random.Generator]:
 
 
 def call(function: Callable, *arguments: object, shape: tuple[int | None, ...]) -> np.ndarray:
-    """The function's answer as a finite float64 array of this shape, where None stands for any length.
+    """Return the function's answer as a finite float64 array of this shape, where None stands for any length.
 
     Raises CheckFailed with what came instead. Arrays are passed as copies, since a student may change them.
     """
@@ -78,7 +78,7 @@ def call(function: Callable, *arguments: object, shape: tuple[int | None, ...]) 
 
 
 def answered(function: Callable, *arguments: object) -> object:
-    """The function's answer, whatever it is but None. Raises CheckFailed if it stops or returns nothing."""
+    """Return the function's answer, whatever it is but None. Raises CheckFailed if it stops or returns nothing."""
     name = getattr(function, "__name__", "the function")
     copies = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
     try:

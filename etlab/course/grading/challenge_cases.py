@@ -42,7 +42,7 @@ FAR_OFF = (2.0, 1.5, 18.0), (3.0, 2.0, 24.0)
 
 
 def hard_to_guess(rng: np.random.Generator) -> Mismatch:
-    """A microscope within the ranges of the dev tier, away from what one would guess."""
+    """Return a microscope within the ranges of the dev tier, away from what one would guess."""
     spec = {}
     for name, parts in SHARES.items():
         low, high = parts[rng.integers(2)]
@@ -51,7 +51,7 @@ def hard_to_guess(rng: np.random.Generator) -> Mismatch:
 
 
 def far_off(rng: np.random.Generator) -> Mismatch:
-    """A microscope much farther from its log file than any in a tier."""
+    """Return a microscope much farther from its log file than any in a tier."""
     return Mismatch(*(rng.choice([-1, 1], 3) * rng.uniform(*FAR_OFF)).tolist())
 
 
@@ -62,7 +62,7 @@ def scene(
     *,
     dose: float | None = DOSE,
 ) -> tuple[Problem, Truth]:
-    """A specimen of one of the four families, as this microscope records it, and its truth."""
+    """Return a specimen of one of the four families, as this microscope records it, and its truth."""
     sample = simulate(
         str(rng.choice(SCENES)), geometry, int(rng.integers(2**32)), mismatch, detector=Detector(dose=dose)
     )
@@ -72,7 +72,7 @@ def scene(
 
 
 def tiny_scene(rng: np.random.Generator) -> tuple[Problem, Truth]:
-    """Random densities on a few voxels, where it does not matter what is seen: quick to draw and to score."""
+    """Return random densities on a few voxels, where it does not matter what is seen: quick to draw and to score."""
     truth = Truth(rng.random(TINY.volume_shape, np.float32), far_off(rng))
     beads = Fiducials.for_field(TINY.volume_shape[2])
     nothing = np.zeros(TINY.images_shape, np.float32)
@@ -81,14 +81,14 @@ def tiny_scene(rng: np.random.Generator) -> tuple[Problem, Truth]:
 
 
 def copied(problem: Problem) -> Problem:
-    """The same problem with images of its own, which a student may change."""
+    """Return the same problem with images of its own, which a student may change."""
     return replace(problem, y=problem.y.copy())
 
 
 def written_tier(
     path: Path, scenes: list[tuple[Problem, Truth]], numbers: list[int], *, public: bool
 ) -> Tier:
-    """A tier of these scenes under these numbers: public, with their truth, or dev, with none anywhere."""
+    """Return a tier of these scenes under these numbers: public, with their truth, or dev, with none anywhere."""
     head = {"format": tiers.FORMAT, "version": tiers.VERSION, "preset": "small"}
     head |= {"tier": "public", "key": "none"} if public else {"tier": "dev", "key": "secret"}
     with hdf5.new_file(path) as file:

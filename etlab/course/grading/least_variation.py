@@ -46,7 +46,7 @@ class SliceProjector:
         return (self._transposed @ images.ravel()).reshape(self.slice_shape)
 
     def subset(self, tilts: np.ndarray | slice) -> SliceProjector:
-        """The same projector for some of the tilts: indices, a slice or a mask."""
+        """Return the same projector for some of the tilts: indices, a slice or a mask."""
         return SliceProjector(self.tilts_deg[tilts], self.slice_shape)
 
     @cached_property
@@ -61,14 +61,14 @@ class Gradient:
     squared_norm = 8.0
 
     def __call__(self, slice_: np.ndarray) -> np.ndarray:
-        """The differences to the next voxel along z and along y."""
+        """Return the differences to the next voxel along z and along y."""
         field = np.zeros((2, *slice_.shape))
         field[0, :-1] = np.diff(slice_, axis=0)
         field[1, :, :-1] = np.diff(slice_, axis=1)
         return field
 
     def T(self, field: np.ndarray) -> np.ndarray:
-        """The adjoint, minus the divergence."""
+        """Return the adjoint, minus the divergence."""
         slice_ = np.zeros(field.shape[1:])
         slice_[:-1] -= field[0, :-1]
         slice_[1:] += field[0, :-1]
@@ -78,22 +78,22 @@ class Gradient:
 
 
 def lengths(field: np.ndarray) -> np.ndarray:
-    """Length of the vector of each voxel of a field (2, nz, ny)."""
+    """Return the length of the vector of each voxel of a field (2, nz, ny)."""
     return np.sqrt(np.sum(field**2, axis=0))
 
 
 def shortened(field: np.ndarray, bound: float) -> np.ndarray:
-    """The nearest field whose vectors are no longer than ``bound``."""
+    """Return the nearest field whose vectors are no longer than ``bound``."""
     return field / np.maximum(1, lengths(field) / bound)
 
 
 def resolvent(q: np.ndarray, y: np.ndarray, sigma: float) -> np.ndarray:
-    """The r with the least ½‖r − q‖² + σ·(½‖r‖² + ⟨r, y⟩)."""
+    """Return the r with the least ½‖r − q‖² + σ·(½‖r‖² + ⟨r, y⟩)."""
     return (q - sigma * y) / (1 + sigma)
 
 
 def largest_eigenvalue(apply: Callable, shape: tuple[int, ...], n_iter: int = 30) -> float:
-    """Largest eigenvalue of the symmetric, positive operator ``apply``, from below, by the power method."""
+    """Return the largest eigenvalue of the symmetric, positive operator ``apply``, from below, by the power method."""
     x = np.random.default_rng(0).standard_normal(shape)
     for _ in range(n_iter):
         x = apply(x / np.linalg.norm(x))
@@ -137,7 +137,7 @@ def iterates(
 def solved(
     A: SliceProjector, y: np.ndarray, lam: float, n_iter: int = 150, shorten: Callable = shortened
 ) -> np.ndarray:
-    """The slice after so many iterations."""
+    """Return the slice after so many iterations."""
     x, _, _ = next(islice(iterates(A, y, lam, shorten), n_iter - 1, None))
     return x
 
@@ -150,7 +150,7 @@ def floor(A: SliceProjector, y: np.ndarray, q: np.ndarray, p: np.ndarray) -> flo
 
 
 def least_cost(A: SliceProjector, y: np.ndarray, lam: float) -> float:
-    """A floor under the cost of all slices, within ``FLOOR_PRECISION`` of the minimum as a rule."""
+    """Return a floor under the cost of all slices, within ``FLOOR_PRECISION`` of the minimum as a rule."""
     highest = -np.inf
     iterations = enumerate(iterates(A, y, lam), start=1)
     while True:

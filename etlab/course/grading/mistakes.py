@@ -38,7 +38,7 @@ def mistaken_landings(y: Array, z: Array, theta: Array) -> dict[str, Array]:
 
 
 def name_point_mistake(miss: float, y: float, z: float, theta: float, n_rows: int) -> str:
-    """Why a voxel at (y, z) lands ``miss`` rows from where it should."""
+    """Explain why a voxel at (y, z) lands ``miss`` rows from where it should."""
 
     def is_like(other: Array) -> bool:
         return bool(np.isclose(miss, other, atol=1e-6 * n_rows))
@@ -69,7 +69,7 @@ def name_centre_mistake(rows: np.ndarray, theta: np.ndarray) -> str:
 
 
 def name_mass_mistake(share: np.ndarray, theta: np.ndarray) -> str:
-    """Why images hold ``share`` of the slice's mass."""
+    """Explain why images hold ``share`` of the slice's mass."""
     longest = np.maximum(np.abs(np.cos(theta)), np.abs(np.sin(theta)))
     if not share.any():
         return "Nothing was added to the images."
@@ -89,7 +89,7 @@ def name_adjoint_mistake(
     holds_slice: np.ndarray,
     tolerance: np.ndarray,
 ) -> str:
-    """Why ⟨A x, y⟩ (left) and ⟨x, Aᵀ y⟩ (right) differ, from several pairs: arrays of one length.
+    """Explain why ⟨A x, y⟩ (left) and ⟨x, Aᵀ y⟩ (right) differ, from several pairs: arrays of one length.
 
     ``opposite`` is ⟨A x, y⟩ at −θ, ``holds_slice`` tells detectors that see the whole slice, ``tolerance``
     is absolute.

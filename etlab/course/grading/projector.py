@@ -44,7 +44,7 @@ ROUNDING = 1e-6  # relative; leaves room for a float32 implementation
 
 
 def check_landing(landing_row: Callable, *, seed: int | None = 0) -> None:
-    """``landing_row(z, y, tilt_deg, slice_shape, n_rows)`` puts single voxels on the right row."""
+    """Check that ``landing_row(z, y, tilt_deg, slice_shape, n_rows)`` puts single voxels on the right row."""
     with case(seed, "voxels land where s = y·cos θ + z·sin θ says") as rng:
         for geometry in _geometries(rng):
             nz, ny, n_rows = _sizes(geometry)
@@ -79,7 +79,7 @@ def _check_landings_of_arrays(landing_row: Callable, tilt: float, slice_shape: t
 
 
 def check_weights(linear_weights: Callable, *, seed: int | None = 0) -> None:
-    """``linear_weights(position)`` returns the row below and two weights that balance at the position."""
+    """Check that ``linear_weights(position)`` returns the row below and two weights that balance at the position."""
     with case(seed, "the two weights sum to one and balance at the position") as rng:
         for position in [3.25, -0.4, *rng.uniform(-20, 20, 8)]:
             lower, below, above = call(linear_weights, float(position), shape=(3,))
@@ -97,7 +97,10 @@ def check_weights(linear_weights: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_sign(project: Callable, *, seed: int | None = 0) -> None:
-    """A blob off the axis follows s = y·cos θ + z·sin θ: above the axis it moves up with positive tilt."""
+    """Check that a blob off the axis follows s = y·cos θ + z·sin θ, above the axis up with positive tilt.
+
+    ``project(slice_, tilts_deg, n_rows)`` gives the images (n_tilts, n_rows) of a slice (nz, ny).
+    """
     with case(seed, "a blob above the axis moves up with positive tilt") as rng:
         project = mended(project)
         for geometry in _geometries(rng):
@@ -119,7 +122,10 @@ def check_sign(project: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_centre(project: Callable, *, seed: int | None = 0) -> None:
-    """A blob in the middle of the slice stays in the middle of the detector, for odd and even sizes."""
+    """Check that a blob in the middle of a slice stays in the middle of the detector, for odd and even sizes.
+
+    ``project(slice_, tilts_deg, n_rows)`` gives the images (n_tilts, n_rows) of a slice (nz, ny).
+    """
     with case(seed, "the middle of the slice stays in the middle of the detector") as rng:
         project = mended(project)
         for geometry in _geometries(rng):
@@ -146,7 +152,10 @@ def _check_slices_differ(images: np.ndarray, others: np.ndarray) -> None:
 
 
 def check_mass(project: Callable, *, seed: int | None = 0) -> None:
-    """An image holds the mass of the slice while nothing leaves the field, and nothing of what leaves it."""
+    """Check that an image holds the mass of the slice while nothing leaves the field, and nothing of what leaves.
+
+    ``project(slice_, tilts_deg, n_rows)`` gives the images (n_tilts, n_rows) of a slice (nz, ny).
+    """
     with case(seed, "every image holds the mass of the slice, and what leaves the field is gone") as rng:
         if loses_duplicates(project):
             raise CheckFailed(
@@ -178,7 +187,7 @@ def check_mass(project: Callable, *, seed: int | None = 0) -> None:
 
 
 def _check_every_row_counts(project: Callable, rng: np.random.Generator) -> None:
-    """Every row of a short detector looks through the middle of a uniform disc, at every tilt of a long series."""
+    """Check that every row of a short detector sees a uniform disc, at every tilt of a long series."""
     n, n_rows = int(rng.integers(30, 36)), int(rng.integers(7, 12))
     geometry = TiltGeometry(_many_tilts(rng), (n, n, 1), n_rows)
     radius = n / 2 - 2
@@ -194,7 +203,7 @@ def _check_every_row_counts(project: Callable, rng: np.random.Generator) -> None
 
 
 def _check_borders_count(project: Callable, rng: np.random.Generator) -> None:
-    """Each line of voxels at the border of the slice is seen."""
+    """Check that each line of voxels at the border of the slice is seen."""
     nz, ny = (int(n) for n in rng.integers(14, 20, 2))
     geometry = TiltGeometry(rng.uniform(-80, 80, 3), (nz, ny, 1), nz + ny)
     borders: dict[str, tuple[slice | int, ...]] = {
@@ -216,7 +225,10 @@ def _check_borders_count(project: Callable, rng: np.random.Generator) -> None:
 
 
 def check_accuracy(project: Callable, *, seed: int | None = 0) -> None:
-    """Images of Gaussian blobs have the shape of the exact line integrals, at every tilt."""
+    """Check that images of Gaussian blobs have the shape of the exact line integrals, at every tilt.
+
+    ``project(slice_, tilts_deg, n_rows)`` gives the images (n_tilts, n_rows) of a slice (nz, ny).
+    """
     with case(seed, "images of Gaussian blobs have the shape of their exact line integrals") as rng:
         project = mended(project)
         for geometry in _geometries(rng):
@@ -239,7 +251,7 @@ def check_accuracy(project: Callable, *, seed: int | None = 0) -> None:
 
 
 def _check_voxels_are_sharp(project: Callable, rng: np.random.Generator) -> None:
-    """The image of one voxel is as wide as sharing it between two rows makes it, which no smooth blob shows."""
+    """Check that the image of one voxel is as wide as sharing it between two rows makes it."""
     variances = []
     for _ in range(4):
         geometry = TiltGeometry(rng.uniform(-80, 80, 7), (21, 22, 1), 35)
@@ -258,7 +270,10 @@ def _check_voxels_are_sharp(project: Callable, rng: np.random.Generator) -> None
 
 
 def check_linearity(project: Callable, *, seed: int | None = 0) -> None:
-    """``project(a·u + b·v) = a·project(u) + b·project(v)``, for slices with negative values too."""
+    """Check that projecting is linear, for slices with negative values too.
+
+    ``project(slice_, tilts_deg, n_rows)`` gives the images (n_tilts, n_rows) of a slice (nz, ny).
+    """
     with case(seed, "projecting is linear, negative values included") as rng:
         for geometry in _geometries(rng):
             u, v = rng.standard_normal((2, *geometry.volume_shape[:2]))
@@ -280,7 +295,10 @@ def check_linearity(project: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_adjoint(project: Callable, backproject: Callable, *, seed: int | None = 0) -> None:
-    """⟨A x, y⟩ = ⟨x, Aᵀ y⟩ for random signed x, y: ``backproject`` is the transpose of *this* ``project``."""
+    """Check that ⟨A x, y⟩ = ⟨x, Aᵀ y⟩ for random signed x and y.
+
+    ``backproject(images, tilts_deg, slice_shape)`` is the adjoint of *this* ``project(slice_, tilts_deg, n_rows)``.
+    """
     with case(seed, "⟨A x, y⟩ = ⟨x, Aᵀ y⟩: the back-projection is the adjoint of your projector") as rng:
         project, pairs = mended(project), []
         for n, geometry in enumerate(_geometries(rng) * 2):
@@ -310,7 +328,7 @@ def check_adjoint(project: Callable, backproject: Callable, *, seed: int | None 
 
 
 def _check_adjoint_of_many(project: Callable, backproject: Callable, rng: np.random.Generator) -> None:
-    """The same for a long series, of which every image counts."""
+    """Check the same for a long series, of which every image counts."""
     geometry = TiltGeometry(_many_tilts(rng), (12, 13, 1), 15)
     x, y = rng.standard_normal((12, 13)), rng.standard_normal(geometry.images_shape[:2])
     forward = _images(project, x, geometry)
@@ -324,7 +342,7 @@ def _check_adjoint_of_many(project: Callable, backproject: Callable, rng: np.ran
 
 
 def _geometries(rng: np.random.Generator) -> list[TiltGeometry]:
-    """Four slices and detectors of odd and even sizes; tilts uneven, unsorted, with 0° and ±45°.
+    """Return four slices and detectors of odd and even sizes; tilts uneven, unsorted, with 0° and ±45°.
 
     Detectors hold the whole slice. At 45° a lattice of voxels meets the rows at its most uneven spacing:
     there the kind of interpolation shows.
@@ -351,7 +369,7 @@ def _images(project: Callable, slice_: np.ndarray, geometry: TiltGeometry) -> np
 
 
 def _masses(images: np.ndarray, geometry: TiltGeometry) -> np.ndarray:
-    """Sum of each image of something near the axis, which no detector here can miss."""
+    """Return the sum of each image of something near the axis, which no detector here can miss."""
     mass = images.sum(axis=1)
     empty = int(np.argmin(np.abs(mass)))
     if abs(mass[empty]) < 1e-6:
@@ -363,7 +381,7 @@ def _masses(images: np.ndarray, geometry: TiltGeometry) -> np.ndarray:
 
 
 def _mean_rows(project: Callable, slice_: np.ndarray, geometry: TiltGeometry) -> np.ndarray:
-    """Centre of mass of each image, in rows from the detector's centre."""
+    """Return the centre of mass of each image, in rows from the detector's centre."""
     images = _images(project, slice_, geometry)
     return images @ _rows(geometry) / _masses(images, geometry)
 
@@ -396,7 +414,7 @@ def _exact_cases(blobs: list, geometry: TiltGeometry) -> Iterator[tuple[np.ndarr
 def _shape_misses(
     seen: np.ndarray, rows: np.ndarray, at: np.ndarray, width: np.ndarray, mass: np.ndarray
 ) -> np.ndarray:
-    """Relative difference of each image, of unit mass, from the exact one at the same centre of mass."""
+    """Return the relative difference of each image, of unit mass, from the exact one at the same centre of mass."""
     at = at - np.sum(mass * at, axis=0) + seen @ rows
     bells = np.exp(-((rows - at[:, :, None]) ** 2) / (2 * width[:, :, None] ** 2))
     exact = np.sum((mass / (width * np.sqrt(2 * np.pi)))[:, :, None] * bells, axis=0)

@@ -48,7 +48,7 @@ SHARE_TOLERANCE = 0.1  # of the contrast planted
 
 
 def check_gradient(gradient: Callable, *, seed: int | None = 0) -> None:
-    """``gradient(slice_)`` is (2, nz, ny): right on planes, zero on constants up to the border, on nothing else."""
+    """Check that ``gradient(slice_)``, (2, nz, ny), is right on planes and zero on constants only, up to the border."""
     with case(seed, "planes have their slope, constants none, and a checkerboard is seen") as rng:
         for shape in _shapes(rng):
             z, y = np.indices(shape)
@@ -82,7 +82,10 @@ def check_gradient(gradient: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_gradient_adjoint(gradient: Callable, gradient_T: Callable, *, seed: int | None = 0) -> None:
-    """⟨∇x, p⟩ = ⟨x, ∇ᵀp⟩ for random x and p, for the student's own ∇ and its own border."""
+    """Check that ⟨∇x, p⟩ = ⟨x, ∇ᵀp⟩ for random x and p, with the student's own border.
+
+    ``gradient(slice_)`` gives a field (2, nz, ny), ``gradient_T(field)`` a slice.
+    """
     with case(seed, "⟨∇x, p⟩ = ⟨x, ∇ᵀp⟩ for random x and p: yours is the adjoint of your gradient") as rng:
         products = []
         for shape in _shapes(rng):
@@ -106,7 +109,7 @@ def check_gradient_adjoint(gradient: Callable, gradient_T: Callable, *, seed: in
 
 
 def check_dual_ball(shortened_: Callable, *, seed: int | None = 0) -> None:
-    """``shortened(p, bound)``: vectors longer than ``bound`` get that length, the others stay."""
+    """Check that ``shortened(p, bound)`` shortens vectors longer than ``bound`` to that length and keeps the others."""
     with case(seed, "vectors that are too long are shortened to the bound, the others stay") as rng:
         for shape in _shapes(rng):
             bound = float(np.exp(rng.uniform(np.log(0.1), np.log(20))))
@@ -127,7 +130,7 @@ def check_dual_ball(shortened_: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_resolvent(resolvent_: Callable, *, seed: int | None = 0) -> None:
-    """``resolvent(q, y, sigma)`` is the r with the least ½‖r − q‖² + σ·(½‖r‖² + ⟨r, y⟩)."""
+    """Check that ``resolvent(q, y, sigma)`` is the r with the least ½‖r − q‖² + σ·(½‖r‖² + ⟨r, y⟩)."""
     with case(seed, "no other r has a smaller ½‖r − q‖² + σ·F*(r)") as rng:
         for shape in _shapes(rng):
             q, y = rng.standard_normal((2, *shape))
@@ -146,7 +149,7 @@ def check_resolvent(resolvent_: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_largest_eigenvalue(largest_eigenvalue: Callable, *, seed: int | None = 0) -> None:
-    """``largest_eigenvalue(apply, shape)`` of ∇ᵀ∇, known in closed form, and of AᵀA, to 5 %."""
+    """Check that ``largest_eigenvalue(apply, shape)`` of ∇ᵀ∇ and of AᵀA is right to 5 %."""
     with case(seed, "‖∇‖² and ‖A‖² come out right to 5 %") as rng:
         D = Gradient()
         for shape in _shapes(rng):
@@ -168,7 +171,7 @@ def check_largest_eigenvalue(largest_eigenvalue: Callable, *, seed: int | None =
 
 
 def check_tv_minimum(reconstruct: Callable, *, seed: int | None = 0) -> None:
-    """``reconstruct(A, D, y, lam)`` costs at most 1 % more than the floor, in an embedded specimen."""
+    """Check that ``reconstruct(A, D, y, lam)`` costs at most 1 % more than the floor, in an embedded specimen."""
     with case(seed, "your slice costs at most 1 % more than any slice must") as rng:
         for lam in (0.12, 0.3):  # for each image
             A, y, _ = _series(rng, tilts=(15, 21), noise=(0.5, 1), embedded=True)
@@ -191,7 +194,10 @@ def check_tv_minimum(reconstruct: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_tv_nonnegative(reconstruct: Callable, *, seed: int | None = 0) -> None:
-    """No voxel is negative, and the slice is the best of all such, not a better one clipped afterwards."""
+    """Check that no voxel is negative, and that the slice is the best of all such, not clipped at the end.
+
+    ``reconstruct(A, D, y, lam)`` gives a slice (nz, ny).
+    """
     with case(seed, "no voxel is negative, and the slice is nearly the best of all such") as rng:
         A, y, _ = _series(rng, tilts=(10, 15), noise=(0.8, 1.2))
         lam = float(0.02 * rng.uniform(0.8, 1.25) * len(y))
@@ -211,7 +217,7 @@ def check_tv_nonnegative(reconstruct: Callable, *, seed: int | None = 0) -> None
 
 
 def check_tv_lam(choose_lam: Callable, *, seed: int | None = 0) -> None:
-    """``choose_lam(A, y, noise, solve)`` loses at most 3.2 dB against the best λ, for weak and for strong noise."""
+    """Check that ``choose_lam(A, y, noise, solve)`` loses at most 3.2 dB against the best λ, in any noise."""
     with case(
         seed, f"weak noise or strong, your λ gives up less than {PSNR_LOSS} dB against the best"
     ) as rng:
@@ -243,7 +249,7 @@ def check_tv_lam(choose_lam: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_tv_witness(contrast_kept: Callable, *, seed: int | None = 0) -> None:
-    """``contrast_kept(A, y, lam, witness, solve)``: the share of a witness's contrast that is left."""
+    """Check that ``contrast_kept(A, y, lam, witness, solve)`` is the share of a witness's contrast that is left."""
     with case(seed, "what is left of a particle and of a void is measured to a tenth of its contrast") as rng:
         for contrast in (rng.uniform(0.2, 0.35), rng.uniform(-0.35, -0.2)):
             A, y, truth = _series(rng, tilts=(24, 32), noise=(0.2, 0.3))
@@ -274,7 +280,7 @@ def _finite(hint: str, function: Callable, *arguments: object, shape: tuple[int,
 
 
 def _shapes(rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Four slices, wide and high, of odd and even sizes."""
+    """Return four slices, wide and high, of odd and even sizes."""
     short, long = 2 * rng.integers(9, 12, 4), 2 * rng.integers(13, 16, 4)
     sizes = zip(short, long, [0, 0, 1, 1], [0, 1, 0, 1], strict=True)
     pairs = [(int(a + odd_a), int(b + odd_b)) for a, b, odd_a, odd_b in sizes]
@@ -287,7 +293,7 @@ def _normal(K: SliceProjector | Gradient, factor: float = 1.0) -> Callable[[np.n
 
 
 def _largest(A: SliceProjector) -> float:
-    """Largest eigenvalue of AᵀA."""
+    """Return the largest eigenvalue of AᵀA."""
     size = int(np.prod(A.slice_shape))
     normal = scipy.sparse.linalg.LinearOperator(
         (size, size), matvec=lambda x: A.T(A(x.reshape(A.slice_shape))).ravel(), dtype=float
@@ -322,7 +328,7 @@ def _noise(rng: np.random.Generator, shape: tuple[int, int], size: float) -> np.
 
 
 def _discs(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """A large disc of density 0.6 beside the middle and four smaller ones, zero around them."""
+    """Return a large disc of density 0.6 beside the middle and four smaller ones, zero around them."""
     half = min(shape) / 2
     slice_ = 0.6 * _disc(shape, np.array(shape) / 2 + rng.uniform(-2, 2, 2), rng.uniform(0.4, 0.5) * half)
     for density in rng.choice([0.3, 0.5, 0.8], 4):
@@ -340,6 +346,6 @@ def _disc(shape: tuple[int, int], centre: np.ndarray, radius: float) -> np.ndarr
 
 
 def _inside(room: np.ndarray) -> np.ndarray:
-    """The place that is farthest from where there is no room, counting the border as such."""
+    """Return the place that is farthest from where there is no room, counting the border as such."""
     depth = scipy.ndimage.distance_transform_edt(np.pad(room, 1))[1:-1, 1:-1]
     return np.array(np.unravel_index(int(depth.argmax()), room.shape))

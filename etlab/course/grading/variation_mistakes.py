@@ -18,7 +18,7 @@ alike = partial(likeness.alike, within=ALIKE)
 
 
 def name_slope_mistake(found: np.ndarray, slope: np.ndarray) -> str:
-    """Why a plane of this slope (along z, along y) has the gradient ``found`` in the middle of the slice."""
+    """Explain why a plane of this slope (along z, along y) has the gradient ``found`` in the middle of the slice."""
     if alike(found, slope[::-1]):
         return "The components are exchanged: z, the first axis of a slice, comes first."
     if alike(found, -slope):
@@ -31,7 +31,7 @@ def name_slope_mistake(found: np.ndarray, slope: np.ndarray) -> str:
 def name_adjoint_mistake(
     left: np.ndarray, right: np.ndarray, exchanged: np.ndarray, inner: list[np.ndarray]
 ) -> str:
-    """Why ⟨∇x, p⟩ (left) and ⟨x, ∇ᵀp⟩ (right) differ, from several pairs: arrays of one length.
+    """Explain why ⟨∇x, p⟩ (left) and ⟨x, ∇ᵀp⟩ (right) differ, from several pairs: arrays of one length.
 
     ``exchanged`` is right for p with its components exchanged, ``inner`` the pair of products (left, right) for
     fields that are zero at the border.
@@ -58,7 +58,7 @@ def name_adjoint_mistake(
 
 
 def name_ball_mistake(field: np.ndarray, found: np.ndarray, bound: float) -> str:
-    """Why ``found`` is not the field shortened to ``bound``."""
+    """Explain why ``found`` is not the field shortened to ``bound``."""
     length = lengths(field)
     if alike(found, np.clip(field, -bound, bound)):
         return (
@@ -77,7 +77,7 @@ def name_ball_mistake(field: np.ndarray, found: np.ndarray, bound: float) -> str
 
 
 def name_resolvent_mistake(q: np.ndarray, y: np.ndarray, sigma: float, found: np.ndarray) -> str:
-    """Why ``found`` is not (q − σ·y)/(1 + σ)."""
+    """Explain why ``found`` is not (q − σ·y)/(1 + σ)."""
     mistakes = {
         "The division is missing that ½‖r‖² brings.": q - sigma * y,
         "σ multiplies the whole of F*, y as well.": (q - y) / (1 + sigma),
@@ -93,7 +93,7 @@ def name_resolvent_mistake(q: np.ndarray, y: np.ndarray, sigma: float, found: np
 
 
 def name_eigenvalue_mistake(found: float, exact: float) -> str:
-    """Why a largest eigenvalue came out wrong."""
+    """Explain why a largest eigenvalue came out wrong."""
     if abs(found - np.sqrt(exact)) <= 0.05 * np.sqrt(exact):
         return "This is its square root: what stretches x by ‖K‖ stretches it by ‖K‖² in KᵀK. No root here."
     if found <= 0:
@@ -106,7 +106,7 @@ def name_eigenvalue_mistake(found: float, exact: float) -> str:
 
 
 def name_minimum_mistake(A: SliceProjector, y: np.ndarray, lam: float, found: np.ndarray) -> str:
-    """Why ``found`` is not the slice of least cost.
+    """Explain why ``found`` is not the slice of least cost.
 
     A minimum balances its two terms, ⟨A x, y − A x⟩ = λ·TV(x), which tells for which λ a slice is one.
     """
@@ -136,7 +136,7 @@ def name_minimum_mistake(A: SliceProjector, y: np.ndarray, lam: float, found: np
 def name_share_mistake(
     found: float, share: float, planted: np.ndarray, alone: np.ndarray, witness: np.ndarray
 ) -> str:
-    """Why a witness does not keep the share ``found``.
+    """Explain why a witness does not keep the share ``found``.
 
     ``planted`` is the reconstruction of the images with those of the witness added, ``alone`` that of the witness's
     images by themselves.

@@ -67,12 +67,12 @@ LAYOUTS: dict[str, Callable[[tuple[int, int], float, float], np.ndarray]] = {
 
 
 def agrees(mask: np.ndarray, inside: np.ndarray) -> bool:
-    """Whether a mask is true where ``inside`` is 1 and false where it is −1."""
+    """Return whether a mask is true where ``inside`` is 1 and false where it is −1."""
     return not ((mask & (inside < 0)) | (~mask & (inside > 0))).any()
 
 
 def name_wedge_mistake(mask: np.ndarray, low: float, high: float) -> str:
-    """Why a mask is not the fan of tilts low … high."""
+    """Explain why a mask is not the fan of tilts low … high."""
     if mask.all() or not mask.any():
         return SAME_EVERYWHERE
     for mistake, layout in LAYOUTS.items():
@@ -84,7 +84,7 @@ def name_wedge_mistake(mask: np.ndarray, low: float, high: float) -> str:
 
 
 def name_lopsided_mistake(mask: np.ndarray, tilts_deg: np.ndarray) -> str:
-    """Why a mask is not the fan of tilts that are not sorted and not symmetric."""
+    """Explain why a mask is not the fan of tilts that are not sorted and not symmetric."""
     if mask.all() or not mask.any():
         return SAME_EVERYWHERE
     low, high = tilts_deg.min(), tilts_deg.max()
@@ -116,7 +116,7 @@ def _law(alpha: float) -> float:
 
 
 def name_law_mistake(found: float, max_tilt_deg: float) -> str:
-    """Why ``found`` is not the law's elongation."""
+    """Explain why ``found`` is not the law's elongation."""
     alpha, right = np.deg2rad(max_tilt_deg), law(max_tilt_deg)
     mistakes = {
         "the ratio is upside down: height over width, so plus stands above minus": 1 / right,
@@ -137,7 +137,7 @@ def readings(found: float) -> list[float]:
 
 
 def name_ratio_mistake(found: float, ratio: float, tolerance: float) -> str:
-    """Why a blob of this ratio is measured as ``found``."""
+    """Explain why a blob of this ratio is measured as ``found``."""
     wrong = [
         "it is the other way round: height (z, axis 0) over width (y, axis 1)",
         "it is a ratio of variances: widths are their roots",

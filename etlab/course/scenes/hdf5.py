@@ -101,7 +101,7 @@ def group(parent: h5py.Group, name: str) -> h5py.Group:
 
 
 def array(parent: h5py.Group, name: str, shape: tuple[int, ...], dtype: type = np.float32) -> np.ndarray:
-    """The data set ``name``: finite floats of exactly this shape, as ``dtype``.
+    """Return the data set ``name``: finite floats of exactly this shape, as ``dtype``.
 
     Raises FileError for links, virtual or external storage, other filters than gzip, shuffle and Fletcher's checksum
     (each once), chunks above 16 MiB or more than 20 000, types other than IEEE's of 16, 32 and 64 bits, other shapes,

@@ -27,7 +27,7 @@ def new_key(path: str | os.PathLike) -> None:
 
 
 def read_key(path: str | os.PathLike) -> bytes:
-    """The key in a file that `new_key` wrote. Raises ValueError if it holds anything else."""
+    """Return the key in a file that `new_key` wrote. Raises ValueError if it holds anything else."""
     try:
         return checked_key(bytes.fromhex(Path(path).read_text(encoding="ascii").strip()))
     except ValueError as error:
@@ -45,5 +45,5 @@ def checked_key(key: bytes) -> bytes:
 
 
 def seed(key: bytes, purpose: str) -> int:
-    """A seed of 256 bits for ``purpose``, by HMAC-SHA-256."""
+    """Return a seed of 256 bits for ``purpose``, by HMAC-SHA-256."""
     return int.from_bytes(hmac.digest(key, purpose.encode(), "sha256"))

@@ -192,7 +192,7 @@ def _live(frame: Frame, rows: list[Slider], caption: str | None) -> ipywidgets.V
 
 
 def _png(figure: Figure) -> tuple[bytes, int]:
-    """The figure as PNG, and how wide it should stand on the page in CSS pixels."""
+    """Return the figure as PNG, and how wide it should stand on the page in CSS pixels."""
     if not isinstance(figure, Figure):
         raise TypeError(f"draw: returned a {type(figure).__name__}, expected a matplotlib Figure")
     buffer = io.BytesIO()
@@ -202,7 +202,7 @@ def _png(figure: Figure) -> tuple[bytes, int]:
 
 
 def _with_palette(png: bytes) -> bytes:
-    """The same picture in few colours, about a quarter of the size."""
+    """Return the same picture in few colours, about a quarter of the size."""
     small = io.BytesIO()
     with Image.open(io.BytesIO(png)) as picture:
         palette = picture.convert("RGBA").quantize(COLOURS, method=Image.Quantize.FASTOCTREE)

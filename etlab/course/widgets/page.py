@@ -10,7 +10,7 @@ from importlib.resources import files
 
 
 def is_static() -> bool:
-    """Whether figures are made for a page without a kernel (``ETLAB_STATIC=1``)."""
+    """Return whether figures are made for a page without a kernel (``ETLAB_STATIC=1``)."""
     return os.environ.get("ETLAB_STATIC", "") not in ("", "0")
 
 
