@@ -34,7 +34,7 @@ KINDS = (
     "wbp",
     "even",
     "odd",
-)  # what is kept of a sample; volumes as float16, at 5e-4 of the value
+)  # kept of a sample; volumes as float16, at 5e-4 of the value
 
 
 class CacheError(RuntimeError):

@@ -1,4 +1,4 @@
-"""``etlab benchmark …``: measure every method, the calibration, the trainings."""
+"""``etlab benchmark …``: measure every method, the calibration and the trainings."""
 
 from __future__ import annotations
 
@@ -19,14 +19,12 @@ Methods = Annotated[
     list[str] | None, typer.Option("--method", "-m", help="a row name, may be repeated; default all")
 ]
 Preset = Annotated[str, typer.Option(help="standard (64×128×128) or small (32×64×64)")]
-Renew = Annotated[
-    bool, typer.Option("--renew", help="measure again what the file holds of other code or weights")
-]
+Renew = Annotated[bool, typer.Option("--renew", help="measure again the results of other code or weights")]
 Confirm = Annotated[
     int,
     typer.Option(
         min=0,
-        help="accept what the file holds of other code if this many results of each row are the same again",
+        help="accept results of other code if this many of each row come out the same again",
     ),
 ]
 
@@ -39,7 +37,7 @@ def standard(
     renew: Renew = False,
     confirm: Confirm = 0,
 ) -> None:
-    """Measure all methods on four scenes and three seeds, on the operator that is known exactly. Resumable."""
+    """Measure all methods on four scenes and three seeds, with the exact operator. Resumable."""
     from etlab.course.benchmark import board
     from etlab.course.benchmark.standard import cells
     from etlab.course.benchmark.studies import STANDARD
@@ -58,7 +56,7 @@ def mismatch(
     renew: Renew = False,
     confirm: Confirm = 0,
 ) -> None:
-    """Measure the gallery: nominal operator (I), mismatch not known (II), mismatch known (III). Resumable."""
+    """Measure the gallery: nominal operator (I), unknown mismatch (II), known mismatch (III). Resumable."""
     from etlab.course.benchmark import board
     from etlab.course.benchmark.standard import SCENARIOS, TEST_SEEDS, cells
     from etlab.course.benchmark.studies import GALLERY
@@ -95,7 +93,7 @@ def hallucination(
     renew: Renew = False,
     confirm: Confirm = 0,
 ) -> None:
-    """Measure how much each method shows of fringes inside the missing wedge, and outside it. Resumable."""
+    """Measure how much of fringes inside and outside the missing wedge each method shows. Resumable."""
     from etlab.course.benchmark.hallucination import cells
     from etlab.course.benchmark.studies import HALLUCINATION
 
@@ -160,7 +158,7 @@ def gallery(
         bool, typer.Option("--overwrite", help="replace a picture that is already there")
     ] = False,
 ) -> None:
-    """Draw four scenes by one method: truth, nominal operator (I), mismatch not known (II), mismatch known (III)."""
+    """Draw four scenes by one method: truth, nominal operator (I), unknown mismatch (II), known mismatch (III)."""
     from etlab import plot
     from etlab.course.benchmark.standard import SCENARIOS, TEST_SEEDS, cells, reconstructions
 
@@ -179,7 +177,7 @@ def gallery(
 
 
 def _or_all(method: list[str] | None) -> tuple[str, ...] | None:
-    """Return the methods asked for; if none, all that can be run here, and it is said which cannot."""
+    """Return the methods asked for; if none, those that can be run here, naming the others."""
     from etlab.course.benchmark.standard import not_runnable
 
     if method:

@@ -20,8 +20,8 @@ app = typer.Typer(
 )
 
 DEMO_NOTICE = (
-    "note: the key is 'demo', which everybody has: the truth of these tiers is no secret. "
-    "For a class make your own, `etlab challenge key FILE`, and use --key FILE."
+    "note: the key is 'demo', which everybody has, so the truth of these tiers is no secret. "
+    "For a class, make your own with `etlab challenge key FILE` and pass --key FILE."
 )
 
 Folder = Annotated[
@@ -33,8 +33,8 @@ Unsafe = Annotated[
     bool,
     typer.Option(
         "--unsafe",
-        help="where no sandbox is found, run the code without one: it can then read and change all that you can, truth "
-        "and key included",
+        help="if no sandbox is found, run the code without one: it can then read and change everything that you can, "
+        "truth and key included",
     ),
 ]
 Renew = Annotated[bool, typer.Option("--renew", help="evaluate again what is recorded already")]
@@ -49,8 +49,8 @@ Attempts = Annotated[
     ),
 ]
 TCP_NOTICE = (
-    "WARNING: a dask scheduler without TLS asks nobody who they are: whoever can reach it runs code as you, and reads "
-    "truth and key. Start it with TLS and use tls://…, see https://distributed.dask.org/en/stable/tls.html"
+    "WARNING: a dask scheduler without TLS authenticates nobody: whoever can reach it runs code as you and reads the "
+    "truth and the key. Start it with TLS and use tls://…, see https://distributed.dask.org/en/stable/tls.html"
 )
 
 
@@ -61,7 +61,7 @@ def key(file: Annotated[Path, typer.Argument(help="file to write, for its owner 
 
     with errors_in_one_line():
         new_key(file)
-    say(f"{file} holds a new key. Keep it, and keep it secret: it can draw the truth again.")
+    say(f"{file} holds a new key. Keep it, and keep it secret: whoever has it can draw the truth again.")
 
 
 @app.command()
@@ -92,7 +92,7 @@ def make(
     if made.sealed:
         say(f"{made.sealed}: their truth; keep it")
     if tier == "hidden":
-        say(f"{made.path} is not to be handed out: students send code")
+        say(f"do not hand out {made.path}: students send code")
     _say_if_demo(made)
 
 
@@ -167,12 +167,12 @@ def evaluate(
 
 @app.command("evaluate-all")
 def evaluate_all(
-    submissions: Annotated[Path, typer.Argument(help="folder of folders and zips, one for each submission")],
+    submissions: Annotated[Path, typer.Argument(help="folder of folders and zips, one per submission")],
     folder: Folder = Path("challenge"),
     results: Results = Path("results"),
-    baselines: Annotated[bool, typer.Option(help="evaluate the course's own nine rows, too")] = False,
+    baselines: Annotated[bool, typer.Option(help="also evaluate the course's own nine rows")] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="at a time; default: one for each processor")
+        int | None, typer.Option(min=1, help="submissions at a time; default: one per processor")
     ] = None,
     scheduler: Annotated[str | None, typer.Option(help="address of your own dask scheduler, tls://…")] = None,
     wall: Wall = 600,
@@ -216,7 +216,7 @@ def _evaluator(
     _say_if_demo(*tiers)
     backend = sandbox.find(unsafe=unsafe)
     if isinstance(backend, sandbox.Unsafe):
-        say("WARNING: no sandbox: the submissions can read and change all that you can", err=True)
+        say("WARNING: no sandbox: the submissions can read and change everything that you can", err=True)
     limits = sandbox.Limits(wall_s=wall, memory_mb=memory)
     return Evaluator(tiers, results.absolute(), backend, limits, attempts)
 

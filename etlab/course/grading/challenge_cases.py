@@ -28,7 +28,7 @@ SMALL = PRESETS["small"]
 COARSE = TiltGeometry(linear_tilts(70, 4), (32, 48, 48), n_rows=60, voxel_nm=SMALL.voxel_nm)
 SPARSE = replace(
     SMALL, tilts_deg=linear_tilts(70, 5)
-)  # to calibrate: beads tell enough, in two fifths of the time
+)  # to calibrate: beads suffice, in two fifths of the time
 TINY = TiltGeometry(linear_tilts(60, 12), (16, 32, 32), n_rows=40, voxel_nm=8.0)  # for tiers and their files
 
 # where in the range of the dev tier a microscope lies: nowhere near zero, nor near the middle, which one can guess

@@ -19,12 +19,8 @@ from typing import BinaryIO
 from etlab.course.sandbox.limits import MAX_FILES
 
 MAX_DEPTH = 16
-UNUSABLE = (
-    errno.ENAMETOOLONG,
-    errno.EEXIST,
-    errno.EINVAL,
-    errno.EILSEQ,
-)  # names that the disk here does not take
+# names that the disk here does not take
+UNUSABLE = (errno.ENAMETOOLONG, errno.EEXIST, errno.EINVAL, errno.EILSEQ)
 
 
 class TooMuch(Exception):

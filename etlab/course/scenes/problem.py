@@ -33,7 +33,7 @@ MAX_TILTS, MAX_VOXELS = 1000, 2**27  # of a file that claims more, nothing is re
 MIN_EDGE, MAX_EDGE = (
     7,
     2048,
-)  # voxels or pixels: the window of SSIM; beyond it blurring a column takes gigabytes
+)  # voxels or pixels: the window of SSIM; beyond, blurring a column takes gigabytes
 LIMITS = {  # of what a file may declare, beyond which it makes no sense or costs a solver its memory
     "tilt_angle": (-MAX_ANGLE, MAX_ANGLE),
     "tilt_axis": (-MAX_ANGLE, MAX_ANGLE),

@@ -8,11 +8,7 @@ import traitlets
 from etlab.course.widgets.slices import checked_series, packed
 from etlab.course.widgets.static import StaticWidget
 
-SIZES = (
-    16,
-    32,
-    64,
-)  # the browser's transform takes powers of two, and 128² twice an iteration is quick enough
+SIZES = (16, 32, 64)  # the browser transforms powers of two, and 128² twice an iteration is quick enough
 
 
 class GriddingExplorer(StaticWidget):
