@@ -39,7 +39,8 @@ KINDS = ("missing", "function", "value", "answer", "stopped", "ask")
 GRACE_S = 3.0  # that the check waits longer than the student's process may take: to hear that it ended itself
 HEAD = struct.Struct("<I")
 MADE = {  # classes of `etlab` that students' functions return or hand on, rebuilt from their fields
-    "etlab.course.challenge": ("Problem", "Report"),
+    "etlab.course.challenge": ("Report",),
+    "etlab.course.scenes.problem": ("Problem",),
     "etlab.course.scenes.scoring": ("Score",),
     "etlab.forward": ("Mismatch", "Optics"),
     "etlab.geometry": ("TiltGeometry",),
