@@ -232,7 +232,7 @@ def _checking() -> Iterator[Path]:
 
 
 def _code() -> str:
-    """What compiled kernels depend on: this Python, and files with kernels, which numba knows by place and time."""
+    """Return what compiled kernels depend on: this Python, and files with kernels, by their place and time."""
     modules = {path: path.read_bytes() for path in sorted(Path(etlab.__file__).parent.rglob("*.py"))}
     kernels = {path: code for path, code in modules.items() if b"numba" in code}
     return digest(sys.version, *(f"{path} {path.stat().st_mtime_ns}" for path in kernels), *kernels.values())

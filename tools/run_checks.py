@@ -154,7 +154,7 @@ def _judge(way, source, seconds, to):
 
 
 def _scratch():
-    """A folder whose path can be written to in a sandbox, too, where the student's process has one of the same name."""
+    """Make a folder of the same name as one that the student's process can write to in its sandbox."""
     return tempfile.TemporaryDirectory(prefix="etlab-check-", dir="/tmp")
 
 

@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 def with_all_checks(
     notebook: NotebookNode, released: NotebookNode, told: list[str] | None = None
 ) -> NotebookNode:
-    """The submission with each mark on one cell, answers in words in the cells that have their mark, and all checks.
+    """Return the submission with each mark on one cell, answers in words in their own cells, and all checks.
 
     Checks that its author deleted come back at the end, where all functions stand; nbgrader restores the text of one
     that was edited. ``told`` receives what the teacher should know.

@@ -108,7 +108,7 @@ class Isotropy(Supervised):
 
 
 def recorded(images: np.ndarray, detector: Detector, rng: np.random.Generator) -> np.ndarray:
-    """Images with the noise of ``detector``, as its ``expose`` makes it, but for a seed not the same on every machine.
+    """Return images with the noise of ``detector.expose``, though for a seed not the same on every machine.
 
     The inverse of the Poisson distribution, which that takes, costs thirty times as much and would be most of a run.
     """
@@ -119,7 +119,7 @@ def recorded(images: np.ndarray, detector: Detector, rng: np.random.Generator) -
 
 
 def turned_piece(volume: np.ndarray, shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
-    """A piece (nz, ny, nx) of ``volume``, turned at random about a random point of its inner half; 0 beyond it."""
+    """Return a piece (nz, ny, nx) of ``volume``, turned at random about a random point of its inner half."""
     about_z = Rotation.from_euler("z", rng.uniform(0, 360), degrees=True)
     over = Rotation.from_euler("x", rng.uniform(*TURNED_BY), degrees=True)
     first = Rotation.from_euler("z", rng.uniform(0, 360), degrees=True)

@@ -141,7 +141,7 @@ class Denoising(Supervised):
         return (weight * (answer - target) ** 2).mean()
 
     def validate(self, predict: SliceNetwork) -> float:
-        """Mean PSNR over every fourth slice of the validation samples and three σ, always with the same noise."""
+        """Return the mean PSNR over every fourth validation slice and three σ, always with the same noise."""
         rng = np.random.default_rng(0)
         scores = []
         for sample in self.held_out:

@@ -63,6 +63,6 @@ class Settings:
         return data.cache_folder() / "runs" / ("-".join(parts) + ".pt")
 
     def objective(self, *, progress: bool = True) -> Supervised:
-        """What the network is asked for, with the samples that it learns from, simulated where they are missing."""
+        """Return what the network is asked for, with its samples, simulated where they are missing."""
         training = data.training_samples(self.samples, preset=self.preset, without=self.without)
         return self.recipe.objective(training, data.validation_samples(preset=self.preset), progress=progress)

@@ -57,7 +57,7 @@ class Bound:
 
     @property
     def covariance(self) -> np.ndarray:
-        """The least covariance (3, 3) of an unbiased estimate; infinite variance for what leaves no trace at all."""
+        """Return the least covariance (3, 3) of an unbiased estimate, infinite for what leaves no trace."""
         told = np.diag(self.information) > 0
         covariance = np.diag(np.where(told, 0.0, np.inf))
         covariance[np.ix_(told, told)] = np.linalg.inv(self.information[np.ix_(told, told)])
@@ -86,7 +86,7 @@ def bound_object_unknown(
     smoothness: float = 0.0,
     n_iter: int = 100,
 ) -> Bound:
-    """The bound at ``model.mismatch`` when every voxel is unknown, too; ``volume`` only says where it is evaluated.
+    """Return the bound at ``model.mismatch``, evaluated at ``volume``, when every voxel is unknown as well.
 
     ``smoothness`` λ ≥ 0 adds λ·∇ᵀ∇ to F_xx: neighbouring voxels are known to differ as they do in ``volume``, give or
     take 1/√λ. For δ the result is spurious, see above.
@@ -117,7 +117,7 @@ def bound_object_unknown(
 
 
 def object_information(model: TiltSeriesModel, weights: np.ndarray, smoothness: float) -> LinearOperator:
-    """F_xx = Hᵀ W H + λ·∇ᵀ∇ for volumes in one row."""
+    """Return F_xx = Hᵀ W H + λ·∇ᵀ∇ for volumes in one row."""
     shape = model.geometry.volume_shape
 
     def apply(values: np.ndarray) -> np.ndarray:
@@ -177,7 +177,7 @@ def gauge_scan(
 
 
 def with_value(model: TiltSeriesModel, parameter: str, value: float) -> TiltSeriesModel:
-    """``model`` with one of `PARAMETERS` of its mismatch set to ``value``. Raises ValueError for another name."""
+    """Return ``model`` with one of `PARAMETERS` set to ``value``. Raises ValueError for another name."""
     if parameter not in PARAMETERS:
         raise ValueError(f"parameter: got {parameter!r}, expected one of {', '.join(PARAMETERS)}")
     return model.with_mismatch(replace(model.mismatch, **{parameter: float(value)}))
@@ -198,18 +198,18 @@ def inverse_variance(images: np.ndarray, detector: Detector) -> np.ndarray:
 
 
 def weighted_products(rates: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Σ W·rate_i·rate_j over all pixels, summed in float64: shape (3, 3)."""
+    """Return Σ W·rate_i·rate_j over all pixels, summed in float64: shape (3, 3)."""
     return np.array([[np.sum(weights * one * other, dtype=np.float64) for other in rates] for one in rates])
 
 
 def roughness_products(volumes: list[np.ndarray]) -> np.ndarray:
-    """Σ ∇a·∇b of every two of the volumes, shape (n, n)."""
+    """Return Σ ∇a·∇b of every two of the volumes, shape (n, n)."""
     curved = [-laplace(one, mode="nearest") for one in volumes]
     return np.array([[np.vdot(one, other) for other in volumes] for one in curved])
 
 
 def preconditioner(model: TiltSeriesModel, weight: float, smoothness: float) -> LinearOperator:
-    """Roughly F_xx⁻¹: AᵀA of n tilts is about n / (π·|f|) at a frequency f across the tilt axis, −∇² is 4·sin²(πf)."""
+    """Return roughly F_xx⁻¹: AᵀA of n tilts is about n / (π·|f|) at f across the tilt axis, −∇² is 4·sin²(πf)."""
     geometry = model.geometry
     fz, fy, fx = np.meshgrid(
         *(np.arange(n) / (2 * n) for n in geometry.volume_shape), indexing="ij", sparse=True

@@ -80,7 +80,7 @@ def wrong_slab(
     thickness: int,
     n_iter: int = 20,
 ) -> np.ndarray:
-    """Relative residuals ‖A x − y‖ / ‖y‖ for each of ``tilt_angles`` δ, x kept to a slab ``thickness`` voxels thick.
+    """Return ‖A x − y‖ / ‖y‖ for each of ``tilt_angles`` δ, with x kept to a slab ``thickness`` voxels thick.
 
     The specimen is flat, so it fits a slab through the tilt axis, perpendicular to the beam at zero tilt; that fixes δ,
     which the data alone do not. If the specimen stands beside the tilt axis or is thicker, the slab cuts through it,

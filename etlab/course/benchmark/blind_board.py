@@ -9,7 +9,7 @@ from etlab.course.scenes.draw import TIERS
 
 
 def rows(measured: Results, variant: str = "calibrated") -> list[Row]:
-    """A row for each method in one of ``VARIANTS``, best first, as `etlab.course.challenge.page.page` takes them.
+    """Return a row for each method in one of ``VARIANTS``, best first, as `etlab.course.challenge.page` takes it.
 
     Calibrated rows are named as the published ones, "… + gradient", and have these beside them.
     """

@@ -43,7 +43,7 @@ class HandIn:
         return next((one for one in (self.folder / "solve.py", self.folder / "solve") if one.is_file()), None)
 
     def answers(self, tier: str) -> Path | None:
-        """The answers to a tier that were handed in as a file, if there are any; to the hidden tier there are none."""
+        """Return the file of answers to a tier, if there is one; to the hidden tier there is none."""
         path = self.folder / f"{tier}.h5"
         return path if tier != "hidden" and path.is_file() else None
 

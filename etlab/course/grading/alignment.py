@@ -460,7 +460,7 @@ def _tilt_axis(images: np.ndarray, tilts_deg: np.ndarray) -> tuple[float, float]
 
 
 def _shape(rng: np.random.Generator) -> tuple[int, int]:
-    """Odd and even sizes, with room for a particle that jumps."""
+    """Draw odd and even sizes, with room for a particle that jumps."""
     return int(rng.integers(76, 82)), int(rng.integers(84, 92))
 
 

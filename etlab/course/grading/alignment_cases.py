@@ -95,13 +95,13 @@ class NeedleCase:
 
 @lru_cache(maxsize=1)
 def recorded_needle() -> Needle:
-    """The needle, read once; nbgrader gives no points to a cell that writes to stderr, as the first download does."""
+    """Read the needle once, silently: nbgrader gives no points to a cell that writes to stderr, as downloads do."""
     with redirect_stderr(io.StringIO()):
         return needle()
 
 
 def needle_case(rng: np.random.Generator) -> NeedleCase:
-    """Every second image of the raw needle, (38 or 39, 128, 96), binned twofold: a slow drift and jumps are added."""
+    """Return every second image of the raw needle, (38 or 39, 128, 96), binned twofold, with drift and jumps added."""
     series = recorded_needle()
     every_second = slice(int(rng.integers(2)), None, 2)
     images, tilts, key = (a[every_second] for a in (series.images, series.tilts_deg, series.shifts))

@@ -33,7 +33,7 @@ def mistaken_shifts(shift: np.ndarray, shape: tuple[int, int]) -> dict[str, np.n
 
 
 def mistaken_moves(shift: np.ndarray) -> dict[str, np.ndarray]:
-    """By how much each mistake moves an image that should be moved by ``shift``."""
+    """Return by how much each mistake moves an image that should be moved by ``shift``."""
     return {
         "": shift,
         "it is moved the opposite way: scipy.ndimage.shift moves content by +shift, an index goes by −shift": -shift,
@@ -122,6 +122,6 @@ def rms(shifts: np.ndarray, tilts_deg: np.ndarray, *, axis_deg: float = 0.0) -> 
 
 
 def across(rows: np.ndarray, tilts_deg: np.ndarray, *, offset: bool = False) -> float:
-    """Root mean square of row shifts, (n_tilts,), less what a displaced specimen explains; ``offset``: or the axis."""
+    """Return the RMS of row shifts (n_tilts,) that a displaced specimen (or, ``offset``, axis) does not explain."""
     left = without_gauge(np.stack([rows, np.zeros_like(rows)], axis=1), tilts_deg, offset=offset)
     return float(np.sqrt(np.mean(left**2) * 2))

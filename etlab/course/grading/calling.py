@@ -34,7 +34,7 @@ class NotWritten(CheckFailed):
 
 @contextmanager
 def case(seed: int | None, statement: str) -> Iterator[np.random.Generator]:
-    """Random numbers of one check; prints the statement if the check holds, names the seed in both cases."""
+    """Yield random numbers for a check; print the statement if it holds, and name the seed in both cases."""
     if seed is None:
         seed = int(np.random.default_rng().integers(2**32))
     try:

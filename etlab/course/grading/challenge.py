@@ -333,7 +333,7 @@ def _scores(
     specs: list[Mismatch],
     stated: list[Mismatch] | None = None,
 ) -> np.ndarray:
-    """Scores of a row, 0 for refused answers; ``stated`` are other specs than those it reconstructs with."""
+    """Return the scores of a row, 0 for refused answers; ``stated`` are other specs than those it reconstructs with."""
     scores = []
     for (problem, truth), spec, other in zip(scenes, specs, stated or specs, strict=True):
         try:

@@ -22,7 +22,7 @@ RESTS_ON = {
 
 
 def explained(problem: Problem, x_hat: np.ndarray, spec: Mismatch, *, scaled: bool = False) -> float:
-    """1 − ‖y − H x‖/‖y‖, which is negative where a volume explains less than nothing; ``scaled``: of the best c·x."""
+    """Return 1 − ‖y − H x‖/‖y‖ (negative if a volume explains less than nothing); ``scaled``: of the best c·x."""
     images = problem.operator(spec)(np.asarray(x_hat, np.float32))
     if scaled and images.any():
         images = images * (np.vdot(images, problem.y) / np.vdot(images, images))

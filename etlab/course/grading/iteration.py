@@ -373,7 +373,7 @@ def _random_matrix(rng: np.random.Generator, n_rows: int) -> csr_array:
 
 
 def _exposures(rng: np.random.Generator) -> Iterator[tuple[float, list[tuple[np.ndarray, np.ndarray]]]]:
-    """A low, a middle and a high dose, each with N_SLICES random slices as vectors and their noisy images."""
+    """Yield a low, a middle and a high dose, each with N_SLICES random slices as vectors and their noisy images."""
     slices = [random_slice(SERIES, rng) for _ in range(N_SLICES)]
     for low, high in ((0.1, 0.15), (1, 2), (20, 30)):
         dose = float(rng.uniform(low, high))
@@ -402,7 +402,7 @@ def _sirt_step(A: csr_array, x: np.ndarray, y: np.ndarray, R: np.ndarray, C: np.
 
 
 def _followed(A: csr_array, truths: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """PSNR and ‖y − A x‖ after each of N_ITER iterations of SIRT, one column for each slice."""
+    """Return PSNR and ‖y − A x‖ after each of N_ITER iterations of SIRT, one column for each slice."""
     R, C = (weights[:, None] for weights in _sirt_weights(A))
     x, difference, scores, residuals = np.zeros_like(truths), images, [], []
     for _ in range(N_ITER):

@@ -101,7 +101,7 @@ def largest_eigenvalue(apply: Callable, shape: tuple[int, ...], n_iter: int = 30
 
 
 def variation(slice_: np.ndarray) -> float:
-    """Total variation Σ|∇x|."""
+    """Return the total variation Σ|∇x|."""
     return float(np.sum(lengths(Gradient()(slice_))))
 
 
@@ -112,7 +112,7 @@ def cost(A: SliceProjector, y: np.ndarray, lam: float, slice_: np.ndarray) -> fl
 
 
 def balanced_lam(A: SliceProjector, y: np.ndarray, slice_: np.ndarray) -> float:
-    """The λ for which no multiple of this slice costs less: ⟨A x, y − A x⟩ = λ·TV(x), which the minimum obeys."""
+    """Return the λ for which no multiple of this slice costs less: ⟨A x, y − A x⟩ = λ·TV(x), as at the minimum."""
     images = A(slice_)
     return float(np.vdot(images, y - images) / variation(slice_))
 
@@ -120,7 +120,7 @@ def balanced_lam(A: SliceProjector, y: np.ndarray, slice_: np.ndarray) -> float:
 def iterates(
     A: SliceProjector, y: np.ndarray, lam: float, shorten: Callable = shortened
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The slices x of the primal-dual method, without end, with their dual variables q and p."""
+    """Yield the slices x of the primal-dual method, without end, with their dual variables q and p."""
     D = Gradient()
     field_step = DATA_STEP * A.squared_norm / D.squared_norm
     step = 0.5 / (DATA_STEP * A.squared_norm)
@@ -143,7 +143,7 @@ def solved(
 
 
 def floor(A: SliceProjector, y: np.ndarray, q: np.ndarray, p: np.ndarray) -> float:
-    """No slice has a cost below this, for any q and any p with |p| ≤ λ."""
+    """Return a bound below the cost of every slice, for any q and any p with |p| ≤ λ."""
     short = -(A.T(q) + Gradient().T(p)) / A.T(np.ones_like(q))
     q = q + max(0, short.max())  # now Aᵀq + ∇ᵀp ≥ 0
     return float(-np.sum(q**2) / 2 - np.sum(q * y))

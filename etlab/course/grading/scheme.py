@@ -217,7 +217,7 @@ def _rich(rng: np.random.Generator) -> Session:
 
 
 def _signal_to_noise(dose: float) -> float:
-    """Of the wanted detail after a dose in critical doses, up to a factor."""
+    """Return signal over noise of the wanted detail, up to a factor, after a dose in critical doses."""
     return float(-np.expm1(-dose) / np.sqrt(dose)) if dose > 0 else 0.0
 
 
@@ -243,7 +243,7 @@ def _name_order(tilts: np.ndarray) -> str:
 
 
 def _shells(rng: np.random.Generator, period: float) -> np.ndarray:
-    """A round slice, half dense, of shells a period apart: the same detail in all directions; shape (n, n, REPEATS)."""
+    """Return a round slice (n, n, REPEATS) of shells a period apart: the same detail in all directions."""
     n = DIAMETER + MARGIN
     z, y = np.indices((n, n)) - (n - 1) / 2
     radius = np.hypot(z, y)

@@ -322,7 +322,7 @@ def _series(
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, int], size: float) -> np.ndarray:
-    """Noise of exactly this root mean square, so that a residual can be compared with it."""
+    """Draw noise of exactly this root mean square, so that a residual can be compared with it."""
     noise = rng.standard_normal(shape)
     return noise * size / np.sqrt(np.mean(noise**2))
 
@@ -340,7 +340,7 @@ def _discs(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _disc(shape: tuple[int, int], centre: np.ndarray, radius: float) -> np.ndarray:
-    """1 inside a disc with a soft rim, 0 outside."""
+    """Return 1 inside a disc with a soft rim, 0 outside."""
     rows, columns = np.indices(shape)
     return np.clip(radius + 0.5 - np.hypot(rows - centre[0], columns - centre[1]), 0, 1)
 

@@ -17,7 +17,7 @@ SAME_EVERYWHERE = "It is the same everywhere: are the angles that you compare bo
 
 
 def measured(shape: tuple[int, int], low: float, high: float, per_voxel: bool = True) -> np.ndarray:
-    """1 where tilts low … high measure, −1 in the wedge, 0 where no answer is wrong: shape (nz, ny).
+    """Return 1 where tilts low … high measure, −1 in the wedge, 0 where no answer is wrong: shape (nz, ny).
 
     No answer is wrong near the outermost tilts, at frequency zero, and at Nyquist's, which stands for both signs.
     ``per_voxel=False`` counts frequencies in samples.
@@ -153,7 +153,7 @@ def name_ratio_mistake(found: float, ratio: float, tolerance: float) -> str:
 
 
 def name_number_mistake(found: float, steps: float, max_tilt_deg: float) -> str:
-    """Why ``found`` is not the number of tilts of a range that is ``steps`` steps wide, which is not a whole number."""
+    """Explain why ``found`` is not the number of tilts of a range of ``steps`` steps, which is no whole number."""
     if found != round(found):
         return (
             "A number of images is whole, and a step may be smaller than Crowther's but not larger: np.ceil."

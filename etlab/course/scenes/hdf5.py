@@ -117,7 +117,7 @@ def array(parent: h5py.Group, name: str, shape: tuple[int, ...], dtype: type = n
 
 
 def length(parent: h5py.Group, name: str, at_most: int) -> int:
-    """Length of the one-dimensional data set ``name``. Raises FileError as `array` does, and if it is 0 or too long."""
+    """Return the length of a one-dimensional data set. Raises FileError as `array` does, and if it is 0 or too long."""
     shape = _plain(parent, name).shape
     if len(shape) != 1 or not 0 < shape[0] <= at_most:
         raise FileError(
