@@ -44,7 +44,7 @@ def joint_fit(
 
 
 def total_variation(volume: np.ndarray) -> float:
-    """Σ|∇x|, the length of the vector of three differences to the next voxel, zero at the border."""
+    """Return Σ|∇x|, the length of the vector of three differences to the next voxel, zero at the border."""
     steps = (np.diff(volume, axis=axis, append=volume.take([-1], axis)) for axis in range(3))
     return float(np.sqrt(sum(step**2 for step in steps)).sum(dtype=np.float64))
 

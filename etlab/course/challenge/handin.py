@@ -39,7 +39,7 @@ class HandIn:
 
     @property
     def program(self) -> Path | None:
-        """``solve.py`` or ``solve``, if there is one."""
+        """Return ``solve.py`` or ``solve``, if there is one."""
         return next((one for one in (self.folder / "solve.py", self.folder / "solve") if one.is_file()), None)
 
     def answers(self, tier: str) -> Path | None:

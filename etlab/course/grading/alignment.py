@@ -415,7 +415,7 @@ def _aligned(align: Callable, recorded: NeedleCase) -> np.ndarray:
 
 
 def _disagreement(recorded: NeedleCase, shifts: np.ndarray) -> float:
-    """‖even − odd‖ / ‖(even + odd)/2‖ of four slices along the needle, by SIRT."""
+    """Return ‖even − odd‖ / ‖(even + odd)/2‖ of four slices along the needle, by SIRT."""
     tilts = recorded.tilts_deg
     images = Alignment(tilts, shifts, recorded.axis_deg, 0.0, tilts).apply(recorded.images)[:, :, 16:64:12]
     n_rows, nx = images.shape[1:]

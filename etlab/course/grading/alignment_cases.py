@@ -63,7 +63,7 @@ class Blobs:
 def particle(
     rng: np.random.Generator, *, n: int = 40, spread: tuple[float, float, float] = (6, 6, 9)
 ) -> Blobs:
-    """``n`` blobs around the centre, none further out than twice ``spread`` (z, y, x)."""
+    """Draw ``n`` blobs around the centre, none further out than twice ``spread`` (z, y, x)."""
     places = np.clip(rng.standard_normal((n, 3)), -2, 2) * spread
     return Blobs(places, rng.uniform(0.3, 1, n))
 

@@ -218,7 +218,7 @@ def _volume(row: Callable, problem: Problem, mismatch: Mismatch) -> np.ndarray:
 
 
 def _densities(function: Callable, x_hat: np.ndarray) -> np.ndarray:
-    """``x_hat``, unless the evaluator would refuse its values, whose images overflow single precision."""
+    """Return ``x_hat``, unless the evaluator would refuse its values, whose images overflow single precision."""
     if np.abs(x_hat).max() > hdf5.LARGEST:
         raise CheckFailed(
             f"`{function.__name__}` returned values up to {np.abs(x_hat).max():.0e}, expected densities, gold = 1; "

@@ -51,7 +51,7 @@ class SliceProjector:
 
     @cached_property
     def squared_norm(self) -> float:
-        """‖A‖², with a margin of 3 % above what the power method finds from below."""
+        """Return ‖A‖², with a margin of 3 % above what the power method finds from below."""
         return 1.03 * largest_eigenvalue(lambda x: self.T(self(x)), self.slice_shape)
 
 
@@ -106,7 +106,7 @@ def variation(slice_: np.ndarray) -> float:
 
 
 def cost(A: SliceProjector, y: np.ndarray, lam: float, slice_: np.ndarray) -> float:
-    """C(x) of this module's heading."""
+    """Return C(x) of this module's heading."""
     with np.errstate(over="ignore"):  # what runs away costs infinitely much
         return float(np.sum((A(slice_) - y) ** 2) / 2 + lam * variation(slice_))
 

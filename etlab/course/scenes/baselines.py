@@ -76,7 +76,7 @@ def reconstruct(method: str, problem: Problem, mismatch: Mismatch) -> np.ndarray
 
 
 def checked_method(method: str) -> str:
-    """``method``. Raises ValueError if it is no row of the board."""
+    """Return ``method``. Raises ValueError if it is no row of the board."""
     if method not in METHODS:
         raise ValueError(f"method: got {method!r}, expected one of {', '.join(METHODS)}")
     return method

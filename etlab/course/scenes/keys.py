@@ -38,7 +38,7 @@ def read_key(path: str | os.PathLike) -> bytes:
 
 
 def checked_key(key: bytes) -> bytes:
-    """``key``. Raises ValueError if it is so short that it could be guessed."""
+    """Return ``key``. Raises ValueError if it is so short that it could be guessed."""
     if len(key) < MIN_KEY_BYTES:
         raise ValueError(f"key: got {len(key)} bytes, expected at least {MIN_KEY_BYTES}")
     return key

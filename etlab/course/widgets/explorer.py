@@ -80,6 +80,11 @@ def explore(
     sliders
         Argument of ``draw`` = values to choose from. The endings ``_deg``, ``_nm`` and ``_px`` become units.
 
+    Returns
+    -------
+    ipywidgets.VBox or IPython.display.HTML
+        Sliders that a kernel answers or, in a static page, pictures drawn beforehand.
+
     Raises
     ------
     ValueError

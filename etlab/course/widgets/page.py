@@ -37,5 +37,5 @@ def embedded_json(value: object) -> str:
 
 
 def data_uri(content: bytes, media_type: str) -> str:
-    """``data:`` address that holds ``content`` itself."""
+    """Return a ``data:`` address that holds ``content`` itself."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
