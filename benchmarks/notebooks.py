@@ -18,7 +18,7 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 from tqdm import tqdm
 
-from etlab.course.benchmark.results import provenance
+from etlab.course.benchmark.study import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "appendices" / "notebooks.json"

@@ -26,7 +26,7 @@ def replacing(path: str | os.PathLike, *, host: str = "") -> Iterator[Path]:
     ------
     Path
         Where to write; in the same folder, so that the renaming is atomic. Its name begins with a dot, holds the
-        process number and ends in ``.part``.
+        process number and ends in ``.part``. No such file exists yet, so opening it with "x" follows no link.
 
     Examples
     --------
@@ -40,6 +40,7 @@ def replacing(path: str | os.PathLike, *, host: str = "") -> Iterator[Path]:
     path = Path(path)
     part = path.with_name(f".{path.name}.{host}{os.getpid()}.part")
     old = part.with_suffix(".old")
+    _remove(part)  # of a process of this number that was killed
     try:
         yield part
         if part.is_dir() and path.exists():  # a folder cannot be replaced in one step

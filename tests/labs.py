@@ -12,7 +12,7 @@ import contextlib
 import csv
 import importlib
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,18 @@ import pytest
 from tools import lab
 from tools.lab import Answers, grade_id, mark, names
 
-__all__ = ["ROOT", "Graded", "Judged", "Lab", "grade_id", "mark", "names"]
+__all__ = [
+    "ROOT",
+    "Graded",
+    "Judged",
+    "Lab",
+    "grade_id",
+    "mark",
+    "messages_test",
+    "names",
+    "points_test",
+    "whole_path_test",
+]
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -140,6 +151,52 @@ class Lab(lab.Lab):
             else:
                 nbformat.write(notebook, path)
         return graded_here(self.name, folder, **options)
+
+
+def points_test(
+    lab: Lab, answers: Callable[[], Mapping[str, Answers]], loses: Mapping[str, set[str]], reference=None
+) -> Callable:
+    """Return the test that known answers lose the points of their mistakes and no others.
+
+    The reference meets the checks ``reference``, by default all: those whose task is right on the whole path, too,
+    meet the solutions there.
+    """
+
+    @pytest.mark.parametrize("name", loses)
+    def test(name):
+        judged = lab.judged(answers()[name], checks=reference if name == "reference" else None)
+        assert judged.lost == loses[name]
+        assert "NameError" not in str(judged)
+
+    return test
+
+
+def messages_test(
+    lab: Lab, answers: Callable[[], Mapping[str, Answers]], says: Sequence[tuple[str, str]]
+) -> Callable:
+    """Return the test that the messages name the mistakes of known answers."""
+
+    @pytest.mark.parametrize(("name", "words"), says)
+    def test(name, words):
+        assert words in str(lab.judged(answers()[name]))
+
+    return test
+
+
+def whole_path_test(
+    lab: Lab, wrong: Callable[[], Answers], lost: set[str], check: str, words: str
+) -> Callable:
+    """Return the test that the whole path gives the same points, whatever is done to the checks.
+
+    ``wrong`` makes answers that lose the points of ``lost``; the notebook has no ``check`` any more.
+    """
+
+    def test(tmp_path):
+        graded = lab.whole_way(tmp_path, wrong(), check)
+        assert graded.points["student"] == lab.less(lost)
+        assert words in graded.feedback("student").replace("\n", " ")
+
+    return test
 
 
 def graded_here(lab: str, folder: Path, **options) -> Graded:

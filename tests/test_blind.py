@@ -8,6 +8,7 @@ import pytest
 
 from etlab.course.benchmark import blind, blind_board
 from etlab.course.benchmark.blind import Cell
+from etlab.course.benchmark.studies import BLIND
 from etlab.course.scenes.baselines import AS_RECORDED, ROWS, VARIANTS, calibrated, uncalibrated
 from etlab.course.scenes.draw import TIERS, draw
 from etlab.course.scenes.problem import SPEC
@@ -20,7 +21,7 @@ from etlab.solvers import METHODS, tv
 
 @pytest.fixture(scope="module")
 def committed():
-    return blind.load()[1]
+    return BLIND.load()[1]
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +38,11 @@ def scores(committed):
 
 
 def test_the_committed_board_is_complete_and_of_this_code(committed):
-    provenance, _ = blind.load()
+    provenance, _ = BLIND.load()
     assert set(committed) == set(blind.cells())
-    stale = [method for method in ROWS if provenance[method]["code"] != blind.code_hash(method)]
+    stale = [method for method in ROWS if provenance[method]["code"] != BLIND.code(method)]
     assert not stale, (
-        f"measured by other code: etlab benchmark blind --renew -o {blind.MEASURED} -m {' -m '.join(stale)}"
+        f"measured by other code: etlab benchmark blind --renew -o {BLIND.path} -m {' -m '.join(stale)}"
     )
     assert all(origin["key"] == "demo" for origin in provenance.values())
 
@@ -103,8 +104,8 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path):
     todo = blind.cells(
         methods=("WBP-ET",), variants=("uncalibrated",), tiers=("dev",), n_scenes=2, preset="small"
     )
-    first = blind.run(tmp_path / "b.json", todo[:1], progress=False)
-    both = blind.run(tmp_path / "b.json", todo, progress=False)
+    first = BLIND.run(tmp_path / "b.json", todo[:1], progress=False)
+    both = BLIND.run(tmp_path / "b.json", todo, progress=False)
     assert both[todo[0]] == first[todo[0]] and set(both) == set(todo)
     assert (tmp_path / "b.csv").is_file()
 

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from etlab.cli import app
 from etlab.course.benchmark import board, standard
 from etlab.course.benchmark.standard import Cell, Score
+from etlab.course.benchmark.studies import STANDARD
 
 
 def result(psnr_db, ssim=0.8, score=0.5):
@@ -81,7 +82,7 @@ def test_the_benchmark_command_measures_saves_and_prints(tmp_path, two_scenes):
     assert done.exit_code == 0, done.output
     assert (tmp_path / "r.json").exists() and (tmp_path / "r.csv").exists()
     assert "WBP-ET" in done.output
-    assert set(standard.load(tmp_path / "r.json")[1]) == set(
+    assert set(STANDARD.load(tmp_path / "r.json")[1]) == set(
         standard.cells(methods=("WBP-ET",), preset="small")
     )
 

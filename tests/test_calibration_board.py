@@ -1,23 +1,23 @@
 """How well blind calibration works: the committed draws are complete and of this code, and as good as was asked for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from etlab.course.benchmark import calibration
 from etlab.course.benchmark.calibration import (
     DRAW_SEEDS,
-    MEASURED,
     Draw,
     Outcome,
     as_text,
     draws,
-    load,
     measure,
     recovered,
-    run,
     summary,
     true_mismatch,
 )
+from etlab.course.benchmark.studies import CALIBRATION
 from etlab.course.scenes.published import spec_ranges
 from etlab.phantoms import SCENES
 
@@ -30,9 +30,9 @@ ACCURACY = {
 
 @pytest.fixture(scope="module")
 def measured():
-    provenance, results = load(MEASURED)
+    provenance, results = CALIBRATION.load()
     for part, origin in provenance.items():
-        assert origin["code"] == calibration.code_hash(), (
+        assert origin["code"] == CALIBRATION.code(part), (
             f"etlab/tables/measured_calibration.json, {part}: measured with other code; run `etlab benchmark "
             "calibration --renew -o etlab/tables/measured_calibration.json` for both presets, with and without beads"
         )
@@ -119,16 +119,16 @@ def test_recovered_share_of_the_gain():
     assert recovered([one, two]) == pytest.approx(5 / 6)
 
 
-def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
+def test_a_run_goes_on_where_it_stopped(tmp_path):
     asked = []
 
     def instead(todo):
         asked.extend(todo)
         return ((draw, outcome(truth=draw.seed / 100, found=draw.seed / 100)) for draw in todo)
 
-    monkeypatch.setattr(calibration, "measure", instead)
+    study = replace(CALIBRATION, measure=instead)
     todo = draws(preset="small", fiducials=False)
-    run(tmp_path / "c.json", todo[:5], progress=False)
-    results = run(tmp_path / "c.json", todo, progress=False)
+    study.run(tmp_path / "c.json", todo[:5], progress=False)
+    results = study.run(tmp_path / "c.json", todo, progress=False)
     assert asked == todo and len(results) == 12
     assert "small     no" in as_text(results)

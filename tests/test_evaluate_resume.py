@@ -286,7 +286,7 @@ def test_an_outsider_would_be_noticed(tmp_path):
         assert reached == [list(expected[0]), expected[1], file.name]
 
 
-@pytest.mark.parametrize("name", [".lock", "leaderboard.json.part", ".leaderboard.html.{}.part"])
+@pytest.mark.parametrize("name", [".lock", ".leaderboard.json.{}.part", ".leaderboard.html.{}.part"])
 def test_a_link_that_somebody_put_among_the_results_is_not_written_through(tmp_path, name):
     name = name.format(os.getpid())
     ours = tmp_path / "ours.txt"

@@ -12,14 +12,12 @@ from etlab.course.benchmark.hallucination import (
     INVENTED,
     Cell,
     amplitude,
-    code_hash,
     fringes,
-    load,
     measure,
     patch,
-    run,
     with_patch,
 )
+from etlab.course.benchmark.studies import HALLUCINATION
 from etlab.course.scenes import simulate
 from etlab.course.scenes.simulation import DOSE, PRESETS
 from etlab.forward import Detector, Optics, TiltSeriesModel
@@ -135,16 +133,15 @@ def test_results_are_kept_and_not_measured_twice(tmp_path, monkeypatch, shown_by
     todo = [Cell("WBP-ET", *VESICLES)]
     calls = []
     monkeypatch.setitem(METHODS, "WBP-ET", lambda H, y: calls.append(1) or wbp(H, y))
-    monkeypatch.setattr(hallucination, "provenance", lambda method: {"code": "this"})
-    first = run(tmp_path / "r.json", todo, progress=False)
-    assert run(tmp_path / "r.json", todo, progress=False) == first
+    first = HALLUCINATION.run(tmp_path / "r.json", todo, progress=False)
+    assert HALLUCINATION.run(tmp_path / "r.json", todo, progress=False) == first
     assert len(calls) == 3
 
 
 def test_the_committed_results_are_of_this_code_and_no_method_paints_fringes_or_misses_those_that_are_seen():
-    provenance, committed = load()
+    provenance, committed = HALLUCINATION.load()
     for method, origin in provenance.items():
-        assert origin["code"] == code_hash(method), (
+        assert origin["code"] == HALLUCINATION.code(method), (
             f"{method}: code or weights changed; run `etlab benchmark hallucination --renew "
             "-o etlab/tables/measured_hallucination.json`"
         )

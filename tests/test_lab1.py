@@ -3,12 +3,12 @@
 import contextlib
 import io
 import zlib
+from functools import cache
 
 import numpy as np
-import pytest
 
 from etlab.course import grading
-from tests.labs import Lab
+from tests.labs import Lab, messages_test, points_test, whole_path_test
 from tools.lab import Answers
 
 LAB = Lab("lab-1-projector")
@@ -78,27 +78,24 @@ ANSWERS = {  # their name -> what makes them, and the checks that they must lose
     ),
 }
 
-
-@pytest.mark.parametrize("name", ANSWERS)
-def test_answers_lose_the_points_of_their_mistake_and_no_others(name):
-    make, lost = ANSWERS[name]
-    assert LAB.judged(make()).lost == lost
+LOSES = {name: lost for name, (_, lost) in ANSWERS.items()}
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
+@cache
+def answers() -> dict[str, Answers]:
+    return {name: make() for name, (make, _) in ANSWERS.items()}
+
+
+test_answers_lose_the_points_of_their_mistakes_and_no_others = points_test(LAB, answers, LOSES)
+test_the_message_names_the_mistake = messages_test(
+    LAB,
+    answers,
     [
         ("wrong-sign", "the angle has the wrong sign"),
         ("duplicates-lost", "Use `np.add.at(image, row, value)`"),
         ("ten-tilts", "every tilt"),
     ],
 )
-def test_the_message_names_the_mistake(name, words):
-    assert words in str(LAB.judged(ANSWERS[name][0]()))
-
-
-def test_the_whole_path_gives_the_same_points_whatever_is_done_to_the_checks(tmp_path):
-    wrong, lost = ANSWERS["nearest-row"]
-    graded = LAB.whole_way(tmp_path, wrong(), "check-weights")
-    assert graded.points["student"] == LAB.less(lost)
-    assert "go to the nearest row" in graded.feedback("student").replace("\n", " ")
+test_the_whole_path_gives_the_same_points_whatever_is_done_to_the_checks = whole_path_test(
+    LAB, lambda: answers()["nearest-row"], LOSES["nearest-row"], "check-weights", "go to the nearest row"
+)

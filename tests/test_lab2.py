@@ -5,10 +5,9 @@ import io
 from functools import cache
 
 import numpy as np
-import pytest
 
 from etlab.course import grading
-from tests.labs import Lab
+from tests.labs import Lab, messages_test, points_test, whole_path_test
 from tools.lab import Answers
 
 LAB = Lab("lab-2-missing-wedge")
@@ -91,13 +90,10 @@ def submissions() -> dict[str, Answers]:
     return made | {"reference": LAB.solutions(), "untouched": {}, "hard-coded": hard_coded()}
 
 
-@pytest.mark.parametrize("name", LOSES)
-def test_answers_lose_the_points_of_their_mistake_and_no_others(name):
-    assert LAB.judged(submissions()[name]).lost == LOSES[name]
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
+test_answers_lose_the_points_of_their_mistakes_and_no_others = points_test(LAB, submissions, LOSES)
+test_the_message_names_the_mistake = messages_test(
+    LAB,
+    submissions,
     [
         ("wedge-along-the-wrong-axis", "y and z are exchanged"),
         ("wrong-sign-of-the-tilt", "the angle has the wrong sign"),
@@ -107,11 +103,10 @@ def test_answers_lose_the_points_of_their_mistake_and_no_others(name):
         ("spends-it-all", "A budget is a limit, not a duty"),
     ],
 )
-def test_the_message_names_the_mistake(name, words):
-    assert words in str(LAB.judged(submissions()[name]))
-
-
-def test_the_whole_path_gives_the_same_points_whatever_is_done_to_the_checks(tmp_path):
-    graded = LAB.whole_way(tmp_path, submissions()["budget-exceeded"], "check-budget")
-    assert graded.points["student"] == LAB.less(LOSES["budget-exceeded"])
-    assert "It is for all images together" in graded.feedback("student")
+test_the_whole_path_gives_the_same_points_whatever_is_done_to_the_checks = whole_path_test(
+    LAB,
+    lambda: submissions()["budget-exceeded"],
+    {"check-budget"},
+    "check-budget",
+    "It is for all images together",
+)

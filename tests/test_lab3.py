@@ -13,7 +13,7 @@ import pytest
 
 from etlab.course import grading
 from tests.checks import worked_out_once
-from tests.labs import Lab
+from tests.labs import Lab, messages_test, points_test, whole_path_test
 from tools.lab import Answers
 
 LAB = Lab("lab-3-wbp-sirt")
@@ -141,20 +141,18 @@ def cases_worked_out_once():
         yield
 
 
-@pytest.mark.parametrize("name", LOSES)
-def test_answers_lose_the_points_of_their_mistakes_and_no_others(name):
-    checks = RESTING_ON_WRONG if name == "reference" else None
-    assert LAB.judged(submissions()[name], checks=checks).lost == LOSES[name]
-
-
-def test_the_messages_name_the_mistakes():
-    messages = str(LAB.judged(submissions()["no ramp, no weights"]))
-    assert "the images are not filtered" in messages
-    assert "Both weights are missing" in messages
-    assert "it is cut off at 1." in str(LAB.judged(submissions()["clipped at 1"], checks={"check-sirt-step"}))
-
-
-def test_the_whole_path_gives_the_same_points_whatever_is_done_to_the_checks(tmp_path):
-    graded = LAB.whole_way(tmp_path, mistaken("not padded"), "check-ramp-ends")
-    assert graded.points["student"] == LAB.less({"check-ramp-ends"})
-    assert "comes in at the other" in graded.feedback("student")
+test_answers_lose_the_points_of_their_mistakes_and_no_others = points_test(
+    LAB, submissions, LOSES, RESTING_ON_WRONG
+)
+test_the_message_names_the_mistake = messages_test(
+    LAB,
+    submissions,
+    [
+        ("no ramp, no weights", "the images are not filtered"),
+        ("no ramp, no weights", "Both weights are missing"),
+        ("clipped at 1", "it is cut off at 1."),
+    ],
+)
+test_the_whole_path_gives_the_same_points_whatever_is_done_to_the_checks = whole_path_test(
+    LAB, lambda: mistaken("not padded"), {"check-ramp-ends"}, "check-ramp-ends", "comes in at the other"
+)

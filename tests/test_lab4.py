@@ -14,7 +14,7 @@ import pytest
 
 from etlab.course import grading
 from tests.checks import worked_out_once
-from tests.labs import Lab
+from tests.labs import Lab, messages_test, points_test, whole_path_test
 from tools.lab import Answers
 
 LAB = Lab("lab-4-total-variation")
@@ -149,20 +149,22 @@ def cases_worked_out_once():
         yield
 
 
-@pytest.mark.parametrize("name", LOSES)
-def test_answers_lose_the_points_of_their_mistakes_and_no_others(name):
-    checks = RESTING_ON_WRONG if name == "reference" else None
-    assert LAB.judged(submissions()[name], checks=checks).lost == LOSES[name]
-
-
-def test_the_messages_name_the_mistakes():
-    messages = str(LAB.judged(submissions()["ball without lambda, witness with its place"]))
-    assert "It is the minimum for λ = 1, not" in messages
-    assert "Subtract what stands there without the witness" in messages
-    assert "without a factor" in str(LAB.judged(submissions()["lambda too large"]))
-
-
-def test_the_whole_path_gives_the_same_points_whatever_is_done_to_the_checks(tmp_path):
-    graded = LAB.whole_way(tmp_path, mistaken("divergence"), "check-gradient-adjoint")
-    assert graded.points["student"] == LAB.less({"check-gradient-adjoint"})
-    assert "This is the divergence" in graded.feedback("student")
+test_answers_lose_the_points_of_their_mistakes_and_no_others = points_test(
+    LAB, submissions, LOSES, RESTING_ON_WRONG
+)
+test_the_message_names_the_mistake = messages_test(
+    LAB,
+    submissions,
+    [
+        ("ball without lambda, witness with its place", "It is the minimum for λ = 1, not"),
+        ("ball without lambda, witness with its place", "Subtract what stands there without the witness"),
+        ("lambda too large", "without a factor"),
+    ],
+)
+test_the_whole_path_gives_the_same_points_whatever_is_done_to_the_checks = whole_path_test(
+    LAB,
+    lambda: mistaken("divergence"),
+    {"check-gradient-adjoint"},
+    "check-gradient-adjoint",
+    "This is the divergence",
+)

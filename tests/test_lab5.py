@@ -13,7 +13,7 @@ import pytest
 
 from etlab.course import grading
 from tests.checks import ALIGNMENT, worked_out_once
-from tests.labs import Lab
+from tests.labs import Lab, messages_test, points_test, whole_path_test
 from tools.lab import Answers
 
 pytestmark = pytest.mark.data
@@ -133,14 +133,12 @@ def cases_worked_out_once():
         yield
 
 
-@pytest.mark.parametrize("name", LOSES)
-def test_answers_lose_the_points_of_their_mistakes_and_no_others(name):
-    checks = RESTING_ON_WRONG if name == "reference" else None
-    assert LAB.judged(submissions()[name], checks=checks).lost == LOSES[name]
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
+test_answers_lose_the_points_of_their_mistakes_and_no_others = points_test(
+    LAB, submissions, LOSES, RESTING_ON_WRONG
+)
+test_the_message_names_the_mistake = messages_test(
+    LAB,
+    submissions,
     [
         ("wrong-sign", "the sign is reversed"),
         ("whole-pixels-moved-backwards", "These are whole pixels"),
@@ -152,12 +150,10 @@ def test_answers_lose_the_points_of_their_mistakes_and_no_others(name):
         ("halves-at-random", "neighbours must be parted"),
     ],
 )
-def test_the_message_names_the_mistake(name, words):
-    assert words in str(LAB.judged(submissions()[name]))
-
-
-def test_the_whole_path_gives_the_same_points_whatever_is_done_to_the_checks(tmp_path):
-    wrong = LAB.changed("tilt-axis", "return angle, height", "return -angle, height")
-    graded = LAB.whole_way(tmp_path, wrong, "check-tilt-axis")
-    assert graded.points["student"] == LAB.less({"check-tilt-axis"})
-    assert "The direction has the wrong sign" in graded.feedback("student").replace("\n", " ")
+test_the_whole_path_gives_the_same_points_whatever_is_done_to_the_checks = whole_path_test(
+    LAB,
+    lambda: LAB.changed("tilt-axis", "return angle, height", "return -angle, height"),
+    {"check-tilt-axis"},
+    "check-tilt-axis",
+    "The direction has the wrong sign",
+)

@@ -13,7 +13,7 @@ import pytest
 from etlab.calibration import calibrate
 from etlab.course.grading.challenge_cases import SPARSE, hard_to_guess, scene
 from tests.checks import remembered, scenes_made_once
-from tests.labs import Lab
+from tests.labs import Lab, messages_test, points_test
 from tools.lab import Answers
 
 LAB = Lab("lab-6-leaderboard")
@@ -104,15 +104,11 @@ def scenes_and_rows_made_once():
         yield
 
 
-@pytest.mark.parametrize("name", KEEPS)
-def test_answers_lose_the_points_of_their_mistakes_and_no_others(name):
-    judged = LAB.judged(answers()[name], checks=CALIBRATED if name == "reference" else None)
-    assert judged.lost == set(judged.messages) - KEEPS[name]
-    assert "NameError" not in str(judged)
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
+LOSES = {name: set(LAB.worth) - kept for name, kept in KEEPS.items()}
+test_answers_lose_the_points_of_their_mistakes_and_no_others = points_test(LAB, answers, LOSES, CALIBRATED)
+test_the_message_names_the_mistake = messages_test(
+    LAB,
+    answers,
     [
         ("rows-wrong-out-of-range", "that of the log file"),
         ("rows-wrong-out-of-range", "too few iterations"),
@@ -128,8 +124,6 @@ def test_answers_lose_the_points_of_their_mistakes_and_no_others(name):
         ("hard-coded-board-wrong", "the spec of the log file"),
     ],
 )
-def test_the_message_names_the_mistake(name, words):
-    assert words in str(LAB.judged(answers()[name]))
 
 
 def test_the_whole_path_gives_the_same_points_and_leaves_the_explanation_to_a_person(tmp_path):

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from etlab import solvers
 from etlab.cli import app
-from etlab.course.benchmark.standard import MEASURED_MISMATCH, load
+from etlab.course.benchmark.studies import GALLERY
 from etlab.course.scenes import simulate
 from etlab.course.scenes.published import published
 from etlab.forward import TiltSeriesModel
@@ -27,7 +27,7 @@ def scores():
     They are those of the committed gallery, which `test_standard` holds to be of this code.
     """
     each = {name: [] for name in CLASSICAL}
-    for cell, one in load(MEASURED_MISMATCH)[1].items():
+    for cell, one in GALLERY.load()[1].items():
         if cell.method in each and (cell.preset, cell.scenario) == ("small", "I"):
             each[cell.method].append((one.psnr_db, one.ssim))
     assert all(len(values) == len(SCENES) for values in each.values())

@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from etlab.course.benchmark.standard import MEASURED, load
+from etlab.course.benchmark.studies import STANDARD
 from etlab.course.scenes import PRESETS, simulate
 from etlab.course.scenes.simulation import DOSE, binned, refined
 from etlab.forward import Detector, Mismatch, Optics, TiltSeriesModel
@@ -92,7 +92,7 @@ def test_optics_can_be_switched_off():
 
 def test_dose_puts_wbp_where_it_was_published():
     """On the committed board, a cell of which `test_standard` measures again."""
-    _, committed = load(MEASURED)
+    _, committed = STANDARD.load()
     quality = [one.psnr_db for cell, one in committed.items() if cell.method == "WBP-ET"]
     assert len(quality) == 12 and np.mean(quality) == pytest.approx(20.9, abs=0.5)
 

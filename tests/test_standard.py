@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,8 +12,9 @@ from typer.testing import CliRunner
 from etlab.cli import app
 from etlab.course.benchmark import standard
 from etlab.course.benchmark.board import standard_board
-from etlab.course.benchmark.results import save, write_csv
-from etlab.course.benchmark.standard import Cell, Score, cells, code_hash, load, measure, run
+from etlab.course.benchmark.standard import Cell, Score, cells, measure
+from etlab.course.benchmark.studies import GALLERY, STANDARD
+from etlab.course.benchmark.study import save, write_csv
 from etlab.course.benchmark.training import SUPERVISED
 from etlab.course.scenes.simulation import PUBLIC_SEEDS
 from etlab.solvers import tv
@@ -24,7 +26,7 @@ def score(psnr_db=20.0):
 
 def of_this_code(provenance, remedy):
     for method, origin in provenance.items():
-        assert origin["code"] == code_hash(method), f"{method}: code or weights changed; run `{remedy}`"
+        assert origin["code"] == STANDARD.code(method), f"{method}: code or weights changed; run `{remedy}`"
 
 
 def as_committed(again, before):
@@ -74,7 +76,7 @@ def test_knowing_the_mismatch_gives_back_what_not_knowing_it_cost_as_the_committ
         methods=("SIRT-ET",), scenes=("catalyst",), seeds=(101,), scenarios=("I", "II", "III"), preset="small"
     )
     measured = dict(measure(todo))
-    _, committed = load(standard.MEASURED_MISMATCH)
+    _, committed = GALLERY.load()
     for cell, again in measured.items():
         as_committed(again, committed[cell])
     by_scenario = {cell.scenario: one for cell, one in measured.items()}
@@ -89,7 +91,7 @@ def test_measuring_again_gives_the_same_numbers():
     assert [s.psnr_db for s in first.values()] == [s.psnr_db for s in second.values()]
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path):
     todo = [Cell("WBP-ET", "vesicles", seed) for seed in (101, 102, 103)]
     asked = []
 
@@ -100,73 +102,79 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
         if stop_after < len(missing):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(standard, "measure", lambda missing: fake(missing, stop_after=2))
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "r.json", todo, progress=False)
-    assert list(load(tmp_path / "r.json")[1]) == todo[:2]
-    monkeypatch.setattr(standard, "measure", lambda missing: fake(missing, stop_after=9))
-    results = run(tmp_path / "r.json", todo, progress=False)
+        replace(STANDARD, measure=partial(fake, stop_after=2)).run(tmp_path / "r.json", todo, progress=False)
+    assert list(STANDARD.load(tmp_path / "r.json")[1]) == todo[:2]
+    results = replace(STANDARD, measure=partial(fake, stop_after=9)).run(
+        tmp_path / "r.json", todo, progress=False
+    )
     assert asked == todo
     assert [one.psnr_db for one in results.values()] == [101, 102, 103]
 
 
-def test_results_of_other_code_are_not_mixed_in_and_can_be_renewed_row_by_row(tmp_path, monkeypatch):
+def test_results_of_other_code_are_not_mixed_in_and_can_be_renewed_row_by_row(tmp_path):
     path = tmp_path / "r.json"
     todo = [Cell(method, "vesicles", 101) for method in ("WBP-ET", "SIRT-ET")]
-    monkeypatch.setattr(standard, "measure", lambda missing: ((cell, score()) for cell in missing))
-    run(path, todo, progress=False)
-    monkeypatch.setattr(
-        standard, "code_hash", lambda method: "other" if method == "WBP-ET" else code_hash(method)
+    replace(STANDARD, measure=lambda missing: ((cell, score()) for cell in missing)).run(
+        path, todo, progress=False
     )
-    monkeypatch.setattr(standard, "measure", lambda missing: ((cell, score(33.0)) for cell in missing))
-    assert run(path, todo[1:], progress=False)[todo[1]].psnr_db == 20
+    changed = replace(
+        STANDARD,
+        measure=lambda missing: ((cell, score(33.0)) for cell in missing),
+        code=lambda method: "other" if method == "WBP-ET" else STANDARD.code(method),
+    )
+    assert changed.run(path, todo[1:], progress=False)[todo[1]].psnr_db == 20
     with pytest.raises(ValueError, match="other code made the results of WBP-ET; use --renew"):
-        run(path, todo)
-    renewed = run(path, todo, renew=True, progress=False)
+        changed.run(path, todo)
+    renewed = changed.run(path, todo, renew=True, progress=False)
     assert [renewed[cell].psnr_db for cell in todo] == [33, 20]
 
 
 @pytest.fixture
-def other_code(tmp_path, monkeypatch):
-    """A file of six results that other code made, and how to say what this code measures."""
+def other_code(tmp_path):
+    """A file of six results, and a study with other code whose measurements give what it is told."""
     todo = [Cell(method, "vesicles", seed) for method in ("WBP-ET", "SIRT-ET") for seed in (101, 102, 103)]
 
     def gives(psnr_db, seconds=9.0):
         one = Score(psnr_db, 0.5, 0.3, 0.8, 0.1, 0.3, seconds, seconds)
-        monkeypatch.setattr(
-            standard, "measure", lambda missing: asked.extend(missing) or ((c, one) for c in missing)
-        )
+
+        def measure(missing):
+            asked.extend(missing)
+            return ((cell, one) for cell in missing)
+
+        def same(missing):
+            asked.extend(missing)
+            return ((cell, one) for cell in missing)
+
+        return replace(STANDARD, measure=same, code=lambda method: "other")
 
     asked = []
-    gives(20.0, seconds=1.0)
-    run(tmp_path / "r.json", todo, progress=False)
+    replace(gives(20.0, seconds=1.0), code=STANDARD.code).run(tmp_path / "r.json", todo, progress=False)
     asked.clear()
-    monkeypatch.setattr(standard, "code_hash", lambda method: "other")
     return tmp_path / "r.json", todo, gives, asked
 
 
 def test_results_of_other_code_are_confirmed_by_some_that_are_the_same(other_code):
     path, todo, gives, asked = other_code
-    gives(20.0)
-    before, _ = load(path)
-    results = run(path, todo, confirm=2, progress=False)
-    origins, _ = load(path)
+    study = gives(20.0)
+    before, _ = STANDARD.load(path)
+    results = study.run(path, todo, confirm=2, progress=False)
+    origins, _ = STANDARD.load(path)
     assert len(set(asked)) == 4
     assert [cell.method for cell in asked] == ["WBP-ET", "WBP-ET", "SIRT-ET", "SIRT-ET"]
     assert {one.seconds for one in results.values()} == {1.0}, "the results themselves stay"
     assert all(origin["code"] == "other" for origin in origins.values())
     assert origins["WBP-ET"]["confirmed"]["cells"] == 2
     assert origins["WBP-ET"]["confirmed"]["code before"] == before["WBP-ET"]["code"]
-    run(path, todo, progress=False)
+    study.run(path, todo, progress=False)
     assert len(asked) == 4, "nothing is stale any more"
 
 
 def test_results_that_are_not_the_same_are_not_confirmed(other_code):
     path, todo, gives, _ = other_code
     before = path.read_bytes()
-    gives(20.01)
     with pytest.raises(ValueError, match=r"psnr_db 20 is now 20\.01; use --renew"):
-        run(path, todo, confirm=2, progress=False)
+        gives(20.01).run(path, todo, confirm=2, progress=False)
     assert path.read_bytes() == before
 
 
@@ -174,22 +182,22 @@ def test_new_weights_make_the_results_of_their_row_stale_and_of_no_other(tmp_pat
     monkeypatch.setattr(standard.network, "WEIGHTS", tmp_path)
     for name in ("dncnn", "swin"):
         (tmp_path / f"{name}.onnx").write_bytes(b"trained")
-    before = {method: code_hash(method) for method in ("CS-ET", "DnCNN-ET", "SwinET")}
+    before = {method: STANDARD.code(method) for method in ("CS-ET", "DnCNN-ET", "SwinET")}
     assert len(set(before.values())) == 3
     (tmp_path / "swin.onnx").write_bytes(b"trained anew")
-    assert [method for method in before if code_hash(method) != before[method]] == ["SwinET"]
+    assert [method for method in before if STANDARD.code(method) != before[method]] == ["SwinET"]
 
 
 def test_another_setting_makes_the_results_of_its_row_stale_and_of_no_other(monkeypatch):
-    before = {method: code_hash(method) for method in ("CS-ET", "SIRT-ET")}
+    before = {method: STANDARD.code(method) for method in ("CS-ET", "SIRT-ET")}
     monkeypatch.setitem(standard.METHODS, "CS-ET", partial(tv, lam=0.06, n_iter=60))
-    assert [method for method in before if code_hash(method) != before[method]] == ["CS-ET"]
+    assert [method for method in before if STANDARD.code(method) != before[method]] == ["CS-ET"]
 
 
 def test_results_come_back_as_they_were_saved(tmp_path):
     results = {Cell("WBP-ET", "vesicles", 101, "II", "small"): score()}
-    save(tmp_path / "r.json", results, {"WBP-ET": standard.provenance("WBP-ET")})
-    provenance, loaded = load(tmp_path / "r.json")
+    save(tmp_path / "r.json", results, {"WBP-ET": STANDARD.provenance("WBP-ET")})
+    provenance, loaded = STANDARD.load(tmp_path / "r.json")
     assert loaded == results
     assert {"etlab", "code", "packages", "python", "machine", "date", "dose"} <= set(provenance["WBP-ET"])
     assert not list(tmp_path.glob("*.part"))
@@ -203,26 +211,26 @@ def test_a_file_that_holds_something_else_is_named(tmp_path, content):
     path = tmp_path / "r.json"
     path.write_text(content)
     with pytest.raises(ValueError, match=r"r\.json: expected results written by"):
-        load(path)
+        STANDARD.load(path)
 
 
 def test_the_committed_board_is_what_this_code_measures():
     """Two cells of the committed results, measured again: the spot check."""
-    provenance, committed = load(standard.MEASURED)
+    provenance, committed = STANDARD.load()
     of_this_code(provenance, "etlab benchmark standard --renew -o etlab/tables/measured_standard.json")
     for cell, again in measure([Cell(method, "lamella", 101) for method in ("WBP-ET", "DnCNN-ET")]):
         as_committed(again, committed[cell])
 
 
 def test_the_committed_board_is_complete():
-    _, committed = load(standard.MEASURED)
+    _, committed = STANDARD.load()
     assert set(cells()) == set(committed)
     assert all(np.isfinite([s.psnr_db, s.ssim, s.score]).all() for s in committed.values())
-    assert json.loads(standard.MEASURED.read_text())["cells"]
+    assert json.loads(STANDARD.path.read_text())["cells"]
 
 
 def test_on_the_committed_board_networks_that_learned_from_truth_are_three_decibels_above_total_variation():
-    board = {row.method: row for row in standard_board(load(standard.MEASURED)[1])}
+    board = {row.method: row for row in standard_board(STANDARD.load()[1])}
     floor = board["CS-ET"].psnr_db[0]
     supervised = [board[method] for method in (*SUPERVISED, "TomoGAN", "DeepRecon")]
     assert min(row.psnr_db[0] for row in supervised) > floor + 3
@@ -232,7 +240,7 @@ def test_on_the_committed_board_networks_that_learned_from_truth_are_three_decib
 
 
 def test_the_committed_gallery_is_of_this_code_and_says_that_sharper_methods_lose_more():
-    provenance, committed = load(standard.MEASURED_MISMATCH)
+    provenance, committed = GALLERY.load()
     of_this_code(
         provenance, "etlab benchmark mismatch --renew -o etlab/tables/measured_mismatch.json, both presets"
     )

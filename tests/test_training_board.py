@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from etlab.course.benchmark import training
+from etlab.course.benchmark.studies import TRAINING, training_code, trainings
 from etlab.course.benchmark.training import Cell, Quality, Training, as_text, by_seed, cells, left_out, study
 from etlab.phantoms import SCENES
 from etlab.solvers.learned import WeightsError
@@ -51,7 +52,7 @@ def test_means_are_by_training_seed_and_by_scene():
 
 def test_missing_weights_are_said_before_anything_is_measured(tmp_path):
     with pytest.raises(WeightsError, match="swin-seed1"):
-        training.run(tmp_path / "r.json", tmp_path, [Training("SwinET", 1)])
+        trainings(tmp_path).run(tmp_path / "r.json", cells([Training("SwinET", 1)]))
     assert not (tmp_path / "r.json").exists()
 
 
@@ -61,17 +62,17 @@ def test_results_say_which_weights_and_what_their_card_says(tmp_path):
         key: 1 for key in ("steps", "batch", "minutes of training", "machine", "date", "validation after")
     }
     (tmp_path / "swin-seed1.json").write_text(json.dumps(card | {"curve": []}))
-    origin = training.provenance(Training("SwinET", 1), tmp_path)
+    origin = trainings(tmp_path).provenance(str(Training("SwinET", 1)))
     assert origin["card"] == card
-    assert origin["code"] == training.code_hash("SwinET", origin["sha256"])
-    assert origin["code"] != training.code_hash("SwinET", "of other weights")
+    assert origin["code"] == training_code("SwinET", origin["sha256"])
+    assert origin["code"] != training_code("SwinET", "of other weights")
 
 
 def test_the_committed_results_are_of_this_code_and_of_the_shipped_weights():
-    provenance, committed = training.load()
+    provenance, committed = TRAINING.load()
     for one in study():
         origin = provenance[str(one)]
-        assert origin["code"] == training.code_hash(one.method, origin["sha256"]), (
+        assert origin["code"] == training_code(one.method, origin["sha256"]), (
             f"{one}: code changed; run `python -m training.study FOLDER`, then `etlab benchmark training FOLDER "
             "--renew -o etlab/tables/measured_training.json`"
         )
@@ -82,13 +83,13 @@ def test_the_committed_results_are_of_this_code_and_of_the_shipped_weights():
 
 
 def test_all_trainings_of_a_row_had_the_same_budget():
-    provenance, _ = training.load()
+    provenance, _ = TRAINING.load()
     budgets = {(origin["card"]["steps"], origin["card"]["batch"]) for origin in provenance.values()}
     assert len(budgets) == 1
 
 
 def test_other_first_weights_change_less_than_a_scene_that_is_missing_from_the_training():
-    _, committed = training.load()
+    _, committed = TRAINING.load()
     for method in training.FAMILIES:
         lost = [seen - unseen for seen, unseen in left_out(committed, method).values()]
         assert max(lost) > np.ptp(by_seed(committed, method))

@@ -88,7 +88,7 @@ def main(folder: Path, labs: Annotated[list[str] | None, typer.Argument()] = Non
 
 
 def hand_out(folder: Path) -> None:
-    """What students get."""
+    """Return what students get."""
     shutil.copytree(LABS / "release", folder)
     shutil.copytree(LABS / "starter-kit", folder / "starter-kit")
 

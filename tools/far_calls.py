@@ -272,7 +272,7 @@ class _Sender(pickle.Pickler):
 
 
 def _error(reply):
-    """The student's error, of a class of the same name, with the place where it was raised."""
+    """Return the student's error, of a class of the same name, with the place where it was raised."""
     if reply["type"] == "NotImplementedError":
         return NotImplementedError(str(reply["text"]))
     error = type(str(reply["type"]), (Exception,), {})(str(reply["text"]))
@@ -317,7 +317,7 @@ def _found(names, name, functions):
 
 
 def _tried(function, request):
-    """What the function answers, or how it stopped."""
+    """Return what the function answers, or how it stopped."""
     folder = Path(request["folder"])
     for name, content in request["files"].items():
         _write(folder, name, content)

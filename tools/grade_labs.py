@@ -43,9 +43,7 @@ from etlab.course.sandbox import SandboxError
 
 LARGEST = 256 << 20  # bytes of a notebook with its outputs, which are dropped
 MOST_VALUES = 10_000_000  # in it; reading takes up to a hundred bytes of memory for each
-LARGEST_SOURCE = (
-    20 << 20
-)  # bytes of what is left of it; pictures that somebody pasted have one or two million
+LARGEST_SOURCE = 20 << 20  # bytes of what is left of it; pasted pictures have one or two million
 MOST_CELLS = 1000
 DEEPEST = 32  # folders within each other
 LONGEST_NAME = 200  # bytes of a page's name
@@ -152,7 +150,7 @@ def say(submissions: list[Submission], results: Path, to_read: int) -> None:
 
 
 def shown(name: str) -> str:
-    """A folder's name as it can be read in a line: odd ones in quotes."""
+    """Return a folder's name as it can be read in a line: odd ones in quotes."""
     return name if name.isprintable() and name == name.strip() else repr(name)
 
 

@@ -22,7 +22,7 @@ def names() -> list[str]:
 
 
 def mark(cell: NotebookNode) -> dict:
-    """What nbgrader knows of a cell."""
+    """Return what nbgrader knows of a cell."""
     found = cell.metadata.get("nbgrader")
     return found if isinstance(found, dict) else {}  # anybody may have written it
 
@@ -33,7 +33,7 @@ def grade_id(cell: NotebookNode) -> str:
 
 
 def in_words(cell: NotebookNode) -> bool:
-    """Whether a person has to read what is written there."""
+    """Return whether a person has to read what is written there."""
     return cell.cell_type == "markdown" and bool(mark(cell).get("grade"))
 
 
@@ -44,11 +44,11 @@ class Lab:
     name: str
 
     def source(self) -> NotebookNode:
-        """The instructor's notebook."""
+        """Return the instructor's notebook."""
         return copy.deepcopy(_read(LABS / "source" / f"{self.name}.md"))
 
     def release(self) -> NotebookNode:
-        """The students' notebook."""
+        """Return the students' notebook."""
         return nbformat.read(LABS / "release" / f"{self.name}.ipynb", as_version=4)
 
     @cached_property
@@ -63,13 +63,13 @@ class Lab:
         return {name: 0.0 if name in lost else float(worth) for name, worth in self.worth.items()}
 
     def solutions(self) -> Answers:
-        """The instructor's solution cells."""
+        """Return the instructor's solution cells."""
         return {
             grade_id(cell): cell.source for cell in self.source().cells if "BEGIN SOLUTION" in cell.source
         }
 
     def changed(self, cell_id: str, old: str, new: str) -> Answers:
-        """The solutions with one mistake put in."""
+        """Return the solutions with one mistake put in."""
         return self.mistaken((cell_id, old, new))
 
     def mistaken(self, *changes: tuple[str, str, str], answers: Answers | None = None) -> Answers:
@@ -81,7 +81,7 @@ class Lab:
         return answers
 
     def submission(self, answers: Answers, *, demonstrations: bool = False) -> NotebookNode:
-        """The released notebook with these answers filled in; its demonstrations earn nothing and cost time."""
+        """Return the released notebook with these answers filled in; its demonstrations earn nothing and cost time."""
         notebook = self.release()
         for cell in notebook.cells:
             cell.source = answers.get(grade_id(cell), cell.source)
@@ -93,5 +93,5 @@ class Lab:
 
 @functools.cache
 def _read(path: Path) -> NotebookNode:
-    """A notebook in text, parsed once: that takes a tenth of a second."""
+    """Return a notebook in text, parsed once: that takes a tenth of a second."""
     return jupytext.read(path)

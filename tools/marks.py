@@ -14,7 +14,7 @@ Marks = dict[tuple[str, str], tuple[float, str]]  # student and cell -> points a
 
 
 def read_marks(path: Path) -> Marks:
-    """The rows that have points. Stops with the line's number at one that makes no sense."""
+    """Return the rows that have points. Stops with the line's number at one that makes no sense."""
     try:
         rows = read_table(path)
     except OSError as error:

@@ -21,7 +21,7 @@ TURNED_AWAY = {401, 403, 405, 429}  # there, but not for programs
 
 
 def outside_links() -> dict[str, set[str]]:
-    """Every link to another host, with the pages that have it."""
+    """Return every link to another host, with the pages that have it."""
     found = defaultdict(set)
     for page in sorted(HTML.rglob("*.html")):
         for address in LINK.findall(page.read_text(encoding="utf-8")):

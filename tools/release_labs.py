@@ -23,6 +23,8 @@ import nbformat
 import typer
 from lab import LABS, Lab, names
 
+from etlab.atomic import replacing
+
 
 def main(
     check: Annotated[bool, typer.Option(help="Only compare with what is there.")] = False,
@@ -40,9 +42,8 @@ def main(
                 stale.append(str(old.relative_to(LABS.parent)))
                 if not check:
                     old.parent.mkdir(parents=True, exist_ok=True)
-                    part = old.with_name(old.name + ".part")
-                    shutil.copyfile(new, part)
-                    os.replace(part, old)
+                    with replacing(old) as part:
+                        shutil.copyfile(new, part)
     if stale and check:
         sys.exit(f"not what labs/source gives: {', '.join(stale)}; run `make labs`")
     print(f"written: {', '.join(stale)}" if stale else "labs/release is what labs/source gives")

@@ -165,7 +165,7 @@ class Apart:
             yield door, verdicts
 
     def _judged(self, outputs, verdict):
-        """What a check's cell shows: all that the notebook printed, as mere text, then the verdict."""
+        """Return what a check's cell shows: all that the notebook printed, as mere text, then the verdict."""
         texts = "".join(output.text for output in outputs if output.output_type == "stream")
         shown = [new_output("stream", name="stdout", text=PRINTED + _short(texts))] if texts else []
         if verdict is None:
@@ -204,7 +204,7 @@ def apart(*, unsafe: bool, cell_s: int, notebook_s: int) -> Iterator[Apart]:
 
 
 def compiled(backend: sandbox.Backend) -> Path:
-    """The folder of the user's cache that holds the compiled kernels; they are compiled if it is not there."""
+    """Return the folder of the user's cache that holds the compiled kernels; they are compiled if it is not there."""
     kernels = platformdirs.user_cache_path("etlab") / "kernels" / f"{backend.name}-{_code()}"
     kernels.parent.mkdir(parents=True, exist_ok=True)
     with held(kernels.parent / ".lock"):
@@ -232,14 +232,14 @@ def _checking() -> Iterator[Path]:
 
 
 def _code() -> str:
-    """What compiled kernels depend on: this Python, and files with kernels, which numba knows by place and time."""
+    """Return what compiled kernels depend on: this Python, and files with kernels, by their place and time."""
     modules = {path: path.read_bytes() for path in sorted(Path(etlab.__file__).parent.rglob("*.py"))}
     kernels = {path: code for path, code in modules.items() if b"numba" in code}
     return digest(sys.version, *(f"{path} {path.stat().st_mtime_ns}" for path in kernels), *kernels.values())
 
 
 def _without(notebook, empty, checks):
-    """A copy in which these cells are empty and checks have no source; no output is left."""
+    """Return a copy in which these cells are empty and checks have no source; no output is left."""
     cells = []
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type != "code":
@@ -252,7 +252,7 @@ def _without(notebook, empty, checks):
 
 
 def _last_words(work: Path) -> tuple[int | None, str]:
-    """The cell that was running at the end, None if there was none, and a word on how it ended."""
+    """Return the cell that was running at the end, None if there was none, and a word on how it ended."""
     try:
         running = int((work / "running").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -264,7 +264,7 @@ def _last_words(work: Path) -> tuple[int | None, str]:
 
 
 def _outputs(work: Path, n_cells: int) -> Iterator[tuple[int, list[NotebookNode]]]:
-    """What cells left behind, from files that the student's code may have written."""
+    """Return what cells left behind, from files that the student's code may have written."""
     left = LARGEST
     for index in range(n_cells):
         path = work / f"outputs-{index}.json"
@@ -283,7 +283,7 @@ def _read(path: Path) -> list[NotebookNode]:
 
 
 def _plain(output: dict) -> NotebookNode | None:
-    """An output as text and picture only: feedback is opened in a browser, and HTML could do anything there."""
+    """Return an output as text and picture only: feedback is opened in a browser, and HTML could do anything there."""
     kind = output["output_type"]
     if kind == "stream":
         name = "stderr" if output["name"] == "stderr" else "stdout"

@@ -29,6 +29,7 @@ from pathlib import Path
 
 from far_calls import HELLO, Gone, Student, TimeUp
 
+from etlab.atomic import replacing
 from etlab.course import grading
 
 MEMORY = 3 << 30  # bytes of one check, most of them its own
@@ -60,7 +61,7 @@ def main(folder: str) -> None:
 
 
 def _forked(*closed):
-    """Whether this is a new process, where these are closed. There is none if the machine is full of them."""
+    """Return whether this is a new process, where these are closed. There is none if the machine is full of them."""
     try:
         if os.fork():
             return False
@@ -118,7 +119,7 @@ def _let_in(listener, waiting):
 
 
 def _ours(way: socket.socket) -> bool:
-    """Whether the other end is this user, or, as root, one that only sandboxes take on."""
+    """Return whether the other end is this user, or, as root, one that only sandboxes take on."""
     if not hasattr(socket, "SO_PEERCRED"):
         return True
     _, uid, _ = struct.unpack("3i", way.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
@@ -151,14 +152,13 @@ def _judge(way, source, seconds, to):
         tempfile.tempdir = scratch
         with Connection(way.detach()) as connection:
             student = Student(connection, seconds, Path(scratch))
-            part = to.with_suffix(".part")
-            part.write_text(json.dumps(verdict(source, student)), encoding="utf-8")
-            part.rename(to)
+            with replacing(to) as part:
+                part.write_text(json.dumps(verdict(source, student)), encoding="utf-8")
             student.end()
 
 
 def _scratch():
-    """A folder whose path can be written to in a sandbox, too, where the student's process has one of the same name."""
+    """Make a folder of the same name as one that the student's process can write to in its sandbox."""
     return tempfile.TemporaryDirectory(prefix="etlab-check-", dir="/tmp")
 
 

@@ -24,6 +24,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from traitlets.config import Config
 
+from etlab.atomic import replacing
 from etlab.compiled import take_kernels
 
 KEPT = 1 << 20  # bytes of outputs of one cell: feedback is to be read
@@ -76,7 +77,7 @@ def main(notebook: str, out: str, seconds: str, numba: str, calls: str, socket: 
 
 
 def client(cells: nbformat.NotebookNode, seconds: int) -> Client:
-    """What runs the cells; the time of a check is kept by whoever makes it."""
+    """Return what runs the cells; the time of a check is kept by whoever makes it."""
     # files in /tmp: the sandbox has no network to speak of
     sockets = Config(KernelManager={"transport": "ipc"})
     return Client(
@@ -100,9 +101,8 @@ def run(client: Client, out: Path) -> None:
             client.execute_cell(cell, index)
             if held_by(client.km.provisioner.pid) > FULL:
                 raise Ended("full")
-            part = out / "part"
-            part.write_text(json.dumps(cell.get("outputs", [])), encoding="utf-8")
-            part.rename(out / f"outputs-{index}.json")
+            with replacing(out / f"outputs-{index}.json") as part:
+                part.write_text(json.dumps(cell.get("outputs", [])), encoding="utf-8")
 
 
 def held_by(pid: int) -> int:

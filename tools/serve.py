@@ -10,7 +10,7 @@ HTML = Path(__file__).resolve().parent.parent / "_build" / "html"
 
 
 def listen(port: int) -> http.server.ThreadingHTTPServer:
-    """A server at ``port``, or at any free one where that is taken."""
+    """Return a server at ``port``, or at any free one where that is taken."""
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=HTML)
     try:
         return http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)

@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 def with_all_checks(
     notebook: NotebookNode, released: NotebookNode, told: list[str] | None = None
 ) -> NotebookNode:
-    """The submission with each mark on one cell, answers in words in the cells that have their mark, and all checks.
+    """Return the submission with each mark on one cell, answers in words in their own cells, and all checks.
 
     Checks that its author deleted come back at the end, where all functions stand; nbgrader restores the text of one
     that was edited. ``told`` receives what the teacher should know.
@@ -119,7 +119,7 @@ def _own_words(cells, released):
 
 
 def _between_neighbours(cells, released, name):
-    """The cells between what stands before an answer as it was handed out and what stands behind it."""
+    """Return the cells between what stands before an answer as it was handed out and what stands behind it."""
     place = next(i for i, cell in enumerate(released.cells) if grade_id(cell) == name)
     begin, end = 0, len(cells)
     for before in reversed(released.cells[:place]):

@@ -38,7 +38,7 @@ def main(
 
 
 def line(name: str, got: dict[str, float | None], labs: list[str]) -> list[object]:
-    """A student's row; ``got`` is None for what could not be graded."""
+    """Return a student's row; ``got`` is None for what could not be graded."""
     graded = {lab: points for lab, points in got.items() if points is not None}
     missing = " ".join(lab for lab in labs if lab in got and lab not in graded)
     total = sum(graded.values()) if graded else ""
@@ -46,7 +46,7 @@ def line(name: str, got: dict[str, float | None], labs: list[str]) -> list[objec
 
 
 def read(path: Path) -> list[dict[str, str]]:
-    """The rows of a table of grades."""
+    """Return the rows of a table of grades."""
     try:
         return read_table(path)
     except OSError as error:

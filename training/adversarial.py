@@ -30,7 +30,7 @@ class Adversarial(Supervised):
         self.optimiser = torch.optim.Adam(self.critic.parameters(), lr=RATE, betas=(0.5, 0.99))
 
     def loss(self, answer: torch.Tensor, target: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-        """The network's loss; the critic takes its own step on the way."""
+        """Return the network's loss; the critic takes its own step on the way."""
         if next(self.critic.parameters()).device != answer.device:
             self.critic.to(answer.device)
             self.optimiser.load_state_dict(self.optimiser.state_dict())  # takes its moments along
@@ -41,7 +41,7 @@ class Adversarial(Supervised):
         return super().loss(answer, target, inputs) + WEIGHT * opinion
 
     def state(self) -> dict:
-        """The critic's weights and optimiser."""
+        """Return the critic's weights and optimiser."""
         return {"critic": self.critic.state_dict(), "optimiser": self.optimiser.state_dict()}
 
     def restore(self, state: dict) -> None:

@@ -18,6 +18,7 @@ import platformdirs
 import typer
 from tqdm.auto import tqdm
 
+from etlab.atomic import replacing
 from etlab.course.scenes.simulation import DOSE, PRESETS, Sample, simulate
 from etlab.forward import TiltSeriesModel
 from etlab.phantoms import SCENES
@@ -33,7 +34,7 @@ KINDS = (
     "wbp",
     "even",
     "odd",
-)  # what is kept of a sample; volumes as float16, at 5e-4 of the value
+)  # kept of a sample; volumes as float16, at 5e-4 of the value
 
 
 class CacheError(RuntimeError):
@@ -50,12 +51,12 @@ class Which:
 
     @property
     def path(self) -> Path:
-        """Where it is kept."""
+        """Return where it is kept."""
         return cache_folder() / self.preset / f"{self.scene}-{self.seed}.npz"
 
 
 def training_samples(n: int, *, preset: str = "standard", without: str | None = None) -> list[Which]:
-    """The first ``n`` training samples; ``without`` leaves one scene family out, the others filling its place.
+    """Return the first ``n`` training samples; ``without`` leaves one scene family out, the others filling its place.
 
     Raises ValueError for an unknown scene, or a number that would reach into the seeds of validation.
     """
@@ -76,12 +77,12 @@ def validation_samples(n: int = N_VALIDATION, *, preset: str = "standard") -> li
 
 
 def cache_folder() -> Path:
-    """Where samples are kept: ``$ETLAB_CACHE/training``, or else in the user's cache folder."""
+    """Return where samples are kept: ``$ETLAB_CACHE/training``, or else in the user's cache folder."""
     return Path(os.environ.get("ETLAB_CACHE") or platformdirs.user_cache_dir("etlab")) / "training"
 
 
 def model(preset: str) -> TiltSeriesModel:
-    """The operator of all samples: nominal geometry, the benchmark's blur, no mismatch."""
+    """Return the operator of all samples: nominal geometry, the benchmark's blur, no mismatch."""
     return TiltSeriesModel(PRESETS[preset])
 
 
@@ -99,17 +100,15 @@ def fill(samples: Iterable[Which], *, progress: bool = True) -> int:
     missing = [which for which in samples if not which.path.exists()]
     for which in tqdm(missing, desc="simulating", unit="sample", disable=not progress or not missing):
         which.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = which.path.with_suffix(f".{os.getpid()}.part")
-        with partial.open("wb") as file:
+        with replacing(which.path) as part, part.open("wb") as file:
             np.savez(file, **make(which))
-        partial.replace(which.path)
     return len(missing)
 
 
 def load(
     samples: list[Which], kinds: tuple[str, ...], *, progress: bool = True
 ) -> list[dict[str, np.ndarray]]:
-    """The named ``kinds`` of all samples, in memory; what is missing is simulated first.
+    """Return the named ``kinds`` of all samples, in memory; what is missing is simulated first.
 
     Raises CacheError if what was kept is not what the code of today simulates: the first sample is made anew.
     """
@@ -129,7 +128,7 @@ def load(
 
 
 def describe(samples: list[Which]) -> dict[str, object]:
-    """What a model card says of the training data."""
+    """Return what a model card says of the training data."""
     preset = PRESETS[samples[0].preset]
     seeds = sorted({which.seed for which in samples})
     return {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import warnings
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import torch
 from google.protobuf.message import DecodeError
 from torch import nn
 
+from etlab.atomic import replacing
 from etlab.solvers.learned.network import load
 
 logging.getLogger("torch.onnx").setLevel(
@@ -35,18 +35,14 @@ def export(network: nn.Module, path: Path) -> float:
     Raises ExportError if that exceeds ``TOLERANCE`` or the file exceeds ``MOST_BYTES``.
     """
     network = network.to("cpu").eval()
-    partial = path.with_suffix(".part.onnx")
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        onnx.save(_as_onnx(network), partial)
-        if (size := partial.stat().st_size) > MOST_BYTES:
+    with replacing(path) as part:
+        onnx.save(_as_onnx(network), part)
+        if (size := part.stat().st_size) > MOST_BYTES:
             raise ExportError(f"{path.name}: {size} bytes, at most {MOST_BYTES} are allowed")
-        difference = largest_difference(network, partial)
+        difference = largest_difference(network, part)
         if not difference <= TOLERANCE:  # NaN too
             raise ExportError(f"{path.name}: onnxruntime differs from PyTorch by {difference:.1e}")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return difference
 
 
@@ -125,7 +121,5 @@ def _as_onnx(network: nn.Module) -> onnx.ModelProto:
 def write_card(path: Path, card: dict[str, object]) -> None:
     """The model card beside the weights ``path``, with their SHA-256, whole or not at all."""
     card = card | {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    target = path.with_suffix(".json")
-    partial = target.with_suffix(f".{os.getpid()}.part")
-    partial.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(target)
+    with replacing(path.with_suffix(".json")) as part:
+        part.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -28,7 +28,7 @@ class FilterBank(Supervised):
                 sample["bands"] = [band.astype(np.float16) for band in bands]
 
     def pair(self, sample: dict[str, np.ndarray], rng: np.random.Generator) -> Batch:
-        """Each band's slices are neighbours of each other, so they are mirrored band by band."""
+        """Return each band's slices are neighbours of each other, so they are mirrored band by band."""
         at = rng.integers(sample["truth"].shape[2])
         *bands, truth = flipped(
             rng,

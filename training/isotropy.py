@@ -83,13 +83,13 @@ class Isotropy(Supervised):
         return np.clip(self.reconstruct(predict, sample), 0, 1)
 
     def turned_pair(self, rng: np.random.Generator, kind: str = "stand-in") -> Pair:
-        """A turned piece of a random volume, as it would be reconstructed, and as it is."""
+        """Return a turned piece of a random volume, as it would be reconstructed, and as it is."""
         volume = self.samples[rng.integers(len(self.samples))][kind]
         turned = turned_piece(volume, self.slab.geometry.volume_shape, rng)
         return wbp(self.slab, recorded(self.slab(turned), self.detector, rng)), turned
 
     def batch(self, rng: np.random.Generator, n: int) -> Batch:
-        """Random slices of random pieces."""
+        """Return random slices of random pieces."""
         return stacked(self.pair_of(*self.pool[rng.integers(len(self.pool))], rng) for _ in range(n))
 
     def pair_of(self, seen: np.ndarray, turned: np.ndarray, rng: np.random.Generator) -> Batch:
@@ -99,7 +99,7 @@ class Isotropy(Supervised):
         return flipped(rng, *pair, symmetric=self.symmetric)
 
     def state(self) -> dict:
-        """Which round it is."""
+        """Return which round it is."""
         return {"round": self.round}
 
     def restore(self, state: dict) -> None:
@@ -108,7 +108,7 @@ class Isotropy(Supervised):
 
 
 def recorded(images: np.ndarray, detector: Detector, rng: np.random.Generator) -> np.ndarray:
-    """Images with the noise of ``detector``, as its ``expose`` makes it, but for a seed not the same on every machine.
+    """Return images with the noise of ``detector.expose``, though for a seed not the same on every machine.
 
     The inverse of the Poisson distribution, which that takes, costs thirty times as much and would be most of a run.
     """
@@ -119,7 +119,7 @@ def recorded(images: np.ndarray, detector: Detector, rng: np.random.Generator) -
 
 
 def turned_piece(volume: np.ndarray, shape: tuple[int, int, int], rng: np.random.Generator) -> np.ndarray:
-    """A piece (nz, ny, nx) of ``volume``, turned at random about a random point of its inner half; 0 beyond it."""
+    """Return a piece (nz, ny, nx) of ``volume``, turned at random about a random point of its inner half."""
     about_z = Rotation.from_euler("z", rng.uniform(0, 360), degrees=True)
     over = Rotation.from_euler("x", rng.uniform(*TURNED_BY), degrees=True)
     first = Rotation.from_euler("z", rng.uniform(0, 360), degrees=True)

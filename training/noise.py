@@ -23,7 +23,7 @@ OF_VARIANCE = chi2.cdf(chi2.ppf(KEPT, 1), 3)  # that the kept ones have, were al
 
 
 def estimated_detector(images: np.ndarray) -> Detector:
-    """The detector whose noise is that of ``images`` (n_tilts, n_rows, nx), in their units of intensity.
+    """Return the detector whose noise is that of ``images`` (n_tilts, n_rows, nx), in their units of intensity.
 
     Raises ValueError for images without 2 × 2 pixels.
     """

@@ -49,7 +49,7 @@ class Supervised:
         self.held_out = [middle(one) for one in load(validation, kept, progress=progress)]
 
     def describe(self) -> dict[str, object]:
-        """What a model card says of the data."""
+        """Return what a model card says of the data."""
         return {
             "training data": describe(self.training),
             "validation seeds": sorted({which.seed for which in self.validation}),
@@ -66,7 +66,7 @@ class Supervised:
         """Of what `state` gave."""
 
     def batch(self, rng: np.random.Generator, n: int) -> Batch:
-        """Random slices of random samples, flipped at random."""
+        """Return random slices of random samples, flipped at random."""
         return stacked(self.pair(self.samples[rng.integers(len(self.samples))], rng) for _ in range(n))
 
     def pair(self, sample: dict[str, np.ndarray], rng: np.random.Generator) -> Batch:
@@ -83,7 +83,7 @@ class Supervised:
         return F.smooth_l1_loss(error, torch.zeros_like(error), beta=KNEE)
 
     def validate(self, predict: SliceNetwork) -> float:
-        """Mean PSNR of the reconstructions of the validation samples."""
+        """Return the mean PSNR of the reconstructions of the validation samples."""
         return mean_psnr(self.held_out, lambda sample: self.reconstruct(predict, sample))
 
     def reconstruct(self, predict: SliceNetwork, sample: dict[str, np.ndarray]) -> np.ndarray:
@@ -109,7 +109,7 @@ class Noise2Noise(Supervised):
         return F.mse_loss(answer, target)
 
     def reconstruct(self, predict: SliceNetwork, sample: dict[str, np.ndarray]) -> np.ndarray:
-        """The mean of both halves."""
+        """Return the mean of both halves."""
         return (
             sum(by_slices(predict, [sample[half]], n_neighbours=NEIGHBOURS) for half in ("even", "odd")) / 2
         )
@@ -141,7 +141,7 @@ class Denoising(Supervised):
         return (weight * (answer - target) ** 2).mean()
 
     def validate(self, predict: SliceNetwork) -> float:
-        """Mean PSNR over every fourth slice of the validation samples and three σ, always with the same noise."""
+        """Return the mean PSNR over every fourth validation slice and three σ, always with the same noise."""
         rng = np.random.default_rng(0)
         scores = []
         for sample in self.held_out:
@@ -160,30 +160,30 @@ class Denoising(Supervised):
 
 
 def middle(sample: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The middle ``SLAB`` slices of a sample, volumes and images alike: x is the last axis of all."""
+    """Return the middle ``SLAB`` slices of a sample, volumes and images alike: x is the last axis of all."""
     first = (sample["truth"].shape[2] - SLAB) // 2
     return {name: np.ascontiguousarray(array[..., first : first + SLAB]) for name, array in sample.items()}
 
 
 def slab_of(whole: TiltSeriesModel) -> TiltSeriesModel:
-    """The operator of ``SLAB`` slices. Only the blur mixes slices, so no more than the outermost two notice."""
+    """Return the operator of ``SLAB`` slices. Only the blur mixes slices, so no more than the outermost two notice."""
     nz, ny, nx = whole.geometry.volume_shape
     geometry = replace(whole.geometry, volume_shape=(nz, ny, min(SLAB, nx)))
     return TiltSeriesModel(geometry, optics=whole.optics)
 
 
 def mean_psnr(samples: list[dict[str, np.ndarray]], reconstruct: Callable) -> float:
-    """Mean over samples of the PSNR between what ``reconstruct(sample)`` gives and the truth."""
+    """Return the mean over samples of the PSNR between what ``reconstruct(sample)`` gives and the truth."""
     return float(np.mean([psnr(reconstruct(one), one["truth"].astype(np.float32)) for one in samples]))
 
 
 def slices_at(volume: np.ndarray, at: int, n_neighbours: int) -> np.ndarray:
-    """The slice ``at`` between its neighbours: (1, n_neighbours, nz, ny), float32."""
+    """Return the slice ``at`` between its neighbours: (1, n_neighbours, nz, ny), float32."""
     return with_neighbours(volume, np.array([at]), n_neighbours)
 
 
 def flipped(rng: np.random.Generator, *arrays: np.ndarray, symmetric: bool = True) -> tuple[np.ndarray, ...]:
-    """All mirrored alike at random in z, in y, and along x, where the neighbours change places.
+    """Return all mirrored alike at random in z, in y, and along x, where the neighbours change places.
 
     A specimen as likely stands one way as the other, and tilts that reach as far to either side see its mirror image
     as the mirror image of what they saw. Tilts that do not (``symmetric=False``) see it so only if z and y are both

@@ -50,7 +50,7 @@ class Recorded:
 
     @property
     def model(self) -> TiltSeriesModel:
-        """The projector: no blur is known."""
+        """Return the projector: no blur is known."""
         return TiltSeriesModel(self.geometry, optics=None)
 
     def chosen(self, tilts: np.ndarray) -> Recorded:
@@ -76,7 +76,7 @@ class OwnSeries:
     up_to: float | None = None
 
     def read(self) -> Recorded:
-        """All tilts of the series. Raises FileNotFoundError or ValueError, naming the file or the option."""
+        """Return all tilts of the series. Raises FileNotFoundError or ValueError, naming the file or the option."""
         if self.path == NEEDLE:
             if self.tilts is not None or self.axis != "x":
                 raise TrainingError("--tilts, --axis: mean nothing for the needle, whose own are known")
@@ -91,7 +91,7 @@ class OwnSeries:
         return Recorded(images, TiltGeometry(tilts_deg, shape, images.shape[1]))
 
     def parts(self) -> tuple[Recorded, Recorded | None]:
-        """The tilts to learn from, and those beyond ``up_to``."""
+        """Return the tilts to learn from, and those beyond ``up_to``."""
         series = self.read()
         if self.up_to is None:
             return series, None
@@ -120,12 +120,12 @@ class Refinement(Settings):
 
     @property
     def stem(self) -> str:
-        """A name for files: that of the network and of the series."""
+        """Return a name for files: that of the network and of the series."""
         return f"{self.name}-{Path(self.series.path).stem}"
 
     @property
     def limits(self) -> str:
-        """What the card says of the network's limits."""
+        """Return what the card says of the network's limits."""
         return LIMITS
 
     @property
@@ -134,7 +134,7 @@ class Refinement(Settings):
         return data.cache_folder() / "runs" / f"{self.stem}-seed{self.seed}.pt"
 
     def objective(self, *, progress: bool = True) -> OwnIsotropy:
-        """What the network is asked for."""
+        """Return what the network is asked for."""
         return OwnIsotropy(self.series, progress=progress)
 
 
@@ -159,7 +159,7 @@ class OwnIsotropy(Isotropy):
         self.held_out = [self.turned_pair(rng, "sirt") for _ in range(N_HELD_OUT)]
 
     def describe(self) -> dict[str, object]:
-        """The series, and what was taken from it."""
+        """Return the series, and what was taken from it."""
         geometry = self.operator.geometry
         tilts_deg = geometry.tilts_deg
         return {
@@ -174,14 +174,14 @@ class OwnIsotropy(Isotropy):
         }
 
     def validate(self, predict: SliceNetwork) -> float:
-        """Mean PSNR; not of a truth, for SIRT, of which the pieces are, has a wedge of its own."""
+        """Return the mean PSNR; not of a truth, for SIRT, of which the pieces are, has a wedge of its own."""
         answers = (by_slices(predict, [seen], n_neighbours=NEIGHBOURS) for seen, _ in self.held_out)
         return float(
             np.mean([psnr(a, turned) for a, (_, turned) in zip(answers, self.held_out, strict=True)])
         )
 
     def state(self) -> dict:
-        """Which round it is, and of which images."""
+        """Return which round it is, and of which images."""
         return super().state() | {"fingerprint": self.fingerprint}
 
     def restore(self, state: dict) -> None:
@@ -214,7 +214,7 @@ def binned_about_axis(images: np.ndarray, factor: int) -> np.ndarray:
 
 
 def predictions(series: OwnSeries, weights: dict[str, Path], scale: float) -> dict[str, dict[str, float]]:
-    """How well volumes from the tilts up to ``up_to`` predict the images beyond: relative error and correlation.
+    """Return how well volumes from the tilts up to ``up_to`` predict the images beyond: relative error and correlation.
 
     Methods that learn nothing, which IsoNet has to beat, and, under the names in ``weights``, IsoNet with these
     weights. There is no truth in it, but an answer that no method has seen: the images were recorded.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import math
-import os
 import platform
 import time
 from dataclasses import asdict
@@ -22,6 +21,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
+from etlab.atomic import replacing
 from etlab.solvers.learned.slices import SliceNetwork, padded_to
 from training.export import restore
 from training.networks import n_parameters
@@ -93,18 +93,17 @@ class Run:
         return loss
 
     def predictor(self) -> SliceNetwork:
-        """The averaged network as a function of arrays, as `etlab.solvers.learned` wants it."""
+        """Return the averaged network as a function of arrays, as `etlab.solvers.learned` wants it."""
         return predictor(self.average.module, self.device)
 
     def save(self, path: Path, objective) -> None:
         """Write all of it, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.part")
         state = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimiser")}
         state |= dict(settings=asdict(self.settings), step=self.step, seconds=self.seconds)
         state |= dict(curve=self.curve, objective=objective.state())
-        torch.save(state, partial)
-        partial.replace(path)
+        with replacing(path) as part:
+            torch.save(state, part)
 
     def resume(self, path: Path) -> dict:
         """Go on from a checkpoint; returns the objective's state. Raises TrainingError if it is of another run."""
@@ -118,13 +117,13 @@ class Run:
 
 
 def running_average(average: torch.Tensor, weight: torch.Tensor, n: torch.Tensor) -> torch.Tensor:
-    """The average after ``n`` steps and one more; early on it forgets faster, so that the first weights go."""
+    """Return the average after ``n`` steps and one more; early on it forgets faster, so that the first weights go."""
     n = int(n)
     return average.lerp(weight, 1 - min(DECAY, (1 + n) / (10 + n)))
 
 
 def predictor(network: nn.Module, device: torch.device) -> SliceNetwork:
-    """A PyTorch network as a function of arrays."""
+    """Return a PyTorch network as a function of arrays."""
 
     def predict(slices: np.ndarray) -> np.ndarray:
         padded, (rows, columns) = padded_to(slices, network.multiple)
@@ -181,7 +180,7 @@ def train(
 
 
 def card(run: Run, difference: float, *, threads: int) -> dict[str, object]:
-    """What a reader of the weights should know."""
+    """Return what a reader of the weights should know."""
     settings, objective = run.settings, run.objective
     machine = torch.cuda.get_device_name() if run.device.type == "cuda" else platform.machine()
     return {

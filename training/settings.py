@@ -47,12 +47,12 @@ class Settings:
 
     @property
     def recipe(self) -> Recipe:
-        """The row of the table."""
+        """Return the row of the table."""
         return RECIPES[self.name]
 
     @property
     def limits(self) -> str:
-        """What the card says of the network's limits."""
+        """Return what the card says of the network's limits."""
         return self.recipe.limits
 
     @property
@@ -63,6 +63,6 @@ class Settings:
         return data.cache_folder() / "runs" / ("-".join(parts) + ".pt")
 
     def objective(self, *, progress: bool = True) -> Supervised:
-        """What the network is asked for, with the samples that it learns from, simulated where they are missing."""
+        """Return what the network is asked for, with its samples, simulated where they are missing."""
         training = data.training_samples(self.samples, preset=self.preset, without=self.without)
         return self.recipe.objective(training, data.validation_samples(preset=self.preset), progress=progress)

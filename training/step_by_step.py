@@ -62,7 +62,7 @@ class StepByStep(Supervised):
             self.pool.append(slab)
 
     def fresh(self) -> UnderWay:
-        """Random neighbouring slices of a random sample, at the start of the descent."""
+        """Return random neighbouring slices of a random sample, at the start of the descent."""
         sample = self.samples[self.rng.integers(len(self.samples))]
         first = self.rng.integers(sample["truth"].shape[2] - SLAB + 1)
         images, truth = (
@@ -80,7 +80,7 @@ class StepByStep(Supervised):
         slab.step += 1
 
     def batch(self, rng: np.random.Generator, n: int) -> Batch:
-        """Random slices of random slabs of the pool."""
+        """Return random slices of random slabs of the pool."""
         return stacked(self.pair_of(self.pool[rng.integers(len(self.pool))], rng) for _ in range(n))
 
     def pair_of(self, slab: UnderWay, rng: np.random.Generator) -> Batch:
@@ -95,7 +95,7 @@ class StepByStep(Supervised):
         return np.concatenate([volume, gradient, np.full_like(truth, slab.step / STEPS)], axis=1), truth
 
     def reconstruct(self, predict: SliceNetwork, sample: dict[str, np.ndarray]) -> np.ndarray:
-        """The whole descent."""
+        """Return the whole descent."""
         states = descent(self.operator, sample["images"])
         volume, gradient, _ = next(states)
         for step in range(STEPS):

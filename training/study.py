@@ -24,7 +24,7 @@ from training.settings import Settings, TrainingError
 
 
 def everything() -> list[Training]:
-    """The shipped trainings, then those of the study that are not among them."""
+    """Return the shipped trainings, then those of the study that are not among them."""
     shipped = [Training(method) for method in LEARNED]
     return shipped + [one for one in study() if one not in shipped]
 

@@ -28,7 +28,7 @@ OWN = "One's own series (isonet only)"
 
 
 def option(text: str, panel: str | None = None):
-    """What ``--help`` says of an option, and under which heading."""
+    """Return what ``--help`` says of an option, and under which heading."""
     return typer.Option(help=text, rich_help_panel=panel)
 
 

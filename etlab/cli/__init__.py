@@ -44,14 +44,15 @@ def leaderboard(
     ] = None,
 ) -> None:
     """Print the measured boards, standard and blind, with the published values beside, and what the methods invent."""
-    from etlab.course.benchmark import blind, blind_board, board, hallucination, standard
+    from etlab.course.benchmark import blind_board, board
+    from etlab.course.benchmark.studies import BLIND, GALLERY, HALLUCINATION, STANDARD
 
     with errors_in_one_line():
-        provenance, measured = standard.load(results or standard.MEASURED)
+        provenance, measured = STANDARD.load(results)
     typer.echo(board.as_text(board.standard_board(measured)))
     typer.echo(board.measured_when(provenance) + "\n")
-    mismatch, shown = standard.load(standard.MEASURED_MISMATCH)[1], hallucination.load()[1]
+    mismatch, shown = GALLERY.load()[1], HALLUCINATION.load()[1]
     typer.echo(board.inventions_text(board.inventions(measured, mismatch, shown)))
-    provenance, measured_blind = blind.load()
+    provenance, measured_blind = BLIND.load()
     typer.echo("\n" + blind_board.as_text(measured_blind))
     typer.echo(board.measured_when(provenance))

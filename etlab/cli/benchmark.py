@@ -1,4 +1,4 @@
-"""``etlab benchmark …``: measure every method, the calibration, the trainings."""
+"""``etlab benchmark …``: measure every method, the calibration and the trainings."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import typer
 from tqdm.auto import tqdm
 
+from etlab.atomic import replacing
 from etlab.cli.common import errors_in_one_line, say
 
 app = typer.Typer(no_args_is_help=True, help="Measure every method on the benchmark's scenes.")
@@ -18,14 +19,12 @@ Methods = Annotated[
     list[str] | None, typer.Option("--method", "-m", help="a row name, may be repeated; default all")
 ]
 Preset = Annotated[str, typer.Option(help="standard (64×128×128) or small (32×64×64)")]
-Renew = Annotated[
-    bool, typer.Option("--renew", help="measure again what the file holds of other code or weights")
-]
+Renew = Annotated[bool, typer.Option("--renew", help="measure again the results of other code or weights")]
 Confirm = Annotated[
     int,
     typer.Option(
         min=0,
-        help="accept what the file holds of other code if this many results of each row are the same again",
+        help="accept results of other code if this many of each row come out the same again",
     ),
 ]
 
@@ -38,12 +37,14 @@ def standard(
     renew: Renew = False,
     confirm: Confirm = 0,
 ) -> None:
-    """Measure all methods on four scenes and three seeds, on the operator that is known exactly. Resumable."""
+    """Measure all methods on four scenes and three seeds, with the exact operator. Resumable."""
     from etlab.course.benchmark import board
-    from etlab.course.benchmark.standard import cells, run
+    from etlab.course.benchmark.standard import cells
+    from etlab.course.benchmark.studies import STANDARD
 
     with errors_in_one_line():
-        results = run(out, cells(methods=_or_all(method), preset=preset), renew=renew, confirm=confirm)
+        todo = cells(methods=_or_all(method), preset=preset)
+        results = STANDARD.run(out, todo, renew=renew, confirm=confirm)
     typer.echo(board.as_text(board.standard_board(results)))
 
 
@@ -55,13 +56,14 @@ def mismatch(
     renew: Renew = False,
     confirm: Confirm = 0,
 ) -> None:
-    """Measure the gallery: nominal operator (I), mismatch not known (II), mismatch known (III). Resumable."""
+    """Measure the gallery: nominal operator (I), unknown mismatch (II), known mismatch (III). Resumable."""
     from etlab.course.benchmark import board
-    from etlab.course.benchmark.standard import SCENARIOS, TEST_SEEDS, cells, run
+    from etlab.course.benchmark.standard import SCENARIOS, TEST_SEEDS, cells
+    from etlab.course.benchmark.studies import GALLERY
 
     with errors_in_one_line():
         todo = cells(methods=_or_all(method), preset=preset, scenarios=SCENARIOS, seeds=TEST_SEEDS[:1])
-        results = run(out, todo, renew=renew, confirm=confirm)
+        results = GALLERY.run(out, todo, renew=renew, confirm=confirm)
     typer.echo(board.gallery_text(board.gallery(results)))
 
 
@@ -74,10 +76,12 @@ def calibration(
     confirm: Confirm = 0,
 ) -> None:
     """Measure blind calibration on fresh draws of the mismatch in the public ranges. Resumable."""
-    from etlab.course.benchmark.calibration import as_text, draws, run
+    from etlab.course.benchmark.calibration import as_text, draws
+    from etlab.course.benchmark.studies import CALIBRATION
 
     with errors_in_one_line():
-        results = run(out, draws(preset=preset, fiducials=fiducials), renew=renew, confirm=confirm)
+        todo = draws(preset=preset, fiducials=fiducials)
+        results = CALIBRATION.run(out, todo, renew=renew, confirm=confirm)
     typer.echo(as_text(results))
 
 
@@ -89,11 +93,13 @@ def hallucination(
     renew: Renew = False,
     confirm: Confirm = 0,
 ) -> None:
-    """Measure how much each method shows of fringes inside the missing wedge, and outside it. Resumable."""
-    from etlab.course.benchmark.hallucination import cells, run
+    """Measure how much of fringes inside and outside the missing wedge each method shows. Resumable."""
+    from etlab.course.benchmark.hallucination import cells
+    from etlab.course.benchmark.studies import HALLUCINATION
 
     with errors_in_one_line():
-        results = run(out, cells(methods=_or_all(method), preset=preset), renew=renew, confirm=confirm)
+        todo = cells(methods=_or_all(method), preset=preset)
+        results = HALLUCINATION.run(out, todo, renew=renew, confirm=confirm)
     for cell, shown in results.items():
         typer.echo(
             f"{cell.method:12s}{cell.scene:10s} invented {shown.invented:.3f} (by chance {shown.chance:.3f})   "
@@ -111,11 +117,12 @@ def training(
     confirm: Confirm = 0,
 ) -> None:
     """Measure other trainings of the learned rows: other seeds, and scene families left out. Resumable."""
-    from etlab.course.benchmark import training
+    from etlab.course.benchmark.studies import trainings
+    from etlab.course.benchmark.training import as_text, cells, study
 
     with errors_in_one_line():
-        results = training.run(out, weights, training.study(), renew=renew, confirm=confirm)
-    typer.echo(training.as_text(results))
+        results = trainings(weights).run(out, cells(study()), renew=renew, confirm=confirm)
+    typer.echo(as_text(results))
 
 
 @app.command()
@@ -129,12 +136,14 @@ def blind(
 ) -> None:
     """Measure the blind board: nine rows on three tiers, calibrated, uncalibrated and with the truth. Resumable."""
     from etlab.cli.challenge import DEMO_NOTICE
-    from etlab.course.benchmark import blind, blind_board
+    from etlab.course.benchmark import blind_board
+    from etlab.course.benchmark.blind import cells
+    from etlab.course.benchmark.studies import BLIND
 
     typer.echo(DEMO_NOTICE, err=True)
     with errors_in_one_line():
-        todo = blind.cells(methods=tuple(method) if method else None, preset=preset, n_scenes=scenes)
-        results = blind.run(out, todo, renew=renew, confirm=confirm)
+        todo = cells(methods=tuple(method) if method else None, preset=preset, n_scenes=scenes)
+        results = BLIND.run(out, todo, renew=renew, confirm=confirm)
     typer.echo(blind_board.as_text(results))
 
 
@@ -149,7 +158,7 @@ def gallery(
         bool, typer.Option("--overwrite", help="replace a picture that is already there")
     ] = False,
 ) -> None:
-    """Draw four scenes by one method: truth, nominal operator (I), mismatch not known (II), mismatch known (III)."""
+    """Draw four scenes by one method: truth, nominal operator (I), unknown mismatch (II), known mismatch (III)."""
     from etlab import plot
     from etlab.course.benchmark.standard import SCENARIOS, TEST_SEEDS, cells, reconstructions
 
@@ -163,13 +172,12 @@ def gallery(
             row = rows.setdefault(made.cell.scene, {"truth": made.sample.x_true[:, :, middle]})
             row[f"{made.cell.scenario}: {made.score().psnr_db:.1f} dB"] = made.volume[:, :, middle]
         plot.use_style()
-        partial = out.with_stem(out.stem + ".part")  # the suffix says which kind of picture
-        plot.gallery(rows).savefig(partial)
-        partial.replace(out)
+        with replacing(out) as part:
+            plot.gallery(rows).savefig(part, format=out.suffix[1:])
 
 
 def _or_all(method: list[str] | None) -> tuple[str, ...] | None:
-    """The methods asked for; if none, all that can be run here, and it is said which cannot."""
+    """Return the methods asked for; if none, those that can be run here, naming the others."""
     from etlab.course.benchmark.standard import not_runnable
 
     if method:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from etlab.atomic import replacing
 from etlab.cli.common import errors_in_one_line, say, say_table
+
+if TYPE_CHECKING:  # for a command that needs none of them starts sooner
+    from etlab.course.challenge import Report, Tier
+    from etlab.course.challenge.evaluate import Evaluator
+    from etlab.course.challenge.records import Record
 
 app = typer.Typer(
     no_args_is_help=True, help="The blind challenge: reconstruct without knowing the microscope exactly."
 )
 
 DEMO_NOTICE = (
-    "note: the key is 'demo', which everybody has: the truth of these tiers is no secret. "
-    "For a class make your own, `etlab challenge key FILE`, and use --key FILE."
+    "note: the key is 'demo', which everybody has, so the truth of these tiers is no secret. "
+    "For a class, make your own with `etlab challenge key FILE` and pass --key FILE."
 )
 
 Folder = Annotated[
@@ -27,8 +33,8 @@ Unsafe = Annotated[
     bool,
     typer.Option(
         "--unsafe",
-        help="where no sandbox is found, run the code without one: it can then read and change all that you can, truth "
-        "and key included",
+        help="if no sandbox is found, run the code without one: it can then read and change everything that you can, "
+        "truth and key included",
     ),
 ]
 Renew = Annotated[bool, typer.Option("--renew", help="evaluate again what is recorded already")]
@@ -43,8 +49,8 @@ Attempts = Annotated[
     ),
 ]
 TCP_NOTICE = (
-    "WARNING: a dask scheduler without TLS asks nobody who they are: whoever can reach it runs code as you, and reads "
-    "truth and key. Start it with TLS and use tls://…, see https://distributed.dask.org/en/stable/tls.html"
+    "WARNING: a dask scheduler without TLS authenticates nobody: whoever can reach it runs code as you and reads the "
+    "truth and the key. Start it with TLS and use tls://…, see https://distributed.dask.org/en/stable/tls.html"
 )
 
 
@@ -55,7 +61,7 @@ def key(file: Annotated[Path, typer.Argument(help="file to write, for its owner 
 
     with errors_in_one_line():
         new_key(file)
-    say(f"{file} holds a new key. Keep it, and keep it secret: it can draw the truth again.")
+    say(f"{file} holds a new key. Keep it, and keep it secret: whoever has it can draw the truth again.")
 
 
 @app.command()
@@ -86,7 +92,7 @@ def make(
     if made.sealed:
         say(f"{made.sealed}: their truth; keep it")
     if tier == "hidden":
-        say(f"{made.path} is not to be handed out: students send code")
+        say(f"do not hand out {made.path}: students send code")
     _say_if_demo(made)
 
 
@@ -120,8 +126,8 @@ def score(
     _say_if_demo(opened)
 
 
-def _draw(path, submission, tier, scored):
-    """Middle slices of truth, answer and their difference, a row for each scene."""
+def _draw(path: Path, submission: Path, tier: Tier, scored: Report) -> None:
+    """Draw the middle slices of truth, answer and their difference, a row for each scene."""
     from etlab import plot
     from etlab.course.challenge.submission import read_answer
 
@@ -134,9 +140,8 @@ def _draw(path, submission, tier, scored):
         found = f"answer: {score.psnr_db:.1f} dB, SSIM {score.ssim:.2f}"
         rows[name] = {"truth": truth, found: answer, "|answer − truth|": abs(answer - truth)}
     plot.use_style()
-    partial = path.with_stem(path.stem + ".part")  # the suffix says which kind of picture
-    plot.gallery(rows).savefig(partial)
-    partial.replace(path)
+    with replacing(path) as part:
+        plot.gallery(rows).savefig(part, format=path.suffix[1:])
 
 
 @app.command()
@@ -162,12 +167,12 @@ def evaluate(
 
 @app.command("evaluate-all")
 def evaluate_all(
-    submissions: Annotated[Path, typer.Argument(help="folder of folders and zips, one for each submission")],
+    submissions: Annotated[Path, typer.Argument(help="folder of folders and zips, one per submission")],
     folder: Folder = Path("challenge"),
     results: Results = Path("results"),
-    baselines: Annotated[bool, typer.Option(help="evaluate the course's own nine rows, too")] = False,
+    baselines: Annotated[bool, typer.Option(help="also evaluate the course's own nine rows")] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="at a time; default: one for each processor")
+        int | None, typer.Option(min=1, help="submissions at a time; default: one per processor")
     ] = None,
     scheduler: Annotated[str | None, typer.Option(help="address of your own dask scheduler, tls://…")] = None,
     wall: Wall = 600,
@@ -199,7 +204,10 @@ def evaluate_all(
         raise typer.Exit(1)
 
 
-def _evaluator(folder, results, wall, memory, attempts, unsafe):
+def _evaluator(
+    folder: Path, results: Path, wall: float, memory: int, attempts: int, unsafe: bool
+) -> Evaluator:
+    """Return an evaluator of the tiers in a folder, and warn of a demo key and of a missing sandbox."""
     from etlab.course import sandbox
     from etlab.course.challenge.evaluate import Evaluator
     from etlab.course.challenge.tiers import found_tiers
@@ -208,12 +216,13 @@ def _evaluator(folder, results, wall, memory, attempts, unsafe):
     _say_if_demo(*tiers)
     backend = sandbox.find(unsafe=unsafe)
     if isinstance(backend, sandbox.Unsafe):
-        say("WARNING: no sandbox: the submissions can read and change all that you can", err=True)
+        say("WARNING: no sandbox: the submissions can read and change everything that you can", err=True)
     limits = sandbox.Limits(wall_s=wall, memory_mb=memory)
     return Evaluator(tiers, results.absolute(), backend, limits, attempts)
 
 
-def _say_record(record):
+def _say_record(record: Record) -> None:
+    """Print a line on a scene."""
     if record.status == "scored":
         outcome = f"{record.score.score:.3f}"
     else:
@@ -221,6 +230,7 @@ def _say_record(record):
     say(f"{record.tier:8s}{record.scene}  {outcome}  ({record.seconds:.0f} s)")
 
 
-def _say_if_demo(*tiers):
+def _say_if_demo(*tiers: Tier) -> None:
+    """Warn if anyone could draw a tier again."""
     if any(tier.key == "demo" for tier in tiers):
         say(DEMO_NOTICE, err=True)

@@ -57,7 +57,7 @@ class Bound:
 
     @property
     def covariance(self) -> np.ndarray:
-        """The least covariance (3, 3) of an unbiased estimate; infinite variance for what leaves no trace at all."""
+        """Return the least covariance (3, 3) of an unbiased estimate, infinite for what leaves no trace."""
         told = np.diag(self.information) > 0
         covariance = np.diag(np.where(told, 0.0, np.inf))
         covariance[np.ix_(told, told)] = np.linalg.inv(self.information[np.ix_(told, told)])
@@ -65,12 +65,12 @@ class Bound:
 
     @property
     def std(self) -> np.ndarray:
-        """The least standard deviations (3,) in degrees, degrees and nm/µm, all three being unknown."""
+        """Return the least standard deviations (3,) in degrees, degrees and nm/µm, all three being unknown."""
         return np.sqrt(np.diag(self.covariance))
 
 
 def bound_object_known(model: TiltSeriesModel, volume: np.ndarray, detector: Detector) -> Bound:
-    """The bound at ``model.mismatch`` for someone who knows the object, ``volume`` (nz, ny, nx).
+    """Return the bound at ``model.mismatch`` for someone who knows the object, ``volume`` (nz, ny, nx).
 
     Raises ValueError for a detector without noise, and what the model raises for a volume that does not fit.
     """
@@ -86,7 +86,7 @@ def bound_object_unknown(
     smoothness: float = 0.0,
     n_iter: int = 100,
 ) -> Bound:
-    """The bound at ``model.mismatch`` when every voxel is unknown, too; ``volume`` only says where it is evaluated.
+    """Return the bound at ``model.mismatch``, evaluated at ``volume``, when every voxel is unknown as well.
 
     ``smoothness`` λ ≥ 0 adds λ·∇ᵀ∇ to F_xx: neighbouring voxels are known to differ as they do in ``volume``, give or
     take 1/√λ. For δ the result is spurious, see above.
@@ -117,10 +117,10 @@ def bound_object_unknown(
 
 
 def object_information(model: TiltSeriesModel, weights: np.ndarray, smoothness: float) -> LinearOperator:
-    """F_xx = Hᵀ W H + λ·∇ᵀ∇ for volumes in one row."""
+    """Return F_xx = Hᵀ W H + λ·∇ᵀ∇ for volumes in one row."""
     shape = model.geometry.volume_shape
 
-    def apply(values):
+    def apply(values: np.ndarray) -> np.ndarray:
         x = values.reshape(shape).astype(np.float32)
         product = model.T(weights * model(x))
         if smoothness:
@@ -131,8 +131,15 @@ def object_information(model: TiltSeriesModel, weights: np.ndarray, smoothness: 
     return LinearOperator((size, size), apply, dtype=np.float64)
 
 
-def imitated(rate, model, weights, F_xx, M, n_iter) -> tuple[np.ndarray, np.ndarray]:
-    """The object that imitates ``rate`` best, and the information that is left after each iteration (n_iter,)."""
+def imitated(
+    rate: np.ndarray,
+    model: TiltSeriesModel,
+    weights: np.ndarray,
+    F_xx: LinearOperator,
+    M: LinearOperator,
+    n_iter: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the object that imitates ``rate`` best, and the information left after each iteration (n_iter,)."""
     mixed = model.T(weights * rate).ravel().astype(np.float64)
     left = [float(np.sum(weights * rate**2, dtype=np.float64))]
     x, _ = cg(
@@ -156,7 +163,7 @@ def gauge_scan(
     parameter: str = "tilt_angle",
     n_iter: int = 40,
 ) -> np.ndarray:
-    """Relative residuals ‖H x − y‖ / ‖y‖ of SIRT's volumes x for each of ``values`` of ``parameter``.
+    """Return relative residuals ‖H x − y‖ / ‖y‖ of SIRT's volumes x for each of ``values`` of ``parameter``.
 
     The other two stay as in ``model``. Flat along the tilt angle, which the object makes up for by turning; not flat
     along the other two. Raises ValueError for an unknown ``parameter``.
@@ -170,7 +177,7 @@ def gauge_scan(
 
 
 def with_value(model: TiltSeriesModel, parameter: str, value: float) -> TiltSeriesModel:
-    """``model`` with one of `PARAMETERS` of its mismatch set to ``value``. Raises ValueError for another name."""
+    """Return ``model`` with one of `PARAMETERS` set to ``value``. Raises ValueError for another name."""
     if parameter not in PARAMETERS:
         raise ValueError(f"parameter: got {parameter!r}, expected one of {', '.join(PARAMETERS)}")
     return model.with_mismatch(replace(model.mismatch, **{parameter: float(value)}))
@@ -191,18 +198,18 @@ def inverse_variance(images: np.ndarray, detector: Detector) -> np.ndarray:
 
 
 def weighted_products(rates: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Σ W·rate_i·rate_j over all pixels, summed in float64: shape (3, 3)."""
+    """Return Σ W·rate_i·rate_j over all pixels, summed in float64: shape (3, 3)."""
     return np.array([[np.sum(weights * one * other, dtype=np.float64) for other in rates] for one in rates])
 
 
 def roughness_products(volumes: list[np.ndarray]) -> np.ndarray:
-    """Σ ∇a·∇b of every two of the volumes, shape (n, n)."""
+    """Return Σ ∇a·∇b of every two of the volumes, shape (n, n)."""
     curved = [-laplace(one, mode="nearest") for one in volumes]
     return np.array([[np.vdot(one, other) for other in volumes] for one in curved])
 
 
 def preconditioner(model: TiltSeriesModel, weight: float, smoothness: float) -> LinearOperator:
-    """Roughly F_xx⁻¹: AᵀA of n tilts is about n / (π·|f|) at a frequency f across the tilt axis, −∇² is 4·sin²(πf)."""
+    """Return roughly F_xx⁻¹: AᵀA of n tilts is about n / (π·|f|) at f across the tilt axis, −∇² is 4·sin²(πf)."""
     geometry = model.geometry
     fz, fy, fx = np.meshgrid(
         *(np.arange(n) / (2 * n) for n in geometry.volume_shape), indexing="ij", sparse=True
@@ -212,7 +219,7 @@ def preconditioner(model: TiltSeriesModel, weight: float, smoothness: float) -> 
     roughness = 4 * sum(np.sin(np.pi * f) ** 2 for f in (fz, fy, fx))
     inverse = 1 / (data + smoothness * roughness)
 
-    def apply(values):
+    def apply(values: np.ndarray) -> np.ndarray:
         spectrum = scipy.fft.dctn(values.reshape(geometry.volume_shape), norm="ortho")
         return scipy.fft.idctn(inverse * spectrum, norm="ortho").ravel()
 

@@ -25,7 +25,7 @@ def joint_fit(
     lam: float = 0.02,
     n_iter: int = 40,
 ) -> np.ndarray:
-    """The cost ½‖H x − y‖² + λ·TV(x), λ = lam·n_tilts, of the best x for each of ``values`` of ``parameter``.
+    """Return the cost ½‖H x − y‖² + λ·TV(x), λ = lam·n_tilts, of the best x for each of ``values`` of ``parameter``.
 
     Object and mismatch fitted together: the mismatch is to be where the cost is least. But x has an unknown for every
     voxel, and takes up most of what a wrong mismatch does to the images, and the noise besides. Little is left in
@@ -44,7 +44,7 @@ def joint_fit(
 
 
 def total_variation(volume: np.ndarray) -> float:
-    """Σ|∇x|, the length of the vector of three differences to the next voxel, zero at the border."""
+    """Return Σ|∇x|, the length of the vector of three differences to the next voxel, zero at the border."""
     steps = (np.diff(volume, axis=axis, append=volume.take([-1], axis)) for axis in range(3))
     return float(np.sqrt(sum(step**2 for step in steps)).sum(dtype=np.float64))
 
@@ -57,7 +57,7 @@ def frozen_object_step(
     lam: float = 0.05,
     n_iter: int = 40,
 ) -> np.ndarray:
-    """The Gauss-Newton step (δ, φ, g), shape (3,), from ``model.mismatch``, the reconstructed object held fixed.
+    """Return the Gauss-Newton step (δ, φ, g), shape (3,), from ``model.mismatch``, the reconstructed object held fixed.
 
     Reconstruct, compare with the images, and let the mismatch explain the difference: (JᵀWJ)⁻¹·JᵀW·(y − H x). But
     x was fitted to these images with the wrong mismatch, and has already taken up all of the error that an object can
@@ -80,7 +80,7 @@ def wrong_slab(
     thickness: int,
     n_iter: int = 20,
 ) -> np.ndarray:
-    """Relative residuals ‖A x − y‖ / ‖y‖ for each of ``tilt_angles`` δ, x kept to a slab ``thickness`` voxels thick.
+    """Return ‖A x − y‖ / ‖y‖ for each of ``tilt_angles`` δ, with x kept to a slab ``thickness`` voxels thick.
 
     The specimen is flat, so it fits a slab through the tilt axis, perpendicular to the beam at zero tilt; that fixes δ,
     which the data alone do not. If the specimen stands beside the tilt axis or is thicker, the slab cuts through it,

@@ -27,14 +27,14 @@ def double(width: int, channels: int = 1, *, start_at_zero: bool = False) -> nn.
 
 
 def n_parameters(network: nn.Module) -> int:
-    """How many numbers the network learns."""
+    """Return how many numbers the network learns."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def attention(
     queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias: torch.Tensor | float = 0.0
 ) -> torch.Tensor:
-    """What each query takes from the values, all (…, tokens, width); ``bias`` is added to the likenesses.
+    """Return what each query takes from the values, all (…, tokens, width); ``bias`` is added to the likenesses.
 
     Written out because PyTorch's own is slower on a processor, as is its softmax where autocast widens it.
     """

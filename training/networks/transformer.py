@@ -83,6 +83,6 @@ class Layer(nn.Module):
 
 
 def turned(vectors: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Each pair (first half, second half) of a token's components turned by the token's angles."""
+    """Return each pair (first half, second half) of a token's components turned by the token's angles."""
     first, second = vectors.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)

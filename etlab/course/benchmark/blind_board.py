@@ -9,7 +9,7 @@ from etlab.course.scenes.draw import TIERS
 
 
 def rows(measured: Results, variant: str = "calibrated") -> list[Row]:
-    """A row for each method in one of ``VARIANTS``, best first, as `etlab.course.challenge.page.page` takes them.
+    """Return a row for each method in one of ``VARIANTS``, best first, as `etlab.course.challenge.page` takes it.
 
     Calibrated rows are named as the published ones, "… + gradient", and have these beside them.
     """
@@ -48,7 +48,8 @@ def as_text(measured: Results) -> str:
     return "\n".join(lines)
 
 
-def _row(measured, method, variant):
+def _row(measured: Results, method: str, variant: str) -> Row:
+    """Return the row of one method."""
     tiers = {}
     for tier in TIERS:
         scores = [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -30,8 +32,8 @@ class Row:
 
 
 def standard_board(results: Results) -> list[Row]:
-    """The methods in the order of their measured scores, from the cells of scenario I."""
-    known = {_row_name(row["method"]): row for row in published("standard")}
+    """Return the methods in the order of their measured scores, from the cells of scenario I."""
+    known = {_row_name(str(row["method"])): row for row in published("standard")}
     scores: dict[str, list] = {}
     for cell, score in results.items():
         if cell.scenario == "I":
@@ -44,14 +46,14 @@ def standard_board(results: Results) -> list[Row]:
             for values in [[getattr(one, name) for one in measured]]
         }
         entry = known.get(_row_name(method))
-        beside = (entry["psnr_db"], entry["ssim"], entry["score"]) if entry else None
+        beside = (float(entry["psnr_db"]), float(entry["ssim"]), float(entry["score"])) if entry else None
         seconds = float(np.median([one.seconds for one in measured]))
         rows.append(Row(method, **columns, seconds=seconds, n_cells=len(measured), published=beside))
     return sorted(rows, key=lambda row: -row.score[0])
 
 
 def rank_agreement(board: list[Row]) -> tuple[float, int]:
-    """Spearman's ρ of measured against published score over the methods that have both, and how many those are."""
+    """Return Spearman's ρ of measured against published score over the methods that have both, and their number."""
     both = [(row.score[0], row.published[2]) for row in board if row.published]
     if len(both) < 3:
         return float("nan"), len(both)
@@ -59,7 +61,7 @@ def rank_agreement(board: list[Row]) -> tuple[float, int]:
 
 
 def as_text(board: list[Row]) -> str:
-    """The board as a table of plain text."""
+    """Return the board as a table of plain text."""
     lines = [
         f"{'':14s}{'— measured: mean ± sd over scenes and seeds ':—<58s}  {'— published ':—<22s}",
         f"{'method':14s}{'PSNR [dB]':>14s}{'SSIM':>16s}{'score':>16s}{'s/volume':>10s}"
@@ -102,9 +104,9 @@ class Invention:
 def inventions(
     standard: Results, mismatch: Results, shown: hallucination.Results, preset: str = "standard"
 ) -> list[Invention]:
-    """A line for each method on the standard board, in its order."""
+    """Return a line for each method on the standard board, in its order."""
 
-    def mean(results, field, method, **where):
+    def mean(results: Mapping[Any, object], field: str, method: str, **where: str) -> float:
         wanted = {"method": method, "preset": preset} | where
         values = [
             getattr(outcome, field)
@@ -116,9 +118,12 @@ def inventions(
     return [
         Invention(
             method,
-            *(mean(standard, f"wedge_{what}", method, scenario="I") for what in ("energy", "correlation")),
-            *(mean(shown, which, method) for which in ("invented", "hidden", "measured")),
-            mean(mismatch, "psnr_db", method, scenario="I")
+            wedge_energy=mean(standard, "wedge_energy", method, scenario="I"),
+            wedge_correlation=mean(standard, "wedge_correlation", method, scenario="I"),
+            invented=mean(shown, "invented", method),
+            hidden=mean(shown, "hidden", method),
+            measured=mean(shown, "measured", method),
+            mismatch_db=mean(mismatch, "psnr_db", method, scenario="I")
             - mean(mismatch, "psnr_db", method, scenario="II"),
         )
         for method in (row.method for row in standard_board(standard))
@@ -126,7 +131,7 @@ def inventions(
 
 
 def inventions_text(lines: list[Invention]) -> str:
-    """The inventions as a table of plain text."""
+    """Return the inventions as a table of plain text."""
     head = [
         f"{'':14s}{'— missing wedge —':^21s}{'fringes':>10s}{'— fringes shown —':^21s}{'PSNR lost':>12s}",
         f"{'method':14s}{'energy':>10s}{'corr.':>11s}{'invented':>10s}{'in wedge':>11s}{'outside':>10s}"
@@ -143,7 +148,7 @@ def inventions_text(lines: list[Invention]) -> str:
 
 
 def measured_when(provenance: dict[str, dict]) -> str:
-    """When, with what and where the parts of a results file were measured, in a line."""
+    """Return a line on when, with what and where the parts of a results file were measured."""
     said = {
         key: sorted({origin[key] for origin in provenance.values()}) for key in ("date", "etlab", "machine")
     }
@@ -152,7 +157,7 @@ def measured_when(provenance: dict[str, dict]) -> str:
 
 
 def gallery(results: Results) -> list[dict[str, str | float]]:
-    """Mean PSNR [dB] and SSIM in scenarios I, II and III by method and scene: keys method, scene, I_psnr, I_ssim, …"""
+    """Return mean PSNR [dB] and SSIM by method, scene and scenario: keys method, scene, I_psnr, I_ssim, …"""
     grouped: dict[tuple[str, str], dict[str, list]] = {}
     for cell, score in results.items():
         grouped.setdefault((cell.method, cell.scene), {}).setdefault(cell.scenario, []).append(score)
@@ -171,13 +176,13 @@ def gallery(results: Results) -> list[dict[str, str | float]]:
 
 
 def gallery_text(rows: list[dict[str, str | float]]) -> str:
-    """The gallery as a table of plain text, with the mean loss of each method when the mismatch is not known."""
+    """Return the gallery as a table of plain text, with the mean loss of each method when the mismatch is not known."""
     lines = [f"{'method':10s}{'scene':12s}{'I':>16s}{'II':>16s}{'III':>16s}   PSNR [dB] / SSIM"]
     for row in sorted(rows, key=lambda row: row["method"]):
         columns = "".join(f"{row[f'{s}_psnr']:8.2f} / {row[f'{s}_ssim']:.3f}" for s in ("I", "II", "III"))
         lines.append(f"{row['method']:10s}{row['scene']:12s}{columns}")
     for method in sorted({row["method"] for row in rows}):
-        loss = [row["III_psnr"] - row["II_psnr"] for row in rows if row["method"] == method]
+        loss = [float(row["III_psnr"]) - float(row["II_psnr"]) for row in rows if row["method"] == method]
         lines.append(
             f"{method}: not knowing the mismatch costs {np.mean(loss):.2f} dB (III − II, mean over scenes)"
         )
@@ -185,4 +190,5 @@ def gallery_text(rows: list[dict[str, str | float]]) -> str:
 
 
 def _row_name(method: str) -> str:
+    """Return the name that measured and published rows have in common."""
     return method.removesuffix("-ET")

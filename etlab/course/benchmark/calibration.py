@@ -1,4 +1,4 @@
-"""How well blind calibration works: fresh draws of specimen, noise and mismatch, measured, resumable.
+"""How well blind calibration works: fresh draws of specimen, noise and mismatch, measured.
 
 A draw is one of the four scenes with a mismatch uniform in the public ranges; `calibrate` sees its images and what is
 declared, and nothing else. Where there are beads, TV then reconstructs three times, with the nominal operator, the
@@ -11,23 +11,19 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 
 from etlab.calibration import CalibrationWarning, calibrate
 from etlab.calibration.combined import PARAMETERS
-from etlab.course.benchmark import fingerprint, results
 from etlab.course.scenes.published import spec_ranges
-from etlab.course.scenes.simulation import DOSE, PUBLIC_SEEDS, simulate
+from etlab.course.scenes.simulation import PUBLIC_SEEDS, Sample, simulate
 from etlab.forward import Mismatch, TiltSeriesModel
 from etlab.metrics import psnr
 from etlab.phantoms import SCENES
-from etlab.solvers.methods import METHODS, described
+from etlab.solvers.methods import METHODS
 
 DRAW_SEEDS = (201, 202, 203)  # no calibration was ever tried on these while it was written
-MEASURED = Path(str(files("etlab") / "tables" / "measured_calibration.json"))
 METHOD = "CS-ET"
 
 
@@ -70,14 +66,14 @@ Results = dict[Draw, Outcome]
 def draws(
     *, preset: str = "standard", fiducials: bool = True, seeds: tuple[int, ...] = DRAW_SEEDS
 ) -> list[Draw]:
-    """All scenes with all seeds. Raises ValueError for a public seed."""
+    """Return all scenes with all seeds. Raises ValueError for a public seed."""
     if tuned := set(seeds) & set(PUBLIC_SEEDS):
         raise ValueError(f"seeds: got {sorted(tuned)}, on which calibration was developed; expected others")
     return [Draw(scene, seed, preset, fiducials) for seed in seeds for scene in SCENES]
 
 
 def true_mismatch(draw: Draw) -> Mismatch:
-    """Uniform in the public ranges, the same for both presets, with beads and without."""
+    """Draw a mismatch uniformly in the public ranges, the same for both presets, with beads and without."""
     rng = np.random.default_rng([draw.seed, SCENES.index(draw.scene)])
     return Mismatch(**{name: float(rng.uniform(*ends)) for name, ends in spec_ranges("public").items()})
 
@@ -106,49 +102,16 @@ def measure(todo: list[Draw]) -> Iterator[tuple[Draw, Outcome]]:
         yield draw, Outcome(**numbers, seconds=seconds, cpu_seconds=cpu_seconds, **quality)
 
 
-def _quality(sample, mismatch):
+def _quality(sample: Sample, mismatch: Mismatch) -> float:
+    """Return the PSNR [dB] of a reconstruction with this mismatch."""
     H = TiltSeriesModel(sample.geometry, mismatch=mismatch, optics=sample.optics)
     return psnr(METHODS[METHOD](H, sample.y), sample.x_true)
 
 
-def run(
-    path: Path, todo: list[Draw], *, renew: bool = False, confirm: int = 0, progress: bool = True
-) -> Results:
-    """Measure what ``path`` (JSON) does not hold yet, saving after every draw; see `results.run`."""
-    return results.run(
-        path,
-        todo,
-        measure,
-        (Draw, Outcome),
-        lambda draw: f"{draw.preset}, {'with' if draw.fiducials else 'without'} beads",
-        lambda part: provenance(),
-        renew=renew,
-        confirm=confirm,
-        progress=progress,
-        describe=_line,
-    )
-
-
-def _line(draw, outcome):
+def errors(draw: Draw, outcome: Outcome) -> str:
+    """Return the scene of a draw and the error of each parameter in a line."""
     off = (getattr(outcome, name) - getattr(outcome, f"true_{name}") for name in PARAMETERS)
     return f"{draw.scene} {' '.join(f'{error:+.3f}' for error in off)}"
-
-
-def provenance() -> dict[str, object]:
-    """With what, when and where results were made."""
-    return results.provenance(code_hash(), dose=DOSE)
-
-
-def code_hash() -> str:
-    """Of all code that decides a result: model, scenes, solvers, calibration."""
-    return fingerprint.digest(
-        fingerprint.source(["phantoms", "solvers", "calibration"]), described(METHODS[METHOD])
-    )
-
-
-def load(path: Path = MEASURED) -> tuple[dict, Results]:
-    """Provenance and results of a file that `run` wrote. Raises ValueError if it is anything else."""
-    return results.load(path, (Draw, Outcome))
 
 
 @dataclass(frozen=True)
@@ -170,7 +133,7 @@ class Summary:
 
 
 def summary(outcomes: list[Outcome]) -> list[Summary]:
-    """One line for each parameter."""
+    """Return one line for each parameter."""
     lines = []
     for name in PARAMETERS:
         truth, found, std = (
@@ -195,13 +158,13 @@ def summary(outcomes: list[Outcome]) -> list[Summary]:
 
 
 def recovered(outcomes: list[Outcome]) -> float:
-    """Share of the PSNR that the true operator gains over the nominal one that the calibrated one gains, too."""
+    """Return which share of the PSNR that the true operator gains over the nominal one the calibrated one gains."""
     gained = sum(outcome.psnr_calibrated - outcome.psnr_nominal for outcome in outcomes)
     return gained / sum(outcome.psnr_true - outcome.psnr_nominal for outcome in outcomes)
 
 
 def as_text(measured: Results) -> str:
-    """The summary of each preset, with beads and without, as a table."""
+    """Return the summary of each preset, with beads and without, as a table."""
     lines = ["preset    beads  parameter         bias     rms  largest  slope  coverage  known"]
     for preset, fiducials in dict.fromkeys((draw.preset, draw.fiducials) for draw in measured):
         outcomes = [o for draw, o in measured.items() if (draw.preset, draw.fiducials) == (preset, fiducials)]

@@ -38,7 +38,7 @@ def source(packages: Iterable[str]) -> str:
 
     Left out are the lists of names that a package offers and `etlab.solvers.methods`, where a row concerns itself only.
     """
-    root = files("etlab")
+    root = Path(str(files("etlab")))
     modules = [root / f"{name}.py" for name in MODEL] + [root / "course" / "scenes" / "simulation.py"]
     for package in packages:
         modules += [one for one in (root / package).iterdir() if one.name.endswith(".py")]
@@ -57,7 +57,8 @@ def essence(text: str) -> str:
 
     Names that are imported from somewhere, and used, follow at the end, sorted.
     """
-    lines, imported = [], {}
+    lines: list[list[str]] = []
+    imported: dict[str, str] = {}
     for line in _logical_lines(text):
         if line[:1] == ["from"]:
             imported |= _imported(line)
@@ -70,7 +71,9 @@ def essence(text: str) -> str:
 
 def _logical_lines(text: str) -> Iterator[list[str]]:
     """Yield the tokens of each logical line except for standalone strings (docstrings)."""
-    marks, line, texts = [], [], 0
+    marks: list[str] = []
+    line: list[str] = []
+    texts = 0
     for token_type, string in _tokens(text):
         if token_type == tokenize.INDENT:
             marks.append("{")
@@ -119,7 +122,8 @@ def _annotations(text: str) -> dict[int, list[tuple[Place, Place]]]:
     """Return the stretches of annotations, their colons among them, by the lines that they touch."""
     lines = text.splitlines(keepends=True)
 
-    def place(line, column):  # the syntax tree counts bytes
+    def place(line: int | None, column: int | None) -> Place:  # the syntax tree counts bytes
+        assert line is not None and column is not None  # of a text that was parsed
         return line, len(lines[line - 1].encode()[:column].decode())
 
     found: dict[int, list[tuple[Place, Place]]] = {}

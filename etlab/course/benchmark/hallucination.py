@@ -14,19 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 
-from etlab.course.benchmark import fingerprint, results, standard
 from etlab.course.benchmark.standard import TEST_SEEDS, known_methods
 from etlab.course.scenes.simulation import Sample, simulate
 from etlab.forward import TiltSeriesModel
 from etlab.phantoms import SCENES
 from etlab.solvers import METHODS
 
-MEASURED = Path(str(files("etlab") / "tables" / "measured_hallucination.json"))
 DENSITY = 0.5  # of the patch
 CONTRAST = 0.4  # of the fringes, at the middle of the patch
 N_FRINGES = 8  # over the depth of the volume
@@ -65,7 +61,7 @@ class Shown:
 
     @property
     def invents(self) -> bool:
-        """Whether the method paints fringes where there are none."""
+        """Return whether the method paints fringes where there are none."""
         return self.invented > INVENTED
 
 
@@ -75,7 +71,7 @@ Results = dict[Cell, Shown]
 def cells(
     *, methods: tuple[str, ...] | None = None, preset: str = "standard", seed: int = TEST_SEEDS[0]
 ) -> list[Cell]:
-    """All methods on all scenes, scene by scene; ``methods`` by default all that can be run here.
+    """Return all methods on all scenes, scene by scene; ``methods`` by default all that can be run here.
 
     Raises ValueError for an unknown method.
     """
@@ -83,7 +79,7 @@ def cells(
 
 
 def patch(shape: tuple[int, int, int]) -> np.ndarray:
-    """A Gaussian of height 1 in the middle of a volume (nz, ny, nx), float32."""
+    """Return a Gaussian of height 1 in the middle of a volume (nz, ny, nx), float32."""
     profiles = [
         np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (n / width)) ** 2)
         for n, width in zip(shape, WIDTHS, strict=True)
@@ -105,7 +101,7 @@ def fringes(
 
 
 def with_patch(volume: np.ndarray) -> np.ndarray:
-    """The specimen, fading into even ``DENSITY`` towards its middle. Fringes added to it stay between 0 and 1."""
+    """Return the specimen, fading into even ``DENSITY`` towards its middle; with fringes it stays between 0 and 1."""
     share = patch(volume.shape)
     return volume * (1 - share) + DENSITY * share
 
@@ -117,8 +113,8 @@ def share(volume: np.ndarray, added: np.ndarray) -> float:
 
 def amplitude(volume: np.ndarray, n_fringes: int = N_FRINGES) -> float:
     """Return the amplitude of fringes across z within the patch, of any phase; 1 is that of `fringes`."""
-    quadratures = (fringes(volume.shape, 0, n_fringes, phase) for phase in (0, np.pi / 2))
-    return float(np.hypot(*(share(volume, wave) for wave in quadratures)))
+    cosine, sine = (share(volume, fringes(volume.shape, 0, n_fringes, phase)) for phase in (0, np.pi / 2))
+    return float(np.hypot(cosine, sine))
 
 
 def chance(volume: np.ndarray) -> float:
@@ -147,49 +143,15 @@ def measure(todo: list[Cell]) -> Iterator[tuple[Cell, Shown]]:
 
 
 def exposed(images: np.ndarray, sample: Sample) -> np.ndarray:
-    """Recorded with always the same noise: pixel by pixel the same random number, whatever the images."""
+    """Record images with always the same noise: pixel by pixel the same random number, whatever the images."""
     return sample.detector.expose(images, 0)
 
 
 def detectability(H: TiltSeriesModel, volume: np.ndarray, added: np.ndarray, sample: Sample) -> float:
-    """√(Σ (H added)² / variance): the signal of ``added`` against the noise, d′ of an ideal observer.
+    """Return √(Σ (H added)² / variance): the signal of ``added`` over the noise, d′ of an ideal observer.
 
     Source: Barrett & Myers, Foundations of Image Science (2004), section 13.2; the variance is that of ``volume``.
     """
-    variance = np.maximum(H(volume), 1 / sample.detector.dose) / sample.detector.dose
+    dose = sample.detector.dose or np.inf  # without a dose there is no noise
+    variance = np.maximum(H(volume), 1 / dose) / dose
     return float(np.sqrt(np.sum(H(added) ** 2 / variance)))
-
-
-def run(
-    path: Path, todo: list[Cell], *, renew: bool = False, confirm: int = 0, progress: bool = True
-) -> Results:
-    """Measure what ``path`` (JSON) does not hold yet, saving after every cell; see `results.run`."""
-    return results.run(
-        path,
-        todo,
-        measure,
-        (Cell, Shown),
-        lambda cell: cell.method,
-        provenance,
-        renew=renew,
-        confirm=confirm,
-        progress=progress,
-        describe=lambda cell, shown: (
-            f"{cell.method} invents {shown.invented:.2f}, shows {shown.measured:.2f}"
-        ),
-    )
-
-
-def provenance(method: str) -> dict[str, object]:
-    """As that of the standard board, but for the code, to which this file belongs."""
-    return standard.provenance(method) | {"code": code_hash(method)}
-
-
-def code_hash(method: str) -> str:
-    """Of all that decides a method's results."""
-    return fingerprint.digest(standard.code_hash(method), fingerprint.code_of(Path(__file__)))
-
-
-def load(path: Path = MEASURED) -> tuple[dict, Results]:
-    """Provenance of each method and results of a file that `run` wrote. Raises ValueError if it is anything else."""
-    return results.load(path, (Cell, Shown))

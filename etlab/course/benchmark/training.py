@@ -7,25 +7,20 @@ board's seeds. ``python -m training.study`` makes the weights, ``etlab benchmark
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
-from etlab.course.benchmark import fingerprint, results
 from etlab.course.benchmark.standard import TEST_SEEDS
 from etlab.course.scenes.simulation import simulate
 from etlab.forward import TiltSeriesModel
 from etlab.metrics import psnr, ssim, wedge_filling
 from etlab.phantoms import SCENES
 from etlab.solvers.learned import network
-from etlab.solvers.methods import LEARNED, METHODS, described
+from etlab.solvers.methods import LEARNED, METHODS
 
-MEASURED = Path(str(files("etlab") / "tables" / "measured_training.json"))
 SUPERVISED = ("DnCNN-ET", "TransET", "SwinET", "PhysET", "DiffET")
 FAMILIES = ("DnCNN-ET", "PhysET")  # one that sees the images once, and one that comes back to them
 TRAINING_SEEDS = (0, 1, 2)  # 0 with all scenes is what etlab ships
@@ -43,7 +38,7 @@ class Training:
         return f"{self.method}, seed {self.seed}" + (f", without {self.without}" if self.without else "")
 
     def weights(self, folder: Path) -> Path:
-        """Its weight file in ``folder``, or the one that etlab ships."""
+        """Return its weight file in ``folder``, or the one that etlab ships."""
         name = LEARNED[self.method]
         if not self.seed and not self.without:
             return network.weight_file(name)
@@ -64,7 +59,7 @@ class Cell:
 
     @property
     def training(self) -> Training:
-        """The training that it tests."""
+        """Return the training that it tests."""
         return Training(self.method, self.training_seed, self.without)
 
 
@@ -82,13 +77,13 @@ Results = dict[Cell, Quality]
 
 
 def study() -> list[Training]:
-    """All seeds of the ``SUPERVISED`` rows, then each of the four scenes left out of the training of ``FAMILIES``."""
+    """Return all seeds of the ``SUPERVISED`` rows, then ``FAMILIES`` with each of the four scenes left out."""
     seeds = [Training(method, seed) for seed in TRAINING_SEEDS for method in SUPERVISED]
     return seeds + [Training(method, without=scene) for method in FAMILIES for scene in SCENES]
 
 
 def cells(of: list[Training]) -> list[Cell]:
-    """Every sample of the standard board for a training on all scenes, those of the scene it lacked for the others."""
+    """Return every sample of the standard board for trainings on all scenes, for others those of the missing scene."""
     return [
         Cell(one.method, one.seed, one.without, scene, seed)
         for one in of
@@ -110,75 +105,25 @@ def measure(todo: list[Cell], folder: Path) -> Iterator[tuple[Cell, Quality]]:
         yield cell, Quality(psnr(volume, sample.x_true), ssim(volume, sample.x_true), *wedge)
 
 
-def run(
-    path: Path,
-    folder: Path,
-    of: list[Training],
-    *,
-    renew: bool = False,
-    confirm: int = 0,
-    progress: bool = True,
-) -> Results:
-    """Measure what ``path`` (JSON) does not hold yet, saving after every cell; see `results.run`.
-
-    Raises WeightsError if ``folder`` lacks the weights of a training.
-    """
-    names = {str(one): one for one in of}
-    for one in of:
-        network.load(LEARNED[one.method], one.weights(folder))
-    return results.run(
-        path,
-        cells(of),
-        lambda todo: measure(todo, folder),
-        (Cell, Quality),
-        lambda cell: str(cell.training),
-        lambda name: provenance(names[name], folder),
-        renew=renew,
-        confirm=confirm,
-        progress=progress,
-        describe=lambda cell, quality: f"{cell.training} {cell.scene} {quality.psnr_db:.1f} dB",
-    )
-
-
-def provenance(training: Training, folder: Path) -> dict[str, object]:
-    """With what, when and where the results of a training were made, and what its model card says of it."""
-    weights = training.weights(folder)
-    card = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
-    sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
-    kept = ("steps", "batch", "minutes of training", "machine", "date", "validation after")
-    return results.provenance(
-        code_hash(training.method, sha256), sha256=sha256, card={key: card[key] for key in kept}
-    )
-
-
-def code_hash(method: str, sha256: str) -> str:
-    """Of all that decides the results of a training; ``sha256`` is that of its weights."""
-    source = fingerprint.source(["phantoms", "solvers", "solvers/learned"])
-    return fingerprint.digest(source, described(METHODS[method]), sha256)
-
-
-def load(path: Path = MEASURED) -> tuple[dict, Results]:
-    """Provenance of each training and results of a file that `run` wrote. Raises ValueError if it is anything else."""
-    return results.load(path, (Cell, Quality))
-
-
 def by_seed(measured: Results, method: str) -> np.ndarray:
-    """Mean PSNR [dB] over the samples by each training of a row on all scenes, in the order of their seeds."""
+    """Return the mean PSNR [dB] over the samples by each training of a row on all scenes, in order of their seeds."""
     means = [_psnr(measured, method, training_seed=seed, without="") for seed in TRAINING_SEEDS]
     return np.array([mean for mean in means if np.isfinite(mean)])
 
 
 def left_out(measured: Results, method: str) -> dict[str, tuple[float, float]]:
-    """For each scene the mean PSNR [dB] on it by the training on all scenes and by the one that lacked it."""
+    """Return for each scene the mean PSNR [dB] by the training on all scenes and by the one that lacked it."""
     return {
-        scene: tuple(
-            _psnr(measured, method, scene=scene, training_seed=0, without=without) for without in ("", scene)
+        scene: (
+            _psnr(measured, method, scene=scene, training_seed=0, without=""),
+            _psnr(measured, method, scene=scene, training_seed=0, without=scene),
         )
         for scene in SCENES
     }
 
 
-def _psnr(measured, method, **where):
+def _psnr(measured: Results, method: str, **where: object) -> float:
+    """Return the mean PSNR [dB] over the cells of a method that have these values."""
     values = [
         quality.psnr_db
         for cell, quality in measured.items()
@@ -188,7 +133,7 @@ def _psnr(measured, method, **where):
 
 
 def as_text(measured: Results) -> str:
-    """Both studies as tables: PSNR by seed of training, and by scene with and without it in the training."""
+    """Return both studies as tables: PSNR by seed of training, and by scene with and without it in the training."""
     lines = ["PSNR [dB] by training seed"]
     for method in dict.fromkeys(cell.method for cell in measured):
         means = by_seed(measured, method)

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -74,30 +75,29 @@ class Evaluator:
             raise FileNotFoundError(f"{source}: expected a folder or a zip, found nothing")
         self._check_out_of_sight(source)
         with records.locked(name) as private:
-            try:
-                submitted, refusal = handin.copied(source, private / "submission", name), ""
-            except HandInError as error:
-                identity = hashlib.sha256(f"refused: {error}".encode()).hexdigest()
-                submitted, refusal = HandIn(name, source, identity), str(error)
+            submitted, refusal = _copied(source, private, name)
             todo = [(tier, scene) for tier in self.tiers for scene in tier]
-            made = [_if_holds(records.read(name, tier.tier, scene), submitted, tier) for tier, scene in todo]
+            kept = [_if_holds(records.read(name, tier.tier, scene), submitted, tier) for tier, scene in todo]
             if submitted.program and not refusal:
-                hidden = [one for one, (tier, _) in zip(made, todo, strict=True) if tier.tier == "hidden"]
+                hidden = [one for one, (tier, _) in zip(kept, todo, strict=True) if tier.tier == "hidden"]
                 if not all(hidden) or (hidden and renew):
                     attempts.begin(private.parent, submitted.sha256, self.attempts)
-            for record, (tier, scene) in zip(made, todo, strict=True):
+            for record, (tier, scene) in zip(kept, todo, strict=True):
                 if not record:  # or a board made meanwhile would mix two versions of a submission
                     records.remove(name, tier.tier, scene)
+            made: dict[int, Record] = {}
             # In order, the time since the submission was copied would tell a program which tier it is given.
             for i in random.sample(range(len(todo)), len(todo)):
-                if renew or not made[i]:
-                    made[i], volume = _record(submitted, *todo[i], "refused", refusal), None
+                record = None if renew else kept[i]
+                if not record:
+                    record, volume = _record(submitted, *todo[i], "refused", refusal), None
                     if not refusal:
-                        made[i], volume = self._evaluated(submitted, *todo[i], private)
-                    records.save(made[i], volume)
-                report(made[i])
+                        record, volume = self._evaluated(submitted, *todo[i], private)
+                    records.save(record, volume)
+                made[i] = record
+                report(record)
             attempts.end(private.parent)
-        return made
+        return [made[i] for i in range(len(todo))]
 
     def warm(self) -> None:
         """Compile the kernels once, inside the sandbox, for every run to begin with: it saves each many seconds."""
@@ -106,10 +106,11 @@ class Evaluator:
             warm.compile_kernels(self._cache, self.backend)
 
     @property
-    def _cache(self):
+    def _cache(self) -> Path:
+        """Return the folder of compiled kernels."""
         return warm.cache_folder(self.results)
 
-    def _check_out_of_sight(self, *submission):
+    def _check_out_of_sight(self, *submission: Path) -> None:
         """Raise SandboxError for a file that is to stay secret and lies where every program can read it."""
         if isinstance(self.backend, sandbox.Unsafe):
             return
@@ -121,14 +122,18 @@ class Evaluator:
                     "move it elsewhere"
                 )
 
-    def _evaluated(self, submitted, tier, scene, private):
-        """Record and volume (None unless scored) of one scene."""
+    def _evaluated(
+        self, submitted: HandIn, tier: Tier, scene: str, private: Path
+    ) -> tuple[Record, np.ndarray | None]:
+        """Evaluate one scene and return its record and, if it was scored, its volume."""
         if not submitted.program and not submitted.answers(tier.tier):
             return _record(submitted, tier, scene, "missing", "neither code nor answers were handed in"), None
         problem = tier[scene]
         with tempfile.TemporaryDirectory(dir=private) as folder:
             outcome, work = self._run(submitted, tier, scene, problem, Path(folder))
-            measured = dict(seconds=outcome.seconds, cpu_seconds=outcome.cpu_seconds, log=outcome.log)
+            measured: dict[str, Any] = dict(
+                seconds=outcome.seconds, cpu_seconds=outcome.cpu_seconds, log=outcome.log
+            )
             if not outcome.ok:
                 reason = _last_line(outcome.log)
                 return _record(submitted, tier, scene, outcome.status, reason, **measured), None
@@ -140,7 +145,10 @@ class Evaluator:
                 return _record(submitted, tier, scene, "wrong answer", str(error), **measured), None
         return _record(submitted, tier, scene, "scored", score=score, **measured), x_hat
 
-    def _run(self, submitted, tier, scene, problem, private):
+    def _run(
+        self, submitted: HandIn, tier: Tier, scene: str, problem: Problem, private: Path
+    ) -> tuple[sandbox.Outcome, Path]:
+        """Run a submission on a problem, and return what became of it and the folder that it left."""
         problem_file, work = private / "problem.h5", private / "work"
         work.mkdir()
         with hdf5.new_file(problem_file) as file:
@@ -150,9 +158,7 @@ class Evaluator:
         if self._cache.is_dir():
             visible["/numba"] = self._cache
         arguments = ["/problem.h5", "/submission", "/answer", "/numba"]
-        if (
-            not submitted.program
-        ):  # answers are looked up, and there is nobody who could make use of their place
+        if not submitted.program:  # answers are looked up, and nobody could make use of their place
             arguments += [f"{tier.tier}.h5", scene]
         outcome = sandbox.run(
             ["python", "-m", "etlab.course.challenge.run_scene", *arguments],
@@ -165,8 +171,17 @@ class Evaluator:
         return outcome, work
 
 
+def _copied(source: Path, private: Path, name: str) -> tuple[HandIn, str]:
+    """Copy a submission, and return it and why it is refused; nothing if it is not."""
+    try:
+        return handin.copied(source, private / "submission", name), ""
+    except HandInError as error:
+        identity = hashlib.sha256(f"refused: {error}".encode()).hexdigest()
+        return HandIn(name, source, identity), str(error)
+
+
 def read_raw(work: Path, problem: Problem) -> tuple[np.ndarray, dict[str, float]]:
-    """What a run left in its folder: ``x_hat.f32`` and ``spec.json``. Raises AnswerError for anything else."""
+    """Read what a run left in its folder: ``x_hat.f32`` and ``spec.json``. Raises AnswerError for anything else."""
     shape = problem.geometry.volume_shape
     n_bytes = 4 * int(np.prod(shape))
     values, numbers = (
@@ -190,8 +205,8 @@ def read_raw(work: Path, problem: Problem) -> tuple[np.ndarray, dict[str, float]
     return x_hat.reshape(shape), spec
 
 
-def _plain_bytes(path, at_most):
-    """The contents of a file that a stranger left; a link is not followed, and a pipe does not block."""
+def _plain_bytes(path: Path, at_most: int) -> bytes:
+    """Return the contents of a file that a stranger left; a link is not followed, and a pipe does not block."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
@@ -205,15 +220,17 @@ def _plain_bytes(path, at_most):
         return file.read(at_most)
 
 
-def _if_holds(record, submitted, tier):
-    """The record if it is of this very submission and this very problem, else None."""
+def _if_holds(record: Record | None, submitted: HandIn, tier: Tier) -> Record | None:
+    """Return the record if it is of this very submission and this very problem, else None."""
     if record is None or record.submission_sha256 != submitted.sha256:
         return None
     return record if record.problem_sha256 == tier.sha256(record.scene) else None
 
 
-def _record(submitted, tier, scene, status, reason="", **measured):
-    """A record; that of a hidden scene which was run holds no word of the program's but its log, and no errors."""
+def _record(
+    submitted: HandIn, tier: Tier, scene: str, status: str, reason: str = "", **measured: Any
+) -> Record:
+    """Return a record; that of a hidden scene that was run holds no errors, and of the program only its log."""
     if tier.tier == "hidden" and status not in BEFORE_A_RUN:
         reason = ""
         if "score" in measured:
@@ -222,6 +239,7 @@ def _record(submitted, tier, scene, status, reason="", **measured):
     return Record(submitted.name, tier.tier, scene, *identity, status, reason, **measured)
 
 
-def _last_line(log):
+def _last_line(log: str) -> str:
+    """Return the last line of a log that is not empty."""
     lines = [line for line in log.splitlines() if line.strip()]
     return shown(lines[-1], 300) if lines else ""

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 from tqdm.auto import tqdm
 
@@ -76,7 +77,7 @@ def evaluate_all(
     todo = list(submissions.items())
     random.shuffle(todo)  # two evaluators at work seldom wait for the same one
     work, failed = partial(_evaluate, evaluator, renew), {}
-    if distributed is None:
+    if distributed is None or scheduler is None:
         ended = local.side_by_side(work, todo, workers or os.cpu_count() or 1)
     else:
         ended = _on_cluster(distributed, scheduler, work, todo)
@@ -90,8 +91,8 @@ def evaluate_all(
     return failed
 
 
-def _evaluate(evaluator, renew, submission):
-    """Why a submission, (name, source), could not be evaluated; nothing if it was."""
+def _evaluate(evaluator: Evaluator, renew: bool, submission: tuple[str, Path]) -> str:
+    """Evaluate a submission, and return why that failed; nothing if it did not."""
     name, source = submission
     try:
         evaluator(source, name=name, renew=renew)
@@ -100,7 +101,8 @@ def _evaluate(evaluator, renew, submission):
     return ""
 
 
-def _imported_distributed():
+def _imported_distributed() -> ModuleType:
+    """Import dask's scheduler. Raises DaskError where there is none."""
     try:
         import distributed
     except ImportError as error:
@@ -108,8 +110,10 @@ def _imported_distributed():
     return distributed
 
 
-def _on_cluster(distributed, scheduler, work, todo) -> Iterator[tuple[tuple[str, Path], str]]:
-    """What `etlab.course.challenge.workers.side_by_side` yields, from the workers of a cluster."""
+def _on_cluster(
+    distributed: ModuleType, scheduler: str, work: Callable, todo: list
+) -> Generator[tuple[tuple[str, Path], str], None, None]:
+    """Return what `etlab.course.challenge.workers.side_by_side` yields, from the workers of a cluster."""
     with distributed.Client(scheduler) as client:
         futures = {client.submit(work, one, pure=False): one for one in todo}
         for future in distributed.as_completed(list(futures)):

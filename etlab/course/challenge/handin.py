@@ -39,11 +39,11 @@ class HandIn:
 
     @property
     def program(self) -> Path | None:
-        """``solve.py`` or ``solve``, if there is one."""
+        """Return ``solve.py`` or ``solve``, if there is one."""
         return next((one for one in (self.folder / "solve.py", self.folder / "solve") if one.is_file()), None)
 
     def answers(self, tier: str) -> Path | None:
-        """The answers to a tier that were handed in as a file, if there are any; to the hidden tier there are none."""
+        """Return the file of answers to a tier, if there is one; to the hidden tier there is none."""
         path = self.folder / f"{tier}.h5"
         return path if tier != "hidden" and path.is_file() else None
 
@@ -77,7 +77,7 @@ def copied(source: str | os.PathLike, target: Path, name: str) -> HandIn:
 
 
 def submission_name(source: Path) -> str:
-    """The name of a submission, that of its folder or zip. Raises HandInError for one that no board should show."""
+    """Return the name of a folder or zip. Raises HandInError for one that no board should show."""
     name = Path(os.path.abspath(source)).name
     name = name[:-4] if name.lower().endswith(".zip") else name
     for taken in OURS:
@@ -94,23 +94,23 @@ def submission_name(source: Path) -> str:
 
 
 @cache
-def _names_of_rows():
-    """What the course's own rows are called on a board, with the calibration and without."""
+def _names_of_rows() -> set[str]:
+    """Return what the course's own rows are called on a board, with the calibration and without."""
     rows = {
-        row["method"].removesuffix(" + gradient")
+        str(row["method"]).removesuffix(" + gradient")
         for table in ("blind", "standard")
         for row in published(table)
     }
     return {_alike(one) for row in rows for one in (row, f"{row} + gradient")}
 
 
-def _alike(name):
-    """The same for names that a reader of a board would take for one."""
+def _alike(name: str) -> str:
+    """Return the same for names that a reader of a board would mistake for each other."""
     return "".join(one for one in name.casefold() if one.isalnum())
 
 
-def _copy_folder(source, copy):
-    """Regular files and folders; what changes while it is copied is copied as it was found.
+def _copy_folder(source: Path, copy: Copy) -> None:
+    """Copy regular files and folders; what changes while it is copied is copied as it was found.
 
     Everything is opened from the open folder that it was found in, so that no folder can become a link meanwhile.
     """
@@ -125,11 +125,13 @@ def _copy_folder(source, copy):
                 copy.file(file, inside / name, os.fstat(file.fileno()).st_mode)
 
 
-def _raised(error):
+def _raised(error: OSError) -> None:
+    """Raise the error of walking through a folder."""
     raise error
 
 
-def _nothing_found(target):
+def _nothing_found(target: Path) -> str:
+    """Return what was expected in a folder that holds no submission."""
     expected = "expected solve.py, solve, public.h5 or dev.h5 at its top"
     inside = [one.name for one in sorted(target.iterdir()) if one.is_dir() and (one / "solve.py").is_file()]
     if inside:
@@ -137,7 +139,8 @@ def _nothing_found(target):
     return f"{expected}, found none of them"
 
 
-def _digest(folder):
+def _digest(folder: Path) -> str:
+    """Return the SHA-256 of all files in a folder, with their names and whether they can be executed."""
     whole = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         mode = path.stat().st_mode

@@ -18,12 +18,13 @@ import math
 import numbers
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
+from typing import Any
 
+from etlab.atomic import replacing
 from etlab.course.scenes.draw import TIERS
 
 VIEWS = ("all", *TIERS)  # what the reader chooses between
@@ -36,10 +37,7 @@ ERRORS = (
     ("tilt_axis_error", "tilt axis <span>[deg]</span>", 2),
     ("defocus_gradient_error", "defocus gradient <span>[nm/µm]</span>", 1),
 )
-RANKED = (
-    "dev",
-    "hidden",
-)  # no errors are shown of these: those of a few submissions would give away the truth
+RANKED = ("dev", "hidden")  # no errors are shown of these: those of a few submissions give away the truth
 PICTURE_SIZE = 'width="128" height="64"'  # CSS pixels that are kept free for it
 NONE = "—"
 MAX_PROBLEMS, MAX_PROBLEM = 40, 300  # problems of a row, characters of one: a stranger's log may be endless
@@ -71,7 +69,7 @@ class Group:
 
 
 def fragment(rows: Iterable[Mapping], *, heading: str | None = None) -> str:
-    """The board as HTML that may stand in any page, any number of times."""
+    """Return the board as HTML that may stand in any page, any number of times."""
     named = heading or "Leaderboard of the blind challenge"
     rows = by_overall(rows)
     without = "" if any(map(_has_picture, rows)) else " etlab-without-pictures"
@@ -88,7 +86,7 @@ def fragment(rows: Iterable[Mapping], *, heading: str | None = None) -> str:
 
 
 def page(rows: Iterable[Mapping], *, title: str, made: str, note: str = "") -> str:
-    """The board as a whole document that asks nothing of any other host. ``made`` says when, ``note`` whatever else."""
+    """Return the board as a whole document that loads nothing from any other host; ``made`` is its date."""
     said = f"<p>{_text(note)}</p>" if note else ""
     return (
         '<!doctype html><html lang="en-GB" class="etlab-board-page"><head><meta charset="utf-8">'
@@ -105,21 +103,14 @@ def write_page(
     path: str | os.PathLike, rows: Iterable[Mapping], *, title: str, made: str, note: str = ""
 ) -> None:
     """Write `page` to a file, whole or not at all."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.unlink(missing_ok=True)
-        with partial.open("x", encoding="utf-8") as file:  # unlike "w" it follows no link
-            file.write(page(rows, title=title, made=made, note=note))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as part, part.open("x", encoding="utf-8") as file:  # unlike "w" it follows no link
+        file.write(page(rows, title=title, made=made, note=note))
 
 
 def by_overall(rows: Iterable[Mapping]) -> list[Mapping]:
-    """Rows by overall score, best first; those without one keep their order after them, as equals do."""
+    """Sort rows by overall score, best first; those without one keep their order after them, as equals do."""
 
-    def key(row):
+    def key(row: Mapping) -> tuple[bool, float]:
         score = _column("overall", "overall", "overall").cell(row)[0]
         return score is None, -(score or 0)
 
@@ -127,21 +118,21 @@ def by_overall(rows: Iterable[Mapping]) -> list[Mapping]:
 
 
 def places(scores: Iterable[float | None]) -> list[int | None]:
-    """The place of each score, best first: equals share one, and a row without a score has none."""
+    """Return the place of each score, best first: equals share one, and a row without a score has none."""
     scores = list(scores)
     there = [score for score in scores if score is not None]
     return [None if score is None else 1 + sum(other > score for other in there) for score in scores]
 
 
 def number(value: object) -> float | None:
-    """A number that can be sorted, or None: for what is missing, is NaN or is no number."""
+    """Return a number that can be sorted, or None: for what is missing, is NaN or is no number."""
     if not isinstance(value, numbers.Real) or isinstance(value, bool) or math.isnan(value):
         return None
     return float(value)
 
 
 def policy() -> str:
-    """Content-Security-Policy of the page: its own script and style, by their hashes, and pictures inside it."""
+    """Return the page's Content-Security-Policy: its own script and style, by their hashes, and pictures inside it."""
     script, style = (_sha256(source(f"leaderboard.{kind}")) for kind in ("js", "css"))
     return (
         f"default-src 'none'; script-src {script}; style-src {style}; img-src data:; "
@@ -151,7 +142,7 @@ def policy() -> str:
 
 @cache
 def source(name: str) -> str:
-    """Text of the board's script or style sheet."""
+    """Return the text of the board's script or style sheet."""
     return (files("etlab.course.challenge") / name).read_text(encoding="utf-8")
 
 
@@ -159,11 +150,12 @@ def source(name: str) -> str:
 
 
 def groups(view: str) -> tuple[Group, ...]:
-    """The groups of columns that are seen in one of ``VIEWS``."""
+    """Return the groups of columns that are seen in one of ``VIEWS``."""
     return _overview() if view == "all" else _one_tier(view)
 
 
-def _overview():
+def _overview() -> tuple[Group, ...]:
+    """Return the groups of the view of all tiers."""
     measured = (
         _column("overall", "overall", "overall"),
         *(_column(tier, tier, "tiers", tier, "score") for tier in RANKED),
@@ -181,7 +173,8 @@ def _overview():
     )
 
 
-def _one_tier(tier):
+def _one_tier(tier: str) -> tuple[Group, ...]:
+    """Return the groups of the view of one tier."""
     measured = (
         _column("overall", "overall", "overall"),
         *(_column(key, title, "tiers", tier, key, digits=digits) for key, title, digits in QUALITY),
@@ -206,7 +199,7 @@ def _one_tier(tier):
 
 @cache
 def _columns() -> list[tuple[Group, Column, str]]:
-    """Every column from left to right, after place, picture and name, with its group and its classes in HTML."""
+    """Return every column from left to right, after place, picture and name, with its group and its classes in HTML."""
     return [
         (group, column, f"in-{group.view}" + " etlab-published" * group.published + " etlab-first" * (not i))
         for view in VIEWS
@@ -215,11 +208,11 @@ def _columns() -> list[tuple[Group, Column, str]]:
     ]
 
 
-def _column(key, title, *path, digits=3, first="descending"):
-    """The column of the number that is found in a row by following ``path``."""
+def _column(key: str, title: str, *path: str, digits: int = 3, first: str = "descending") -> Column:
+    """Return the column of the number that is found in a row by following ``path``."""
 
-    def cell(row):
-        value = row
+    def cell(row: Mapping) -> Cell:
+        value: Any = row
         for step in path:
             value = value.get(step) if isinstance(value, Mapping) else None
         value = number(value)
@@ -231,12 +224,15 @@ def _column(key, title, *path, digits=3, first="descending"):
     return Column(key, title, cell, first)
 
 
-def _named_tier(tier):
+def _named_tier(tier: str) -> str:
+    """Return a tier's name for readers."""
     return f"{tier} tier" + " (practice)" * (tier not in RANKED)
 
 
-def _scenes(tiers):
-    def cell(row):
+def _scenes(tiers: Iterable[str]) -> Column:
+    """Return the column of how many scenes were scored."""
+
+    def cell(row: Mapping) -> Cell:
         seen = [row["tiers"][tier] for tier in tiers if tier in row["tiers"]]
         if not seen:
             return None, NONE
@@ -249,8 +245,8 @@ def _scenes(tiers):
 # --- the table
 
 
-def _head():
-    """Two lines of headings: the groups, and the columns under them."""
+def _head() -> str:
+    """Return two lines of headings: the groups, and the columns under them."""
     upper = [
         _heading("place", "place", 0, "ascending", 'class="etlab-place" rowspan="2"'),
         '<th class="etlab-picture" rowspan="2" scope="col">slice</th>',
@@ -265,20 +261,22 @@ def _head():
     return f"<tr>{''.join(upper)}</tr><tr>{''.join(lower)}</tr>"
 
 
-def _heading(key, title, i, first, attributes):
+def _heading(key: str, title: str, i: int, first: str, attributes: str) -> str:
+    """Return the heading of column ``i``."""
     data = f'data-key="{key}" data-column="{i}" data-first="{first}"'
     return f'<th {attributes} scope="col" {data}>{title}</th>'
 
 
-def _bodies(rows):
-    """A group of table rows for each row of the board: its numbers and, if it has any, its problems under them."""
+def _bodies(rows: Sequence[Mapping]) -> str:
+    """Return a group of table rows for each row of the board: its numbers and, under them, its problems."""
     if not rows:
         return f'<tbody><tr><td colspan="{WIDTH}">Nothing has been handed in yet.</td></tr></tbody>'
     ranks = places(_column("overall", "overall", "overall").cell(row)[0] for row in rows)
     return "".join(_entry(row, place) for row, place in zip(rows, ranks, strict=True))
 
 
-def _entry(row, place):
+def _entry(row: Mapping, place: int | None) -> str:
+    """Return a row of the board."""
     cells = [
         _cell("etlab-place", place, str(place or NONE)),
         f'<td class="etlab-picture">{_picture(row)}</td>',
@@ -289,12 +287,14 @@ def _entry(row, place):
     return f'<tbody class="{kind}"><tr>{"".join(cells)}</tr>{_problems(row)}</tbody>'
 
 
-def _cell(classes, value, text):
+def _cell(classes: str, value: float | None, text: str) -> str:
+    """Return one cell of the table."""
     data = "" if value is None else f' data-value="{str(value).replace("inf", "Infinity")}"'
     return f'<td class="{classes}"{data}>{text}</td>'
 
 
-def _picture(row):
+def _picture(row: Mapping) -> str:
+    """Return the picture of a row, or a dash."""
     if not _has_picture(row):
         return f"<span>{NONE}</span>"
     picture = row["picture"]
@@ -304,17 +304,20 @@ def _picture(row):
     )
 
 
-def _has_picture(row):
+def _has_picture(row: Mapping) -> bool:
+    """Return whether a row has a picture that may be shown."""
     picture = row.get("picture")
     return isinstance(picture, str) and PICTURE.fullmatch(picture) is not None
 
 
-def _named(row):
+def _named(row: Mapping) -> str:
+    """Return the name of a row, marked if it is a baseline."""
     badge = ' <span class="etlab-badge">baseline</span>' if row["kind"] == "baseline" else ""
     return f"<bdi>{_text(row['name'])}</bdi>{badge}"
 
 
-def _problems(row):
+def _problems(row: Mapping) -> str:
+    """Return the problems of a row as a row of the table; nothing if there is none."""
     problems = list(row.get("problems") or [])
     if not problems:
         return ""
@@ -328,15 +331,16 @@ def _problems(row):
     )
 
 
-def _shortened(text):
+def _shortened(text: str) -> str:
+    """Truncate the text of a problem."""
     return text if len(text) <= MAX_PROBLEM else text[: MAX_PROBLEM - 1] + "…"
 
 
 # --- around the table
 
 
-def _controls(rows):
-    """Which tier, and whether baselines, if there are other rows beside them."""
+def _controls(rows: Iterable[Mapping]) -> str:
+    """Return the choice of the tier and, if there are other rows beside them, of baselines."""
     buttons = "".join(_radio(view) for view in VIEWS)
     kinds = {row["kind"] == "baseline" for row in rows}
     hide = '<label><input type="checkbox" checked><span>baselines</span></label>' if len(kinds) == 2 else ""
@@ -347,8 +351,8 @@ def _controls(rows):
     )
 
 
-def _radio(view):
-    """The button of a view; its data name the column that gives the places."""
+def _radio(view: str) -> str:
+    """Return the button of a view; its data name the column that gives the places."""
     key = "overall" if view == "all" else "score"
     i = next(
         i for i, (group, column, _) in enumerate(_columns(), FIRST) if (group.view, column.key) == (view, key)
@@ -358,7 +362,8 @@ def _radio(view):
     return f'<label><input type="radio" {attributes}><span>{label}</span></label>'
 
 
-def _notes():
+def _notes() -> str:
+    """Return what the columns mean."""
     return (
         '<div class="etlab-notes"><p>Overall: the mean of the scores of dev and hidden. The public tier is practice: '
         "everybody has its truth. Score: the mean over all scenes of a tier; one without a valid answer counts zero. "
@@ -371,10 +376,11 @@ def _notes():
     )
 
 
-def _text(value):
-    """Text of a stranger for HTML, inside or outside of quotes; half a surrogate pair cannot be written at all."""
+def _text(value: object) -> str:
+    """Escape a stranger's text for HTML, inside or outside of quotes, and replace half a surrogate pair."""
     return html.escape(str(value).encode("utf-8", "replace").decode("utf-8").replace("\0", "�"))
 
 
-def _sha256(text):
+def _sha256(text: str) -> str:
+    """Return the hash of a text for a policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

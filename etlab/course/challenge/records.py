@@ -23,6 +23,7 @@ from typing import BinaryIO
 import matplotlib.image
 import numpy as np
 
+from etlab.atomic import replacing
 from etlab.course.scenes.scoring import Score
 from etlab.metrics import blind_score
 
@@ -63,7 +64,7 @@ class Records:
     folder: Path
 
     def path(self, submission: str, tier: str, scene: str) -> Path:
-        """Where the record of a scene is; its picture has the same name and ends in .png."""
+        """Return where the record of a scene is; its picture has the same name and ends in .png."""
         return self.folder / submission / tier / f"{scene}.json"
 
     def save(self, record: Record, volume: np.ndarray | None = None) -> None:
@@ -84,7 +85,7 @@ class Records:
             file.write(json.dumps(asdict(record), indent=1).encode())
 
     def read(self, submission: str, tier: str, scene: str) -> Record | None:
-        """The record of a scene, None if there is none, it is damaged or it claims what no evaluation gives."""
+        """Return the record of a scene, None if there is none, it is damaged or it claims what no evaluation gives."""
         path = self.path(submission, tier, scene)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -103,14 +104,14 @@ class Records:
         path.with_suffix(".png").unlink(missing_ok=True)
 
     def all(self) -> list[Record]:
-        """Every record there is, by submission, tier and scene."""
+        """Return every record, by submission, tier and scene."""
         places = [path.parts[-3:] for path in sorted(self.folder.glob("*/*/scene_*.json"))]
         found = (self.read(name, tier, file.removesuffix(".json")) for name, tier, file in places)
         return [record for record in found if record]
 
     @contextmanager
     def locked(self, submission: str) -> Iterator[Path]:
-        """While this holds, no other evaluator works on the submission; waits for one that does.
+        """Keep other evaluators from the submission while this holds; wait for one that is at work.
 
         Yields an empty folder for temporary files; what an evaluator that was killed left in it is gone.
         """
@@ -118,6 +119,8 @@ class Records:
         private_folder(folder)
         private = folder / ".private"
         with held(folder / ".lock"):
+            for left in folder.rglob(".*.part"):  # by one that was killed
+                left.unlink()
             shutil.rmtree(private, ignore_errors=True)
             private.mkdir(mode=0o700)
             try:
@@ -127,14 +130,14 @@ class Records:
 
     @contextmanager
     def locked_whole(self) -> Iterator[None]:
-        """While this holds, nobody else writes what belongs to all submissions; waits for one that does."""
+        """Keep others from writing what belongs to all submissions while this holds; wait for one that does."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with held(self.folder / ".lock"):
             yield
 
 
 def is_sound(record: Record) -> bool:
-    """Whether an evaluation could have made this record: types, ranges, and a score that follows from its terms."""
+    """Return whether an evaluation could have made this record: types, ranges, a score that follows from its terms."""
     texts = (record.submission, record.submission_sha256, record.problem_sha256, record.reason, record.log)
     numbers = [getattr(record.score, field.name) for field in fields(Score)]
     if not all(isinstance(one, str) for one in (*texts, record.tier, record.scene, record.status)):
@@ -154,12 +157,13 @@ def is_sound(record: Record) -> bool:
     return score.score <= 1 and abs(score.score - expected) < 1e-6  # below 0 where the structure is inverted
 
 
-def _is_number(value):
+def _is_number(value: object) -> bool:
+    """Return whether a value is a float, or a whole number that a float holds exactly."""
     return type(value) is float or (type(value) is int and abs(value) < 1 << 53)
 
 
 def without_errors(score: Score) -> Score:
-    """A score that does not say how far off the spec is: from several of those anyone can work out the truth."""
+    """Return a score without the errors of the spec, since several of those would give away the truth."""
     return replace(score, **dict.fromkeys(ERRORS, math.nan))
 
 
@@ -171,17 +175,17 @@ def private_folder(folder: Path) -> None:
 
 @contextmanager
 def new_private(path: Path) -> Iterator[BinaryIO]:
-    """A new file that only its owner can read; it gets its name once it is whole."""
-    partial = path.with_suffix(f".part{path.suffix}")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    """Open a new file that only its owner can read; it gets its name once it is whole."""
+    with (
+        replacing(path) as part,
+        os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file,
+    ):
         yield file
-    partial.replace(path)
 
 
 @contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Hold the lock in the file ``path``; waits for whoever holds it."""
+    """Hold the lock in the file ``path``; wait for whoever holds it."""
     import fcntl  # not on Windows, where nothing can be evaluated anyway
 
     # no link is followed: who may write into the folder could let us empty any file of ours

@@ -56,8 +56,8 @@ def main(
     Path(out, "spec.json").write_text(json.dumps(asdict(spec)), encoding="utf-8")
 
 
-def _this_python_first():
-    """So that ``#!/usr/bin/env python`` is the Python with etlab in it."""
+def _this_python_first() -> dict[str, str]:
+    """Return an environment in which ``#!/usr/bin/env python`` is the Python with etlab in it."""
     return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 

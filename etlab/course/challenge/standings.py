@@ -16,12 +16,13 @@ from __future__ import annotations
 import base64
 import datetime
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from etlab.atomic import replacing
 from etlab.course.challenge import page
 from etlab.course.challenge.evaluate import BEFORE_A_RUN
 from etlab.course.challenge.own_rows import BASELINE
@@ -38,7 +39,7 @@ DIGITS = {"score": 3, "psnr_db": 1, "ssim": 3, "consistency": 3} | dict.fromkeys
 
 
 def standings(records: Iterable[Record], tiers: Iterable[Tier]) -> list[Row]:
-    """A row for each submission, best first: keys as `etlab.course.challenge.page.page` takes them, without pictures.
+    """Return a row for each submission, best first, as `etlab.course.challenge.page.page` takes it, without pictures.
 
     Records of other problems than those of ``tiers`` are left out; a scene that is not recorded yet counts zero.
     """
@@ -52,19 +53,19 @@ def standings(records: Iterable[Record], tiers: Iterable[Tier]) -> list[Row]:
 
 
 def ranked(rows: Iterable[Row]) -> list[Row]:
-    """Rows by overall score, those without one after them by the ranked tier that they have; equals by name."""
+    """Sort rows by overall score, those without one after them by the ranked tier that they have; equals by name."""
 
-    def key(row):
+    def key(row: Row) -> tuple[bool, float, str]:
         scores = [row["tiers"][tier]["score"] for tier in RANKED if tier in row["tiers"]]
-        return row["overall"] is None, -(row["overall"] or np.mean(scores or [0])), row["name"]
+        return row["overall"] is None, -float(row["overall"] or np.mean(scores or [0])), row["name"]
 
     return sorted(rows, key=key)
 
 
-def tier_summary(scores: list[Score], n_scenes: int) -> dict[str, float | int | None]:
-    """One tier of a row: the mean score, zero for scenes not among ``scores``, and means and RMS errors over these."""
+def tier_summary(scores: Sequence[Score], n_scenes: int) -> dict[str, float | int | None]:
+    """Return one tier of a row: the mean score, missing scenes counting zero; of the others, means and RMS errors."""
 
-    def over(name, statistic):
+    def over(name: str, statistic: Callable[[list[float]], float]) -> float | None:
         values = [getattr(score, name) for score in scores]
         finite = [value for value in values if np.isfinite(value)]
         return statistic(finite) if finite else None
@@ -78,12 +79,12 @@ def tier_summary(scores: list[Score], n_scenes: int) -> dict[str, float | int | 
 
 
 def overall(tiers: dict[str, dict]) -> float | None:
-    """Mean of the scores of `RANKED`; None unless all of these tiers are there."""
+    """Return the mean of the scores of `RANKED`; None unless all of these tiers are there."""
     return float(np.mean([tiers[tier]["score"] for tier in RANKED])) if set(RANKED) <= set(tiers) else None
 
 
 def published_beside(name: str) -> Row | None:
-    """The published blind row of this name, nested by tier; None if there is none."""
+    """Return the published blind row of this name, nested by tier; None if there is none."""
     for row in published("blind"):
         if row["method"] == name:
             by_tier = {
@@ -100,16 +101,13 @@ def write(results: Path, tiers: Iterable[Tier], *, note: str = "") -> list[Row]:
     """
     records = Records(results)
     with records.locked_whole():
-        for left in results.glob(".leaderboard.html.*.part"):
+        for left in results.glob(".leaderboard.*.part"):
             left.unlink()  # by one that was killed: nobody else writes now
         rows = standings(records.all(), tiers)
         made = datetime.datetime.now(datetime.UTC).date().isoformat()
         content = {"format": "etlab leaderboard", "version": "1", "made": made, "note": note, "rows": rows}
-        partial = results / "leaderboard.json.part"
-        partial.unlink(missing_ok=True)
-        with partial.open("x", encoding="utf-8") as file:  # unlike "w" it follows no link
+        with replacing(results / "leaderboard.json") as part, part.open("x", encoding="utf-8") as file:
             file.write(json.dumps(content, indent=1, allow_nan=False))
-        partial.replace(results / "leaderboard.json")
         with_pictures = [row | _picture(records, row) for row in rows]
         page.write_page(
             results / "leaderboard.html",
@@ -122,7 +120,7 @@ def write(results: Path, tiers: Iterable[Tier], *, note: str = "") -> list[Row]:
 
 
 def as_text(rows: list[Row]) -> str:
-    """The rows as a table of plain text."""
+    """Return the rows as a table of plain text."""
     order = (*RANKED, "public")
     lines = [f"{'':44s}{'overall':>8s}" + "".join(f"{tier:>9s}" for tier in order) + "  (practice)"]
     for place, row in enumerate(rows, 1):
@@ -132,7 +130,8 @@ def as_text(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def _row(name, records, sizes):
+def _row(name: str, records: list[Record], sizes: Mapping[str, int]) -> Row:
+    """Return the row of one submission."""
     baseline = name.startswith(BASELINE)
     on_hidden = not baseline and any(record.tier == "hidden" for record in records)
     tiers, problems = {}, []
@@ -154,8 +153,8 @@ def _row(name, records, sizes):
     }
 
 
-def _shown(tier, summary, baseline):
-    """A tier's numbers as a board may show them."""
+def _shown(tier: str, summary: Mapping[str, float | int | None], baseline: bool) -> dict[str, float | None]:
+    """Return a tier's numbers as a board may show them."""
     digits = {name: DIGITS.get(name, 0) for name in summary if tier == "public" or name not in ERRORS}
     if tier == "hidden" and not baseline:
         digits = SHOWN_OF_HIDDEN
@@ -165,8 +164,8 @@ def _shown(tier, summary, baseline):
     }
 
 
-def _problems(tier, records, on_hidden):
-    """What went wrong, in words that may be shown. How a program ends on hidden data, it may have chosen."""
+def _problems(tier: str, records: list[Record], on_hidden: bool) -> list[str]:
+    """Return what went wrong, in words that may be shown. How a program ends on hidden data, it may have chosen."""
     wrong = [one for one in records if one.status != "scored"]
     told = [one for one in wrong if tier != "hidden" or one.status in BEFORE_A_RUN]
     said = [f"{tier} {one.scene}: {one.status}{_reason(one, on_hidden)}" for one in told]
@@ -174,13 +173,14 @@ def _problems(tier, records, on_hidden):
     return said + [f"{tier}: no valid answer to {untold} of {len(records)} scenes"] * bool(untold)
 
 
-def _reason(record, on_hidden):
+def _reason(record: Record, on_hidden: bool) -> str:
+    """Return the reason as it stands beside a status, if it may."""
     words_of_ours = record.status in BEFORE_A_RUN or not on_hidden
     return f": {record.reason}" if record.reason and words_of_ours else ""
 
 
-def _picture(records, row):
-    """The first picture of the row, as the page takes it; none if the row's program has seen the hidden tier."""
+def _picture(records: Records, row: Row) -> Row:
+    """Return the first picture of the row, as the page takes it; none if the row's program has seen the hidden tier."""
     name = BASELINE * (row["kind"] == "baseline") + row["name"]
     seen_hidden = row["kind"] == "submission" and "hidden" in row["tiers"]
     for tier in () if seen_hidden else TIERS[:2]:

@@ -9,10 +9,11 @@ Whatever else is in the file is not looked at.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from etlab.arrays import checked
@@ -28,14 +29,38 @@ MAX_BYTES = 1 << 30  # a hundred standard volumes in double precision
 
 
 class SubmissionError(ValueError):
-    """A submission that cannot be scored. The message names each scene that is wrong, and why."""
+    """Raised for a submission that cannot be scored; the message names each scene that is wrong, and why.
+
+    Parameters
+    ----------
+    *args
+        The message, as for `ValueError`.
+
+    Examples
+    --------
+    >>> write_submission("mine.h5", {})
+    Traceback (most recent call last):
+    etlab.course.challenge.submission.SubmissionError: answers: got none, expected {scene: (x_hat, corrected_spec)}
+    """
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a submission is worth on one tier: a `Score` for each scene, and their mean.
+    """The scores of a submission on one tier, and their means; printed, a table.
 
-    ``score`` is NaN where the truth is sealed; then only the consistency says something.
+    Parameters
+    ----------
+    tier
+        "public", "dev" or "hidden".
+    scenes
+        A `Score` for each scene. Where the truth is sealed, all but the consistency is NaN.
+
+    Examples
+    --------
+    >>> from etlab.course.scenes import Score
+    >>> first, second = Score(0.5, 24, 0.8, 0.9, 0, 0, 0), Score(0.7, 28, 0.9, 0.9, 0, 0, 0)
+    >>> round(Report("public", {"scene_00": first, "scene_01": second}).score, 3)
+    0.6
     """
 
     tier: str
@@ -43,15 +68,15 @@ class Report:
 
     @property
     def score(self) -> float:
-        """Mean over the scenes of the tier."""
+        """Return the mean score over the scenes of the tier."""
         return float(np.mean([one.score for one in self.scenes.values()]))
 
     @property
     def consistency(self) -> float:
-        """Mean over the scenes of the tier."""
+        """Return the mean consistency over the scenes of the tier."""
         return float(np.mean([one.consistency for one in self.scenes.values()]))
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = [f"{'':10s}{'score':>7s}{'PSNR [dB]':>10s}{'SSIM':>7s}{'consist.':>9s}   spec: found − true"]
         for name, one in self.scenes.items():
             delta, phi, g = one.tilt_angle_error, one.tilt_axis_error, one.defocus_gradient_error
@@ -72,11 +97,34 @@ def write_submission(
     tier: Tier | str | os.PathLike | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Write answers, ``{scene: (x_hat, corrected_spec)}``, as a submission, whole or not at all.
+    """Write answers to the scenes of a tier as a submission, whole or not at all.
 
-    ``corrected_spec`` is a `Mismatch` or a mapping with its three numbers. With ``tier`` (an open one or its file) they
-    are checked against the problems first. Raises SubmissionError if they would be refused, FileExistsError unless
-    ``overwrite``.
+    Parameters
+    ----------
+    path
+        The HDF5 file to write.
+    answers
+        ``{scene: (x_hat, corrected_spec)}``: the volume (nz, ny, nx), and a `Mismatch` or a mapping with its three
+        numbers [deg, deg, nm/µm].
+    tier
+        An open tier or its file, against whose problems the answers are checked first.
+    overwrite
+        Whether to replace a file that exists.
+
+    Raises
+    ------
+    SubmissionError
+        If the answers would be refused.
+    FileExistsError
+        If the file exists, unless ``overwrite``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "mine.h5")
+    >>> write_submission(path, {"scene_00": (np.zeros((32, 64, 64), np.float32), Mismatch(tilt_angle=0.2))})
+    >>> path.exists()
+    True
     """
     path = Path(path)
     if path.exists() and not overwrite:
@@ -95,7 +143,7 @@ def write_submission(
                 raise SubmissionError(f"{name}: {error}") from error
 
 
-def write_answer(scene, x_hat: np.ndarray, corrected_spec: Spec) -> None:
+def write_answer(scene: h5py.Group, x_hat: np.ndarray, corrected_spec: Spec) -> None:
     """Write one answer into an empty group of an HDF5 file. Raises AnswerError if it could be one to no problem."""
     spec = checked_spec(corrected_spec, LIMITS)
     try:
@@ -111,7 +159,7 @@ def write_answer(scene, x_hat: np.ndarray, corrected_spec: Spec) -> None:
 
 
 def read_answer(path: str | os.PathLike, name: str, problem: Problem) -> tuple[np.ndarray, Mismatch]:
-    """The answer to one scene, by a stranger. Raises FileError or AnswerError if it is not one to this problem."""
+    """Read the answer to one scene, by a stranger. Raises FileError or AnswerError if it is not one to this problem."""
     with hdf5.opened(path, max_bytes=MAX_BYTES) as file:
         check_format(file)
         scene = hdf5.group(file, name)
@@ -122,9 +170,37 @@ def read_answer(path: str | os.PathLike, name: str, problem: Problem) -> tuple[n
 
 
 def score_submission(path: str | os.PathLike, tier: Tier | str | os.PathLike) -> Report:
-    """Score a submission on a tier, an open one or its file; with its truth if that is at hand, see `load_tier`.
+    """Score a submission on a tier, with its truth if that is at hand.
 
-    Raises SubmissionError naming every scene that is missing or wrong, FileNotFoundError if there is no file.
+    Parameters
+    ----------
+    path
+        The submission.
+    tier
+        An open tier or its file; see `load_tier` for its truth.
+
+    Returns
+    -------
+    Report
+        A score for each scene, and their means.
+
+    Raises
+    ------
+    SubmissionError
+        Naming every scene that is missing or wrong.
+    FileNotFoundError
+        If there is no such file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from etlab.course.challenge import make_tier
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> tier = make_tier(folder / "public.h5", n_scenes=1, preset="small")
+    >>> truth = tier.truth("scene_00")
+    >>> write_submission(folder / "mine.h5", {"scene_00": (truth.x_true, truth.mismatch)}, tier=tier)
+    >>> score_submission(folder / "mine.h5", tier).scenes["scene_00"].ssim
+    1.0
     """
     tier = tier if isinstance(tier, Tier) else load_tier(tier)
     path = Path(path)
@@ -132,9 +208,10 @@ def score_submission(path: str | os.PathLike, tier: Tier | str | os.PathLike) ->
     return Report(tier.tier, _scored(tier, lambda name, problem: read_answer(path, name, problem)))
 
 
-def _scored(tier, answer):
-    """A `Score` for each scene, or SubmissionError with all that is wrong."""
-    scenes, wrong = {}, []
+def _scored(tier: Tier, answer: Callable[[str, Problem], tuple[np.ndarray, Spec]]) -> dict[str, Score]:
+    """Score each scene. Raises SubmissionError with all that is wrong."""
+    scenes: dict[str, Score] = {}
+    wrong = []
     for name, problem in tier.items():
         truth = tier.truth(name) if tier.has_truth else None
         try:
@@ -146,14 +223,15 @@ def _scored(tier, answer):
     return scenes
 
 
-def _given(answers, name):
+def _given(answers: Mapping[str, tuple[np.ndarray, Spec]], name: str) -> tuple[np.ndarray, Spec]:
+    """Return the answer to a scene. Raises AnswerError if there is none."""
     if name not in answers:
         raise AnswerError("missing")
     return answers[name]
 
 
-def check_format(file) -> None:
-    """Raises FileError if a file does not say that it is a submission."""
+def check_format(file: h5py.File) -> None:
+    """Raise FileError if a file does not say that it is a submission."""
     found = hdf5.text(file, "format"), hdf5.text(file, "version")
     if found != (FORMAT, VERSION):
         raise FileError(

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import h5py
 from tqdm.auto import tqdm
 
 from etlab.course.scenes import hdf5
@@ -50,9 +51,30 @@ class Tier(Mapping[str, Problem]):
 
     ``tier``, ``preset`` and ``key`` are as in the file. ``truth(name)`` gives the truth of a public scene, or of any
     if the sealed file is at hand.
+
+    Parameters
+    ----------
+    path
+        The tier file.
+    sealed
+        The evaluator's file of its truth.
+
+    Raises
+    ------
+    FileError
+        For a file that is something else, of another version or damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> tier = make_tier(Path(tempfile.mkdtemp(), "public.h5"), n_scenes=1, preset="small")
+    >>> list(tier), tier.tier, tier.has_truth
+    (['scene_00'], 'public', True)
+    >>> tier["scene_00"].y.shape
+    (71, 80, 64)
     """
 
-    def __init__(self, path: Path, sealed: Path | None = None):
+    def __init__(self, path: Path, sealed: Path | None = None) -> None:
         self.path, self.sealed = Path(path), None if sealed is None else Path(sealed)
         with hdf5.opened(self.path) as file:
             _check_format(file, FORMAT)
@@ -83,17 +105,17 @@ class Tier(Mapping[str, Problem]):
         return len(self._names)
 
     def sha256(self, name: str) -> str:
-        """What the file says that the SHA-256 of a problem is; reading the problem checks it."""
+        """Return the SHA-256 of a problem that the file states; reading the problem checks it."""
         with hdf5.opened(self.path) as file:
             return hdf5.text(hdf5.group(file, name), "sha256")
 
     @property
     def has_truth(self) -> bool:
-        """Whether `truth` can be asked for."""
+        """Return whether `truth` can be asked for."""
         return self.tier == "public" or self.sealed is not None
 
     def truth(self, name: str) -> Truth:
-        """The truth of a scene. Raises ValueError if it is sealed, FileError if it belongs to another problem."""
+        """Return the truth of a scene. Raises ValueError if it is sealed, FileError if it is of another problem."""
         if not self.has_truth:
             raise ValueError(f"{self.path.name}: the truth of the {self.tier} tier is in a sealed file")
         problem = self[name]
@@ -105,15 +127,40 @@ class Tier(Mapping[str, Problem]):
 
 
 def load_tier(path: str | os.PathLike, sealed: str | os.PathLike | None = None) -> Tier:
-    """Open a tier file; with ``sealed``, the evaluator's file of its truth.
+    """Open a tier file.
 
-    Raises FileNotFoundError, or FileError for a file that is something else, of another version or damaged.
+    Parameters
+    ----------
+    path
+        The file that `make_tier` wrote.
+    sealed
+        The evaluator's file of its truth.
+
+    Returns
+    -------
+    Tier
+        A mapping from scene names to problems.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    FileError
+        For a file that is something else, of another version or damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "public.h5")
+    >>> _ = make_tier(path, n_scenes=1, preset="small")
+    >>> len(load_tier(path))
+    1
     """
     return Tier(Path(path), None if sealed is None else Path(sealed))
 
 
 def found_tiers(folder: str | os.PathLike) -> tuple[Tier, ...]:
-    """The tiers of a challenge in a folder, with their truth: TIER.h5 and sealed/TIER.h5, as `make_tier` names them.
+    """Return the tiers in a folder, with their truth: TIER.h5 and sealed/TIER.h5, as `make_tier` names them.
 
     Raises FileNotFoundError if there is no tier, or the truth of one is missing.
     """
@@ -140,13 +187,45 @@ def make_tier(
     overwrite: bool = False,
     progress: bool = False,
 ) -> Tier:
-    """Draw a tier and write it to ``path``, and the truth of dev or hidden to ``sealed``; only its owner can read that.
+    """Draw the scenes of a tier and write them to files, whole or not at all.
 
-    ``sealed`` is by default ``sealed/`` beside ``path``. ``key`` is that of `read_key` (None: *demo*, which hides
-    nothing). The scenes go round the four families. Files are written whole or not at all.
+    Parameters
+    ----------
+    path
+        The tier file to write.
+    tier
+        "public" (with its truth), "dev" or "hidden".
+    n_scenes
+        Number of scenes; they go round the four families.
+    preset
+        "standard" or "small".
+    key
+        From `etlab.course.scenes.keys.read_key`; None is *demo*, which hides nothing.
+    sealed
+        File of the truth of dev or hidden, which only its owner can read; by default in ``sealed/`` beside ``path``.
+    overwrite
+        Whether to replace files that exist.
+    progress
+        Whether to show a progress bar.
 
-    Raises ValueError for an unknown tier or preset, no scene or a key that is too short, FileExistsError unless
-    ``overwrite``.
+    Returns
+    -------
+    Tier
+        The tier, with its truth at hand.
+
+    Raises
+    ------
+    ValueError
+        For an unknown tier or preset, no scene, or a key that is too short.
+    FileExistsError
+        If a file exists, unless ``overwrite``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> tier = make_tier(Path(tempfile.mkdtemp(), "dev.h5"), "dev", n_scenes=1, preset="small")
+    >>> tier.key, tier.has_truth, tier.sealed.name
+    ('demo', True, 'dev.h5')
     """
     path = Path(path)
     if tier not in TIERS:
@@ -179,8 +258,8 @@ def make_tier(
     return load_tier(path, sealed)
 
 
-def _scene_names(file):
-    """All that is in the file, if it is scenes as they are called here; names end up on boards and in file names."""
+def _scene_names(file: h5py.File) -> tuple[str, ...]:
+    """Return all that is in the file, if these are scenes; their names end up on boards and in file names."""
     if not 1 <= len(file) <= MAX_SCENES:
         raise FileError(f"got {len(file)} scenes, expected 1 to {MAX_SCENES}")
     names = sorted(file, key=lambda name: (len(name), name))
@@ -189,7 +268,8 @@ def _scene_names(file):
     return tuple(names)
 
 
-def _check_format(file, expected):
+def _check_format(file: h5py.File, expected: str) -> None:
+    """Raise FileError for a file of another format or version."""
     if hdf5.text(file, "format") != expected or hdf5.text(file, "version") != VERSION:
         raise FileError(
             f"got format {hdf5.text(file, 'format')!r}, version {hdf5.text(file, 'version')!r}, "
@@ -198,8 +278,8 @@ def _check_format(file, expected):
 
 
 @contextmanager
-def _new_sealed(path):
-    """The sealed file, in a folder of its own that only its owner can enter; None for a tier without one."""
+def _new_sealed(path: Path | None) -> Iterator[h5py.File | None]:
+    """Open the sealed file, in a folder of its own that only its owner can enter; None for a tier without one."""
     if path is None:
         yield None
         return

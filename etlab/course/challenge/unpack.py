@@ -6,9 +6,12 @@ import errno
 import os
 import stat
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO, BinaryIO, TypeVar, cast
+
+T = TypeVar("T")
 
 MAX_FILES, MAX_BYTES, MAX_DEPTH = 1000, 256 << 20, 32
 BLOCK = 1 << 20  # bytes
@@ -26,7 +29,7 @@ class Copy:
 
     target: Path
     files: int = 0
-    bytes: int = 0
+    n_bytes: int = 0
 
     def folder(self, inside: Path) -> None:
         """Make a folder that is not there yet, and those above it."""
@@ -36,27 +39,29 @@ class Copy:
                 self._made(one, (self.target / one).mkdir)
                 (self.target / one).chmod(0o755)
 
-    def file(self, file: BinaryIO, inside: Path, mode: int) -> None:
+    def file(self, file: IO[bytes], inside: Path, mode: int) -> None:
         """Copy an open file, which is not there yet; of ``mode`` only counts whether its owner may execute it."""
         self.folder(inside.parent)
         self._count(inside)
         path = self.target / inside
         with self._made(inside, lambda: path.open("xb")) as out:
             while block := file.read(BLOCK):
-                self.bytes += len(block)
-                if self.bytes > MAX_BYTES:
+                self.n_bytes += len(block)
+                if self.n_bytes > MAX_BYTES:
                     raise HandInError(f"got more than {MAX_BYTES >> 20} MiB, unpacked")
                 out.write(block)
         path.chmod(0o755 if mode & stat.S_IXUSR else 0o644)
 
-    def _count(self, inside):
+    def _count(self, inside: Path) -> None:
+        """Count a file or folder. Raises HandInError for too many, or too deep a one."""
         self.files += 1
         if self.files > MAX_FILES:
             raise HandInError(f"got more than {MAX_FILES} files and folders")
         if len(inside.parts) > MAX_DEPTH:
             raise HandInError(f"got more than {MAX_DEPTH} folders within each other")
 
-    def _made(self, inside, make):
+    def _made(self, inside: Path, make: Callable[[], T]) -> T:
+        """Make a file or folder. Raises HandInError if that fails for its name."""
         try:
             return make()
         except FileExistsError as error:
@@ -70,7 +75,7 @@ class Copy:
 def unpack(file: BinaryIO, copy: Copy) -> None:
     """Copy what is in a zip. Raises HandInError for one that is damaged or encrypted, or holds anything but files."""
     try:
-        with zipfile.ZipFile(_Sipped(file)) as archive:
+        with zipfile.ZipFile(cast(BinaryIO, _Sipped(file))) as archive:
             if len(archive.infolist()) > MAX_FILES:
                 raise HandInError(f"got {len(archive.infolist())} files, expected at most {MAX_FILES}")
             for entry in archive.infolist():
@@ -81,7 +86,8 @@ def unpack(file: BinaryIO, copy: Copy) -> None:
         raise HandInError(f"cannot be read as a zip: {shown(error, 200)}") from error
 
 
-def _unpack_one(archive, entry, copy):
+def _unpack_one(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, copy: Copy) -> None:
+    """Copy one entry of a zip."""
     name = entry.filename.replace("\\", "/")
     path, mode = PurePosixPath(name), entry.external_attr >> 16
     if path.is_absolute() or ".." in path.parts or ":" in name:
@@ -102,12 +108,12 @@ def _unpack_one(archive, entry, copy):
 class _Sipped:
     """A file that is never read in large pieces: zipfile would read a table of contents of any size into memory."""
 
-    def __init__(self, file):
+    def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
 
-    def read(self, n=-1):
-        """The next ``n`` bytes."""
+    def read(self, n: int = -1) -> bytes:
+        """Return the next ``n`` bytes."""
         if n > BLOCK:
             raise HandInError(f"got a zip with a table of contents for far more than {MAX_FILES} files")
         return self._file.read(n if n >= 0 else BLOCK)
@@ -134,5 +140,5 @@ def open_plain(name: str | os.PathLike, folder: int | None = None) -> BinaryIO:
 
 
 def shown(text: object, at_most: int = 80) -> str:
-    """What a stranger wrote, so that a terminal and a board can show it: no control characters, and not much."""
+    """Return what a stranger wrote, so that a terminal and a board can show it: no control characters, and not much."""
     return "".join(one if one.isprintable() else "?" for one in str(text)[:at_most])

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from etlab.alignment import Alignment, align_by_moments
 from etlab.alignment.alignment import turned
@@ -30,6 +31,7 @@ from etlab.course.grading.alignment_mistakes import (
     rms,
 )
 from etlab.course.grading.calling import CheckFailed, call, case
+from etlab.course.grading.likeness import nearest, sentence
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.projector import Projector
 from etlab.solvers import sirt
@@ -52,7 +54,7 @@ N_ITER = 20  # of SIRT
 
 
 def check_shift_sign(shift_between: Callable, *, seed: int | None = 0) -> None:
-    """``shift_between(image, reference)`` says how far to move ``image``: (rows, columns), with their signs."""
+    """Check that ``shift_between(image, reference)`` tells how far to move ``image``: (rows, columns), with signs."""
     with case(seed, "the shift moves the image on to the reference, rows before columns") as rng:
         for signs in rng.permutation([(1, 1), (1, -1), (-1, 1), (-1, -1)]):
             right = signs * rng.permutation([rng.uniform(2, 4), rng.uniform(7, 9)])
@@ -65,7 +67,7 @@ def check_shift_sign(shift_between: Callable, *, seed: int | None = 0) -> None:
                     f"{right[1]:+.1f}), rows up and columns to the right; yours says ({found[0]:+.1f}, "
                     f"{found[1]:+.1f}). "
                     + (
-                        f"This is what one gets when {mistake}."
+                        sentence(mistake)
                         if miss <= SAME
                         else "Where does the cross-correlation of an image with itself peak? There the shift is 0."
                     )
@@ -73,17 +75,20 @@ def check_shift_sign(shift_between: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_shift_precision(shift_between: Callable, *, seed: int | None = 0) -> None:
-    """Shifts are found to a fraction of a pixel, in noise."""
+    """Check that shifts are found to a fraction of a pixel, in noise.
+
+    ``shift_between(image, reference)`` gives (rows, columns), up and to the right.
+    """
     with case(seed, f"shifts are right to {PRECISION} pixels, in noise of 2 %") as rng:
-        rights, founds = [], []
+        expected, answers = [], []
         for right in fractional(rng, (6, 2), 6):
             image, reference = (noisy(rng, one, 0.02) for one in _pair(rng, right))
             found = call(shift_between, image, reference, shape=(2,))
             # a wrong sign or order is charged by check_shift_sign
             meant = mistaken_shifts(right, image.shape)
-            rights.append(meant[likeliest(found, meant)[0]])
-            founds.append(found)
-        rights, founds = np.array(rights), np.array(founds)
+            expected.append(meant[likeliest(found, meant)[0]])
+            answers.append(found)
+        rights, founds = np.array(expected), np.array(answers)
         misses = np.abs(founds - rights)
         worst, axis = np.unravel_index(misses.argmax(), misses.shape)
         if misses[worst, axis] > PRECISION:
@@ -95,7 +100,10 @@ def check_shift_precision(shift_between: Callable, *, seed: int | None = 0) -> N
 
 
 def check_shift_background(shift_between: Callable, *, seed: int | None = 0) -> None:
-    """A detector's offset and gain, different in both images, change no shift."""
+    """Check that a detector's offset and gain, different in both images, change no shift.
+
+    ``shift_between(image, reference)`` gives (rows, columns), up and to the right.
+    """
     with case(seed, "offset and gain of the detector change no shift") as rng:
         pairs = [_pair(rng, right) for right in ([5.3, -7.6], [-6.4, 4.2])]
         plain = [call(shift_between, *pair, shape=(2,)) for pair in pairs]
@@ -115,7 +123,7 @@ def check_shift_background(shift_between: Callable, *, seed: int | None = 0) -> 
 
 
 def check_move(move: Callable, *, seed: int | None = 0) -> None:
-    """``move(image, shift)`` moves the content up by shift[0] and right by shift[1], and brings nothing in again."""
+    """Check that ``move(image, shift)`` moves content up by shift[0] and right by shift[1], for good."""
     with case(seed, "content moves up and to the right by the shift, and what leaves is gone") as rng:
         specimen = particle(rng)
         for right in fractional(rng, (4, 2), 6):
@@ -126,11 +134,11 @@ def check_move(move: Callable, *, seed: int | None = 0) -> None:
             drawn = {name: specimen.images(shape, shifts=[-shift])[0] for name, shift in cases.items()}
             miss = {name: _difference(found, image) for name, image in drawn.items()}
             if miss[""] > MOVE_TOLERANCE:
-                mistake = min(miss, key=miss.get)
+                mistake = nearest(miss)
                 raise CheckFailed(
                     f"An image moved by ({right[0]:+.2f}, {right[1]:+.2f}) is {miss['']:.0%} off the one drawn there. "
                     + (
-                        f"This is what one gets when {mistake}."
+                        sentence(mistake)
                         if mistake and miss[mistake] < MOVE_TOLERANCE
                         else f"The content must move {right[0]:+.2f} rows and {right[1]:+.2f} columns; linear "
                         f"interpolation stays below {MOVE_TOLERANCE:.0%}."
@@ -152,7 +160,7 @@ def _check_nothing_comes_in_again(move: Callable, image: np.ndarray) -> None:
 
 
 def check_chain(chain: Callable, *, seed: int | None = 0) -> None:
-    """``chain(images, shift_between)`` lays all images of a turning specimen on one another."""
+    """Check that ``chain(images, shift_between)`` registers all images of a turning specimen to one another."""
     with case(seed, "steps between neighbours add up to shifts of the whole series") as rng:
         tilts = linear_tilts(60, 3)
         right = fractional(rng, (len(tilts), 2), 4)
@@ -169,7 +177,7 @@ def check_chain(chain: Callable, *, seed: int | None = 0) -> None:
 
 
 def _check_fractions_add_up(chain: Callable, rng: np.random.Generator) -> None:
-    """Images of a particle that keeps still, displaced by 0.4 pixels from each to the next, besides whole jumps."""
+    """Check the images of a particle that keeps still, displaced by 0.4 pixels from each to the next and by jumps."""
     drift = rng.choice([-0.4, 0.4], 2) * np.arange(12)[:, None]
     right = drift - drift.mean(axis=0) + rng.integers(-3, 4, drift.shape)
     images = particle(rng).images(_shape(rng), np.zeros(len(right)), right)
@@ -185,7 +193,7 @@ def _check_fractions_add_up(chain: Callable, rng: np.random.Generator) -> None:
 
 
 def check_centre_of_mass(centre_shifts: Callable, *, seed: int | None = 0) -> None:
-    """``centre_shifts(images, tilts_deg)`` lets the centre of mass follow y·cos θ + z·sin θ about the middle row."""
+    """Check that after ``centre_shifts(images, tilts_deg)`` centres of mass follow y·cos θ + z·sin θ."""
     with case(seed, "centres of mass move as the shadow of one point, about the middle row") as rng:
         for _ in range(2):
             tilts = np.linspace(-1, 1, 31) * rng.uniform(60, 76)
@@ -197,12 +205,15 @@ def check_centre_of_mass(centre_shifts: Callable, *, seed: int | None = 0) -> No
                 raise CheckFailed(
                     f"After your shifts the rows of the images still miss the projection law by {miss:.2f} pixels "
                     f"(root mean square; before {across(right[:, 0], tilts):.2f}). "
-                    + name_centre_mistake(found, *right.T, tilts)
+                    + name_centre_mistake(found, right[:, 0], right[:, 1], tilts)
                 )
 
 
 def check_vacuum(centre_shifts: Callable, *, seed: int | None = 0) -> None:
-    """A vacuum that is not zero, and not the same in every image, changes no centre of mass."""
+    """Check that a vacuum that is not zero, and differs between images, changes no centre of mass.
+
+    ``centre_shifts(images, tilts_deg)`` gives how far up each image must be moved, (n_tilts,).
+    """
     with case(seed, "the level of the vacuum has no weight") as rng:
         tilts = linear_tilts(60, 5)
         images = particle(rng).images(_shape(rng), tilts, fractional(rng, (len(tilts), 2), 6))
@@ -224,7 +235,7 @@ def check_vacuum(centre_shifts: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_tilt_axis(tilt_axis: Callable, *, seed: int | None = 0) -> None:
-    """``tilt_axis(images, tilts_deg)`` finds direction and height of the axis, of drawn specimens and of the needle."""
+    """Check that ``tilt_axis(images, tilts_deg)`` finds direction and height of drawn axes and the needle's."""
     with case(seed, "the axis is found where it was put, and the needle's where others found it") as rng:
         tilts = linear_tilts(70, 5)
         for sign in rng.permutation([-1, 1]):
@@ -267,7 +278,7 @@ def _axis_mistake(found: np.ndarray, angle: float, height: float) -> str:
 
 
 def check_key(align: Callable, *, seed: int | None = 0) -> None:
-    """``align(images, tilts_deg, …)`` finds the needle's shifts as others did, and puts its axis in the middle."""
+    """Check that ``align(images, tilts_deg, …)`` finds the needle's known shifts and centres its axis."""
     with case(seed, "the needle is aligned as in the answer key, its axis in the middle") as rng:
         recorded = needle_case(rng)
         found = _aligned(align, recorded)
@@ -300,7 +311,7 @@ def check_key(align: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_halves(reconstruct_halves: Callable, *, seed: int | None = 0) -> None:
-    """``reconstruct_halves(images, tilts_deg)`` makes two volumes that share no image, and both show the specimen."""
+    """Check that ``reconstruct_halves(images, tilts_deg)`` makes two volumes of the specimen that share no image."""
     with case(seed, "even and odd images make two volumes that share nothing but the specimen") as rng:
         lopsided = np.array([(8, 4, -2), (-6, -3, 2), (2, -8, 0)])  # mirrored or turned, it is another
         lopsided = rng.choice([-1, 1]) * (lopsided + rng.uniform(-1, 1, (3, 3)))
@@ -321,8 +332,14 @@ def check_halves(reconstruct_halves: Callable, *, seed: int | None = 0) -> None:
             )
 
 
-def _check_who_counts(reconstruct_halves, images, tilts, volumes, rng) -> None:
-    """Each image counts for one volume, neighbours for different ones.
+def _check_who_counts(
+    reconstruct_halves: Callable,
+    images: np.ndarray,
+    tilts: np.ndarray,
+    volumes: np.ndarray,
+    rng: np.random.Generator,
+) -> None:
+    """Check that each image counts for one volume, and neighbours for different ones.
 
     One call shows it if slices along x do not know of one another: image number i has a column of its own. A method
     that mixes columns is asked again, image by image.
@@ -355,12 +372,18 @@ def _check_who_counts(reconstruct_halves, images, tilts, volumes, rng) -> None:
 
 
 def _parted(counts: np.ndarray) -> bool:
-    """Whether images, (n_tilts, 2), count for one volume and the other by turns."""
+    """Return whether images, (n_tilts, 2), count for one volume and the other by turns."""
     return bool((counts.sum(axis=1) == 1).all() and (counts[1:, 0] != counts[:-1, 0]).all())
 
 
-def _changes(reconstruct_halves, images, tilts, volumes, rng) -> np.ndarray:
-    """Which volumes change with which image: (n_tilts, 2)."""
+def _changes(
+    reconstruct_halves: Callable,
+    images: np.ndarray,
+    tilts: np.ndarray,
+    volumes: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Return which volumes change with which image: (n_tilts, 2)."""
     counts = []
     for tilt in range(len(tilts)):
         changed = images.copy()
@@ -372,7 +395,7 @@ def _changes(reconstruct_halves, images, tilts, volumes, rng) -> np.ndarray:
 
 
 def check_consistency(align: Callable, *, seed: int | None = 0) -> None:
-    """Aligned by ``align``, the even and the odd images of the needle make nearly the same volume."""
+    """Check that, aligned by ``align(images, tilts_deg, …)``, even and odd images of the needle nearly agree."""
     with case(seed, "even and odd images of the aligned needle make nearly the same volume") as rng:
         recorded = needle_case(rng)
         found = _aligned(align, recorded)
@@ -392,7 +415,7 @@ def _aligned(align: Callable, recorded: NeedleCase) -> np.ndarray:
 
 
 def _disagreement(recorded: NeedleCase, shifts: np.ndarray) -> float:
-    """‖even − odd‖ / ‖(even + odd)/2‖ of four slices along the needle, by SIRT."""
+    """Return ‖even − odd‖ / ‖(even + odd)/2‖ of four slices along the needle, by SIRT."""
     tilts = recorded.tilts_deg
     images = Alignment(tilts, shifts, recorded.axis_deg, 0.0, tilts).apply(recorded.images)[:, :, 16:64:12]
     n_rows, nx = images.shape[1:]
@@ -408,7 +431,7 @@ def _disagreement(recorded: NeedleCase, shifts: np.ndarray) -> float:
 
 
 def _height(shifts: np.ndarray, tilts_deg: np.ndarray, axis_deg: float) -> float:
-    """How far up shifts move the axis: the part of them, across it, that is constant and no sinusoid."""
+    """Return how far up shifts move the axis: the part of them, across it, that is constant and no sinusoid."""
     theta = np.deg2rad(tilts_deg)
     rows = turned(shifts, -np.deg2rad(axis_deg))[:, 0]
     design = np.stack([np.cos(theta), np.sin(theta), np.ones_like(theta)], axis=1)
@@ -437,11 +460,14 @@ def _tilt_axis(images: np.ndarray, tilts_deg: np.ndarray) -> tuple[float, float]
 
 
 def _shape(rng: np.random.Generator) -> tuple[int, int]:
-    """Odd and even sizes, with room for a particle that jumps."""
+    """Draw odd and even sizes, with room for a particle that jumps."""
     return int(rng.integers(76, 82)), int(rng.integers(84, 92))
 
 
-def _pair(rng: np.random.Generator, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """An image and its reference, on which it lies when moved by ``right``."""
+def _pair(rng: np.random.Generator, right: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return an image and its reference, on which it lies when moved by ``right``."""
     specimen, shape = particle(rng, n=16, spread=(9, 9, 13)), _shape(rng)
-    return tuple(specimen.images(shape, shifts=[shift])[0] for shift in (np.asarray(right), np.zeros(2)))
+    image, reference = (
+        specimen.images(shape, shifts=[shift])[0] for shift in (np.asarray(right), np.zeros(2))
+    )
+    return image, reference

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from etlab.alignment import Alignment
 from etlab.alignment.alignment import turned
@@ -32,8 +33,8 @@ class Blobs:
     def images(
         self,
         shape: tuple[int, int],
-        tilts_deg: np.ndarray = (0.0,),
-        shifts: np.ndarray = 0.0,
+        tilts_deg: ArrayLike = (0.0,),
+        shifts: ArrayLike = 0.0,
         *,
         axis_deg: float = 0.0,
         axis_height: float = 0.0,
@@ -51,7 +52,7 @@ class Blobs:
         return np.einsum("tbr,tbx,b->trx", up, right, self.heights)
 
     def volume(self, shape: tuple[int, int, int]) -> np.ndarray:
-        """The blobs as a volume (nz, ny, nx)."""
+        """Return the blobs as a volume (nz, ny, nx)."""
         bells = (
             np.exp(-((np.arange(n) - (n - 1) / 2 - at[:, None]) ** 2) / (2 * self.sigma**2))
             for n, at in zip(shape, self.positions.T, strict=True)
@@ -62,18 +63,18 @@ class Blobs:
 def particle(
     rng: np.random.Generator, *, n: int = 40, spread: tuple[float, float, float] = (6, 6, 9)
 ) -> Blobs:
-    """``n`` blobs around the centre, none further out than twice ``spread`` (z, y, x)."""
+    """Draw ``n`` blobs around the centre, none further out than twice ``spread`` (z, y, x)."""
     places = np.clip(rng.standard_normal((n, 3)), -2, 2) * spread
     return Blobs(places, rng.uniform(0.3, 1, n))
 
 
 def fractional(rng: np.random.Generator, size: tuple[int, ...], largest: int) -> np.ndarray:
-    """Shifts of at most ``largest`` pixels, none of them near a whole number."""
+    """Return shifts of at most ``largest`` pixels, none of them near a whole number."""
     return rng.integers(-largest, largest, size) + rng.uniform(0.35, 0.65, size)
 
 
 def noisy(rng: np.random.Generator, images: np.ndarray, share: float) -> np.ndarray:
-    """Images with Gaussian noise of ``share`` of their maximum."""
+    """Return images with Gaussian noise of ``share`` of their maximum."""
     return images + share * images.max() * rng.standard_normal(images.shape)
 
 
@@ -94,13 +95,13 @@ class NeedleCase:
 
 @lru_cache(maxsize=1)
 def recorded_needle() -> Needle:
-    """The needle, read once; nbgrader gives no points to a cell that writes to stderr, as the first download does."""
+    """Read the needle once, silently: nbgrader gives no points to a cell that writes to stderr, as downloads do."""
     with redirect_stderr(io.StringIO()):
         return needle()
 
 
 def needle_case(rng: np.random.Generator) -> NeedleCase:
-    """Every second image of the raw needle, (38 or 39, 128, 96), binned twofold: a slow drift and jumps are added."""
+    """Return every second image of the raw needle, (38 or 39, 128, 96), binned twofold, with drift and jumps added."""
     series = recorded_needle()
     every_second = slice(int(rng.integers(2)), None, 2)
     images, tilts, key = (a[every_second] for a in (series.images, series.tilts_deg, series.shifts))

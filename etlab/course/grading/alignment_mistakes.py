@@ -9,12 +9,13 @@ from __future__ import annotations
 import numpy as np
 
 from etlab.alignment import without_gauge
+from etlab.course.grading.likeness import nearest, sentence
 
 SAME = 1.5  # pixels: an answer this near to that of a mistake is that mistake
 
 
 def mistaken_shifts(shift: np.ndarray, shape: tuple[int, int]) -> dict[str, np.ndarray]:
-    """What each mistake makes of the shift that lays an image of this shape on its reference."""
+    """Return what each mistake makes of the shift that lays an image of this shape on its reference."""
     return {
         "": shift,
         "the sign is reversed: this moves the reference on to the image": -shift,
@@ -32,7 +33,7 @@ def mistaken_shifts(shift: np.ndarray, shape: tuple[int, int]) -> dict[str, np.n
 
 
 def mistaken_moves(shift: np.ndarray) -> dict[str, np.ndarray]:
-    """By how much each mistake moves an image that should be moved by ``shift``."""
+    """Return by how much each mistake moves an image that should be moved by ``shift``."""
     return {
         "": shift,
         "it is moved the opposite way: scipy.ndimage.shift moves content by +shift, an index goes by −shift": -shift,
@@ -45,14 +46,14 @@ def mistaken_moves(shift: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def likeliest(found: np.ndarray, cases: dict[str, np.ndarray]) -> tuple[str, float]:
-    """The case that ``found`` is nearest to, and how far from it the worst component is."""
+    """Return the case that ``found`` is nearest to, and how far from it the worst component is."""
     miss = {name: float(np.abs(found - case).max()) for name, case in cases.items()}
-    name = min(miss, key=miss.get)
+    name = nearest(miss)
     return name, miss[name]
 
 
 def name_precision_mistake(found: np.ndarray, right: np.ndarray) -> str:
-    """Why ``found``, of the right sign, is off by more than it should be; both (n, 2), from several pairs."""
+    """Explain why shifts ``found`` (n, 2), of the right sign, are off by more than they should be."""
     whole, fraction = np.rint(found), found - np.rint(found)
     if np.abs(fraction).max() < 1e-6:
         return (
@@ -76,7 +77,7 @@ def name_precision_mistake(found: np.ndarray, right: np.ndarray) -> str:
 
 
 def name_chain_mistake(found: np.ndarray, right: np.ndarray, tilts_deg: np.ndarray) -> str:
-    """Why shifts of a whole series, (n_tilts, 2), are wrong: by what would mend them."""
+    """Explain why shifts of a whole series, (n_tilts, 2), are wrong: by what would mend them."""
     added = np.cumsum(found, axis=0)
     mended = {
         "the steps between neighbours are returned as they are: an image must follow its neighbour, and the neighbour "
@@ -87,7 +88,7 @@ def name_chain_mistake(found: np.ndarray, right: np.ndarray, tilts_deg: np.ndarr
     }
     for name, shifts in mended.items():
         if rms(shifts - right, tilts_deg) < SAME / 2:
-            return f"This is what one gets when {name}."
+            return sentence(name)
     return (
         "Compare each image with its neighbour, which it resembles, and add up from image to image. Compared with the "
         "first, images far from it are matched to something that they are not."
@@ -97,7 +98,7 @@ def name_chain_mistake(found: np.ndarray, right: np.ndarray, tilts_deg: np.ndarr
 def name_centre_mistake(
     found: np.ndarray, rows: np.ndarray, columns: np.ndarray, tilts_deg: np.ndarray
 ) -> str:
-    """Why row shifts by the centre of mass are wrong; ``rows`` and ``columns`` are right for either axis."""
+    """Explain why row shifts by the centre of mass are wrong; ``rows`` and ``columns`` are right for either axis."""
     cases = {
         "the sign is reversed: a centre that is too high must be moved down": -rows,
         "the centre of mass is taken along the columns: rows are axis 1 of images[tilt, row, x]": columns,
@@ -105,7 +106,7 @@ def name_centre_mistake(
     }
     for name, case in cases.items():
         if across(found - case, tilts_deg, offset=True) < SAME / 3:
-            return f"This is what one gets when {name}."
+            return sentence(name)
     if across(found - rows, tilts_deg, offset=True) < SAME / 10:
         return (
             "The jumps are right, but every image is moved too far by the same amount. That puts the axis beside the "
@@ -115,12 +116,12 @@ def name_centre_mistake(
 
 
 def rms(shifts: np.ndarray, tilts_deg: np.ndarray, *, axis_deg: float = 0.0) -> float:
-    """Root mean square length, in pixels, of what neither a displaced specimen nor a higher axis explains."""
+    """Return the RMS length, in pixels, of what neither a displaced specimen nor a higher axis explains."""
     left = without_gauge(shifts, tilts_deg, tilt_axis_deg=axis_deg, offset=True)
     return float(np.sqrt(np.mean(np.sum(left**2, axis=1))))
 
 
 def across(rows: np.ndarray, tilts_deg: np.ndarray, *, offset: bool = False) -> float:
-    """Root mean square of row shifts, (n_tilts,), less what a displaced specimen explains; ``offset``: or the axis."""
+    """Return the RMS of row shifts (n_tilts,) that a displaced specimen (or, ``offset``, axis) does not explain."""
     left = without_gauge(np.stack([rows, np.zeros_like(rows)], axis=1), tilts_deg, offset=offset)
     return float(np.sqrt(np.mean(left**2) * 2))

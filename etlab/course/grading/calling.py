@@ -34,7 +34,7 @@ class NotWritten(CheckFailed):
 
 @contextmanager
 def case(seed: int | None, statement: str) -> Iterator[np.random.Generator]:
-    """Random numbers of one check; prints the statement if the check holds, names the seed in both cases."""
+    """Yield random numbers for a check; print the statement if it holds, and name the seed in both cases."""
     if seed is None:
         seed = int(np.random.default_rng().integers(2**32))
     try:
@@ -47,8 +47,8 @@ def case(seed: int | None, statement: str) -> Iterator[np.random.Generator]:
     print(f"✓ {statement} [seed={seed}]")
 
 
-def call(function: Callable, *arguments, shape: tuple[int | None, ...]) -> np.ndarray:
-    """The function's answer as a finite float64 array of this shape, where None stands for any length.
+def call(function: Callable, *arguments: object, shape: tuple[int | None, ...]) -> np.ndarray:
+    """Return the function's answer as a finite float64 array of this shape, where None stands for any length.
 
     Raises CheckFailed with what came instead. Arrays are passed as copies, since a student may change them.
     """
@@ -77,8 +77,8 @@ def call(function: Callable, *arguments, shape: tuple[int | None, ...]) -> np.nd
     return array
 
 
-def answered(function: Callable, *arguments) -> object:
-    """The function's answer, whatever it is but None. Raises CheckFailed if it stops or returns nothing."""
+def answered(function: Callable, *arguments: object) -> object:
+    """Return the function's answer, whatever it is but None. Raises CheckFailed if it stops or returns nothing."""
     name = getattr(function, "__name__", "the function")
     copies = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
     try:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ BLURRED = -0.08
 
 
 def check_wbp_row(wbp_row: Callable, *, seed: int | None = 0) -> None:
-    """``wbp_row(problem, mismatch)`` is as good as weighted back-projection of the refocused images.
+    """Check that ``wbp_row(problem, mismatch)`` is as good as weighted back-projection of the refocused images.
 
     Judged without noise: what noise costs depends on the window, which is a matter of taste.
     """
@@ -79,7 +80,7 @@ def check_wbp_row(wbp_row: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_sirt_row(sirt_row: Callable, *, seed: int | None = 0) -> None:
-    """``sirt_row(problem, mismatch)`` is as good as SIRT with a sensible number of iterations, and not negative."""
+    """Check that ``sirt_row(problem, mismatch)`` is as good as SIRT, sensibly stopped, and not negative."""
     with case(seed, "the row SIRT-ET: iterated long enough and not too long, never negative") as rng:
         problem, truth = scene(rng, far_off(rng))
         x_hat = _volume(sirt_row, problem, truth.mismatch)
@@ -90,7 +91,7 @@ def check_sirt_row(sirt_row: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_cs_row(cs_row: Callable, *, seed: int | None = 0) -> None:
-    """``cs_row(problem, mismatch)`` beats SIRT on the same scene, as with any sensible λ, and is not negative."""
+    """Check that ``cs_row(problem, mismatch)`` beats SIRT on the same scene and is not negative."""
     with case(seed, "the row CS-ET: better than SIRT-ET on the same scene, never negative") as rng:
         problem, truth = scene(rng, far_off(rng))
         x_hat = _volume(cs_row, problem, truth.mismatch)
@@ -101,7 +102,7 @@ def check_cs_row(cs_row: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_calibrated(calibrated: Callable, *, seed: int | None = 0) -> None:
-    """``calibrated(problem)`` is a spec within its ranges, and each number near the truth."""
+    """Check that ``calibrated(problem)`` is a spec within its ranges, with each number near the truth."""
     with case(seed, "δ, φ and g are found from the images") as rng:
         problem, truth = scene(rng, hard_to_guess(rng), SPARSE)
         found = _spec(calibrated, answered(calibrated, copied(problem)))
@@ -112,7 +113,7 @@ def check_calibrated(calibrated: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_solve_spec(solve: Callable, *, seed: int | None = 0) -> None:
-    """``solve(problem)`` is a valid answer, calibrated, and its volume was made with the spec beside it."""
+    """Check that ``solve(problem)`` is a valid, calibrated answer whose volume was made with its spec."""
     with case(seed, "a valid answer, and volume and spec belong together") as rng:
         problem, _ = scene(rng, hard_to_guess(rng))
         x_hat, spec = _answer(solve, problem)
@@ -131,7 +132,7 @@ def check_solve_spec(solve: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_solve_score(solve: Callable, *, seed: int | None = 0) -> None:
-    """``solve(problem)`` scores nearly as much as total variation with the true microscope."""
+    """Check that ``solve(problem)`` scores nearly as much as total variation with the true microscope."""
     with case(seed, "the answer scores as total variation does with the true microscope, or more") as rng:
         problem, truth = scene(rng, hard_to_guess(rng))
         x_hat, spec = _answer(solve, problem)
@@ -146,14 +147,14 @@ def check_solve_score(solve: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_score_rows(score_rows: Callable, *, seed: int | None = 0) -> None:
-    """``score_rows(tier, rows, specs)`` scores each row on each scene with its spec, best row first."""
+    """Check that ``score_rows(tier, rows, specs)`` scores each row on each scene with its spec, best row first."""
     with case(seed, "each row scored on each scene with its spec, refused answers as 0, best first") as rng:
         scenes = [tiny_scene(rng) for _ in range(3)]
         names = [scene_name(i) for i in range(len(scenes))]
         specs = {name: hard_to_guess(rng) for name in names}
         refused = int(rng.integers(len(scenes)))
 
-        def sometimes(problem, mismatch):
+        def sometimes(problem: Problem, mismatch: Mismatch) -> np.ndarray:
             volume = _few_iterations(problem, mismatch)
             return volume * np.nan if np.array_equal(problem.y, scenes[refused][0].y) else volume
 
@@ -165,7 +166,7 @@ def check_score_rows(score_rows: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_difference(difference: Callable, *, seed: int | None = 0) -> None:
-    """``difference(one, other)`` is the mean of the paired differences and its standard error."""
+    """Check that ``difference(one, other)`` is the mean of the paired differences and its standard error."""
     with case(seed, "the mean difference, scene by scene, and its standard error") as rng:
         n = int(rng.integers(4, 13))
         other = rng.normal(0.5, 0.04, n)
@@ -186,13 +187,13 @@ def check_difference(difference: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_hand_in(hand_in: Callable, *, seed: int | None = 0) -> None:
-    """``hand_in(tier, solve, path)`` writes what ``solve`` gives for each scene, and returns the report on the file."""
+    """Check that ``hand_in(tier, solve, path)`` writes what ``solve`` gives for each scene and returns the report."""
     with case(seed, "every scene's own answer is in the file, and the file is valid") as rng:
         numbers = sorted(rng.choice(20, 3, replace=False).tolist())
         scenes = [tiny_scene(rng) for _ in numbers]
         answers = [(rng.random(TINY.volume_shape, np.float32), hard_to_guess(rng)) for _ in numbers]
 
-        def solve(problem):
+        def solve(problem: Problem) -> tuple[np.ndarray, Mismatch]:
             (which,) = (i for i, (one, _) in enumerate(scenes) if np.array_equal(one.y, problem.y))
             return answers[which]
 
@@ -217,7 +218,7 @@ def _volume(row: Callable, problem: Problem, mismatch: Mismatch) -> np.ndarray:
 
 
 def _densities(function: Callable, x_hat: np.ndarray) -> np.ndarray:
-    """``x_hat``, unless the evaluator would refuse its values, whose images overflow single precision."""
+    """Return ``x_hat``, unless the evaluator would refuse its values, whose images overflow single precision."""
     if np.abs(x_hat).max() > hdf5.LARGEST:
         raise CheckFailed(
             f"`{function.__name__}` returned values up to {np.abs(x_hat).max():.0e}, expected densities, gold = 1; "
@@ -229,7 +230,7 @@ def _densities(function: Callable, x_hat: np.ndarray) -> np.ndarray:
 def _check_made_with(
     function: Callable, x_hat: np.ndarray, problem: Problem, mismatch: Mismatch, *, in_parts: bool = False
 ) -> None:
-    """A volume explains its images best with the microscope that it was made with: with this one.
+    """Check that a volume explains its images best with this microscope, as one that was made with it does.
 
     ``in_parts``: δ and φ are each far enough from zero for a volume to show that one of them was left out. The gradient
     is not seen in this way, since rows of refocused images may explain them a little better without it.
@@ -244,7 +245,7 @@ def _check_made_with(
         ideas["δ left out"] = replace(mismatch, tilt_angle=0.0)
         ideas["φ left out"] = replace(mismatch, tilt_axis=0.0)
     share = {idea: explained(problem, x_hat, other, scaled=True) for idea, other in ideas.items()}
-    likeliest = max(share, key=share.get)
+    likeliest = max(share, key=lambda idea: share[idea])
     if likeliest and not is_images(x_hat, problem):
         raise CheckFailed(
             "A volume explains its images best with the microscope that it was made with. The volume that "
@@ -254,7 +255,7 @@ def _check_made_with(
 
 
 def _without_gradient(row: Callable, x_hat: np.ndarray, problem: Problem, mismatch: Mismatch) -> np.ndarray:
-    """The volume by ``row`` with g = 0. Raises CheckFailed if it is the same: then the row ignores g."""
+    """Return the volume by ``row`` with g = 0. Raises CheckFailed if it is the same: then the row ignores g."""
     without = _volume(row, problem, replace(mismatch, defocus_gradient=0.0))
     if np.linalg.norm(x_hat - without) < DEPENDS * np.linalg.norm(x_hat):
         raise CheckFailed(
@@ -266,7 +267,7 @@ def _without_gradient(row: Callable, x_hat: np.ndarray, problem: Problem, mismat
 
 
 def _check_not_blurred_twice(x_hat: np.ndarray, without: np.ndarray, truth: Truth) -> None:
-    """Far from the axis, where the focus is off, a volume told about g is no worse than one that is not."""
+    """Check that far from the axis, where the focus is off, being told g makes a volume no worse."""
     ny = x_hat.shape[1]
     outer = np.abs(np.arange(ny) - (ny - 1) / 2) > ny / 4
     told, not_told = (psnr(one[:, outer], truth.x_true[:, outer]) for one in (x_hat, without))
@@ -279,7 +280,7 @@ def _check_not_blurred_twice(x_hat: np.ndarray, without: np.ndarray, truth: Trut
 
 
 def _check_quality(row: str, x_hat: np.ndarray, problem: Problem, truth: Truth, loss: float) -> None:
-    """PSNR at most ``loss`` dB below that of a row of the course's own on the same scene."""
+    """Check that the PSNR is at most ``loss`` dB below that of the course's own row on the same scene."""
     own = reconstruct(row, problem, truth.mismatch)
     reached, quality = psnr(own, truth.x_true), psnr(x_hat, truth.x_true)
     if quality < reached - loss:
@@ -298,8 +299,8 @@ def _check_not_negative(x_hat: np.ndarray) -> None:
         )
 
 
-def _spec(function: Callable, spec: object) -> Mismatch:
-    """A spec within the ranges, or what is wrong with it."""
+def _spec(function: Callable, spec: Any) -> Mismatch:
+    """Return a spec within the ranges. Raises CheckFailed with what is wrong with it."""
     try:
         return scoring.checked_spec(spec, RANGES)
     except AnswerError as error:
@@ -307,7 +308,7 @@ def _spec(function: Callable, spec: object) -> Mismatch:
 
 
 def _answer(solve: Callable, problem: Problem) -> tuple[np.ndarray, Mismatch]:
-    """A valid answer, or what is wrong with it."""
+    """Return a valid answer. Raises CheckFailed with what is wrong with it."""
     answer = answered(solve, copied(problem))
     if not isinstance(answer, tuple) or len(answer) != 2:
         raise CheckFailed(f"`solve` returned a {type(answer).__name__}, expected (x_hat, corrected_spec).")
@@ -327,9 +328,12 @@ def _few_iterations(problem: Problem, mismatch: Mismatch) -> np.ndarray:
 
 
 def _scores(
-    row: Callable, scenes: list[tuple[Problem, Truth]], specs: list[Mismatch], stated=None
+    row: Callable,
+    scenes: list[tuple[Problem, Truth]],
+    specs: list[Mismatch],
+    stated: list[Mismatch] | None = None,
 ) -> np.ndarray:
-    """Scores of a row, 0 for refused answers; ``stated`` are other specs than those it reconstructs with."""
+    """Return the scores of a row, 0 for refused answers; ``stated`` are other specs than those it reconstructs with."""
     scores = []
     for (problem, truth), spec, other in zip(scenes, specs, stated or specs, strict=True):
         try:
@@ -339,14 +343,20 @@ def _scores(
     return np.array(scores)
 
 
-def _check_board(board, rows, scenes, specs, refused) -> None:
-    """The scores of every row on every scene, and the order of the rows."""
+def _check_board(
+    board: object,
+    rows: Mapping[str, Callable],
+    scenes: list[tuple[Problem, Truth]],
+    specs: list[Mismatch],
+    refused: int,
+) -> None:
+    """Check the scores of every row on every scene, and the order of the rows."""
     expected = {row: _scores(make, scenes, specs) for row, make in rows.items()}
     if not isinstance(board, Mapping) or set(board) != set(expected):
         raise CheckFailed(f"`score_rows` returned {board!r:.80}, expected a dict with a key for each row.")
     for row, scores in expected.items():
 
-        def of_this_row(row=row):
+        def of_this_row(row: str = row) -> object:
             return board[row]
 
         of_this_row.__name__ = f"score_rows(…)[{row!r}]"
@@ -375,8 +385,8 @@ def _check_board(board, rows, scenes, specs, refused) -> None:
         )
 
 
-def _check_written(path, name, problem, x_hat, spec) -> None:
-    """The file's answer to one scene is this one."""
+def _check_written(path: Path, name: str, problem: Problem, x_hat: np.ndarray, spec: Mismatch) -> None:
+    """Check that the file's answer to one scene is this one."""
     try:
         written, stated = read_answer(path, name, problem)
     except (AnswerError, FileError) as error:
@@ -390,7 +400,7 @@ def _check_written(path, name, problem, x_hat, spec) -> None:
 
 
 def _name_error_mistake(error: float, one: np.ndarray, other: np.ndarray) -> str:
-    """What was computed instead of the standard error of the mean difference."""
+    """Return what was computed instead of the standard error of the mean difference."""
     n, paired = len(one), one - other
     known = {
         "This is the standard deviation of the differences; their mean is known better, by √n.": paired.std(

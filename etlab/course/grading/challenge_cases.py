@@ -28,7 +28,7 @@ SMALL = PRESETS["small"]
 COARSE = TiltGeometry(linear_tilts(70, 4), (32, 48, 48), n_rows=60, voxel_nm=SMALL.voxel_nm)
 SPARSE = replace(
     SMALL, tilts_deg=linear_tilts(70, 5)
-)  # to calibrate: beads tell enough, in two fifths of the time
+)  # to calibrate: beads suffice, in two fifths of the time
 TINY = TiltGeometry(linear_tilts(60, 12), (16, 32, 32), n_rows=40, voxel_nm=8.0)  # for tiers and their files
 
 # where in the range of the dev tier a microscope lies: nowhere near zero, nor near the middle, which one can guess
@@ -42,7 +42,7 @@ FAR_OFF = (2.0, 1.5, 18.0), (3.0, 2.0, 24.0)
 
 
 def hard_to_guess(rng: np.random.Generator) -> Mismatch:
-    """A microscope within the ranges of the dev tier, away from what one would guess."""
+    """Return a microscope within the ranges of the dev tier, away from what one would guess."""
     spec = {}
     for name, parts in SHARES.items():
         low, high = parts[rng.integers(2)]
@@ -51,7 +51,7 @@ def hard_to_guess(rng: np.random.Generator) -> Mismatch:
 
 
 def far_off(rng: np.random.Generator) -> Mismatch:
-    """A microscope much farther from its log file than any in a tier."""
+    """Return a microscope much farther from its log file than any in a tier."""
     return Mismatch(*(rng.choice([-1, 1], 3) * rng.uniform(*FAR_OFF)).tolist())
 
 
@@ -62,16 +62,17 @@ def scene(
     *,
     dose: float | None = DOSE,
 ) -> tuple[Problem, Truth]:
-    """A specimen of one of the four families, as this microscope records it, and its truth."""
+    """Return a specimen of one of the four families, as this microscope records it, and its truth."""
     sample = simulate(
         str(rng.choice(SCENES)), geometry, int(rng.integers(2**32)), mismatch, detector=Detector(dose=dose)
     )
+    assert sample.fiducials is not None  # asked for by default
     problem = Problem(sample.y, geometry, sample.optics, sample.fiducials, RANGES)
     return problem, Truth(sample.x_true, mismatch)
 
 
 def tiny_scene(rng: np.random.Generator) -> tuple[Problem, Truth]:
-    """Random densities on a few voxels, where it does not matter what is seen: quick to draw and to score."""
+    """Return random densities on a few voxels, where it does not matter what is seen: quick to draw and to score."""
     truth = Truth(rng.random(TINY.volume_shape, np.float32), far_off(rng))
     beads = Fiducials.for_field(TINY.volume_shape[2])
     nothing = np.zeros(TINY.images_shape, np.float32)
@@ -80,14 +81,14 @@ def tiny_scene(rng: np.random.Generator) -> tuple[Problem, Truth]:
 
 
 def copied(problem: Problem) -> Problem:
-    """The same problem with images of its own, which a student may change."""
+    """Return the same problem with images of its own, which a student may change."""
     return replace(problem, y=problem.y.copy())
 
 
 def written_tier(
     path: Path, scenes: list[tuple[Problem, Truth]], numbers: list[int], *, public: bool
 ) -> Tier:
-    """A tier of these scenes under these numbers: public, with their truth, or dev, with none anywhere."""
+    """Return a tier of these scenes under these numbers: public, with their truth, or dev, with none anywhere."""
     head = {"format": tiers.FORMAT, "version": tiers.VERSION, "preset": "small"}
     head |= {"tier": "public", "key": "none"} if public else {"tier": "dev", "key": "secret"}
     with hdf5.new_file(path) as file:

@@ -22,7 +22,7 @@ RESTS_ON = {
 
 
 def explained(problem: Problem, x_hat: np.ndarray, spec: Mismatch, *, scaled: bool = False) -> float:
-    """1 − ‖y − H x‖/‖y‖, which is negative where a volume explains less than nothing; ``scaled``: of the best c·x."""
+    """Return 1 − ‖y − H x‖/‖y‖ (negative if a volume explains less than nothing); ``scaled``: of the best c·x."""
     images = problem.operator(spec)(np.asarray(x_hat, np.float32))
     if scaled and images.any():
         images = images * (np.vdot(images, problem.y) / np.vdot(images, images))
@@ -32,7 +32,7 @@ def explained(problem: Problem, x_hat: np.ndarray, spec: Mismatch, *, scaled: bo
 def name_row_mistake(
     row: str, x_hat: np.ndarray, own: np.ndarray, problem: Problem, mismatch: Mismatch
 ) -> str:
-    """Why a row's volume may be worse than ``own``, that of the course's ``row`` with the same microscope."""
+    """Explain why a row's volume may be worse than ``own``, that of the course's ``row`` with the same microscope."""
     if is_images(x_hat, problem):
         return "These are the images, cut to the shape of a volume. Reconstruct from them."
     if row == "WBP-ET":
@@ -50,20 +50,20 @@ def name_row_mistake(
 
 
 def is_images(x_hat: np.ndarray, problem: Problem) -> bool:
-    """Whether the largest values of a volume, and not just one or two, are those of pixels."""
+    """Return whether the largest values of a volume, and not just one or two, are those of pixels."""
     largest = np.unique(x_hat.astype(np.float32))[-20:]
     return len(largest) == 20 and bool(np.isin(largest, problem.y).all())
 
 
 def in_words(spec: Mismatch) -> str:
-    """A spec with its symbols and units."""
+    """Return a spec with its symbols and units."""
     return ", ".join(
         f"{symbol} = {getattr(spec, name):+.2f}{unit}" for name, (symbol, unit) in SYMBOLS.items()
     )
 
 
 def name_spec_mistake(found: Mismatch, true: Mismatch, off: list[str], tolerance: Mapping[str, float]) -> str:
-    """What is wrong with a spec whose numbers ``off`` are farther from the truth than their ``tolerance``."""
+    """Return what is wrong with a spec whose numbers ``off`` are farther from the truth than their ``tolerance``."""
     lines = []
     for name in off:
         symbol, unit = SYMBOLS[name]
@@ -74,7 +74,8 @@ def name_spec_mistake(found: Mismatch, true: Mismatch, off: list[str], tolerance
     return "; ".join(lines) + ". " + _spec_cause(found, true, off)
 
 
-def _spec_cause(found, true, off):
+def _spec_cause(found: Mismatch, true: Mismatch, off: list[str]) -> str:
+    """Return why a spec may be wrong."""
     middle = Mismatch(**{name: sum(RANGES[name]) / 2 for name in SPEC})
     if _same(found, middle):
         return (
@@ -88,16 +89,18 @@ def _spec_cause(found, true, off):
     return " ".join(RESTS_ON[name] for name in off)
 
 
-def _same(found, other):
+def _same(found: Mismatch, other: Mismatch) -> bool:
+    """Return whether two specs are the same."""
     return all(_close(name, getattr(found, name), getattr(other, name), SAME) for name in SPEC)
 
 
-def _close(name, one, other, share=SIGN):
+def _close(name: str, one: float, other: float, share: float = SIGN) -> bool:
+    """Return whether two numbers of a spec are within a share of its range."""
     return abs(one - other) < share * WIDTHS[name]
 
 
 def name_score_mistake(score: Score, x_hat: np.ndarray, problem: Problem, truth: Truth) -> str:
-    """What is wrong with an answer whose score is too low."""
+    """Return what is wrong with an answer whose score is too low."""
     if is_images(x_hat, problem):
         return "x_hat holds images. It should be a volume that was reconstructed from them."
     of_truth = explained(problem, truth.x_true, truth.mismatch)

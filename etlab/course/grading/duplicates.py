@@ -23,7 +23,7 @@ ROUNDING = 1e-4
 
 
 def loses_duplicates(project: Callable) -> bool:
-    """Whether of the voxels that share a row only the last ones count, and nothing else is wrong."""
+    """Return whether of the voxels that share a row only the last ones count, and nothing else is wrong."""
     return _footprint_left(project) is not None
 
 
@@ -33,7 +33,7 @@ def mended(project: Callable) -> Callable:
     if footprint is None:
         return project
 
-    def meant(slice_, tilts_deg, n_rows):
+    def meant(slice_: np.ndarray, tilts_deg: np.ndarray, n_rows: int) -> np.ndarray:
         images = np.zeros((len(tilts_deg), n_rows))
         for image, tilt in zip(images, tilts_deg, strict=True):
             at = _positions(slice_.shape, tilt, n_rows)
@@ -48,22 +48,22 @@ def mended(project: Callable) -> Callable:
 
 
 def triangle(distance: np.ndarray, theta: np.ndarray) -> np.ndarray:
-    """Weight of a row at a distance from the landing, shared between the two rows around it."""
+    """Return the weight of a row at a distance from the landing, shared between the two rows around it."""
     return np.maximum(1 - np.abs(distance), 0)
 
 
 def joseph(distance: np.ndarray, theta: np.ndarray) -> np.ndarray:
-    """Weight of chapter 2's footprint."""
+    """Return the weight of chapter 2's footprint."""
     m = np.maximum(np.abs(np.cos(theta)), np.abs(np.sin(theta)))
     return np.maximum(1 - np.abs(distance) / m, 0) / m
 
 
-def _footprint_left(project):
-    """The footprint of the voxels that are left by a projector that loses the others, None for any other projector."""
+def _footprint_left(project: Callable) -> Callable | None:
+    """Return the footprint of the voxels that a projector keeps while it loses others, None for any other projector."""
     of_ones = _projected(project, np.ones(SHAPE))
     if not 0 < of_ones.sum() < LEAST_LEFT * of_ones.shape[0] * np.prod(SHAPE):
         return None
-    single = np.eye(np.prod(SHAPE)).reshape(-1, *SHAPE)
+    single = np.eye(SHAPE[0] * SHAPE[1]).reshape(-1, *SHAPE)
     seen = np.array([_projected(project, one) for one in single])  # [voxel, tilt, row]
     left = np.abs(seen) > ROUNDING
     if (left.sum(axis=0) > PASSES).any() or not left.any(axis=0)[:, 4:-4].all():
@@ -77,11 +77,13 @@ def _footprint_left(project):
     return None
 
 
-def _projected(project, slice_):
+def _projected(project: Callable, slice_: np.ndarray) -> np.ndarray:
+    """Project a small slice."""
     return call(project, slice_, TILTS_DEG, N_ROWS, shape=(len(TILTS_DEG), N_ROWS))
 
 
-def _positions(shape, tilt_deg, n_rows):
+def _positions(shape: tuple[int, int], tilt_deg: float, n_rows: int) -> np.ndarray:
+    """Return the row, not rounded, on which each voxel lands."""
     nz, ny = shape
     z, y = np.indices(shape)
     s = landing(y - (ny - 1) / 2, z - (nz - 1) / 2, np.deg2rad(tilt_deg))

@@ -11,7 +11,7 @@ against the best that somebody who knows the truth could have chosen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 
 import numpy as np
@@ -20,8 +20,6 @@ from scipy.sparse import csr_array
 
 from etlab.course.grading.calling import CheckFailed, call, case
 from etlab.course.grading.iteration_mistakes import (
-    ROUNDING,
-    alike,
     name_ends_mistake,
     name_ramp_mistake,
     name_residual_mistake,
@@ -33,6 +31,7 @@ from etlab.course.grading.iteration_mistakes import (
     name_weight_mistake,
     name_window_mistake,
 )
+from etlab.course.grading.likeness import ROUNDING, alike
 from etlab.forward import Detector
 from etlab.geometry import TiltGeometry, linear_tilts
 from etlab.metrics import psnr
@@ -58,7 +57,7 @@ SERIES = TiltGeometry(linear_tilts(75, 3), (48, 48, 1), 64)  # of the slices who
 
 
 def random_slice(geometry: TiltGeometry, seed: int | np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Ten random particles: a slice (nz, ny) and its exact, noise-free images (n_tilts, n_rows).
+    """Draw ten random particles: a slice (nz, ny) and its exact, noise-free images (n_tilts, n_rows).
 
     Their semi-axes lie between 0.8 and 11 voxels, their densities between 0.2 and 0.5. The images are line
     integrals of ellipses in closed form, so that no matrix explains them exactly.
@@ -83,7 +82,7 @@ def random_slice(geometry: TiltGeometry, seed: int | np.random.Generator) -> tup
 
 
 def check_ramp(ramp: Callable, *, seed: int | None = 0) -> None:
-    """``ramp(images)`` multiplies a wave of k cycles per pixel by k, each image by itself."""
+    """Check that ``ramp(images)`` multiplies a wave of k cycles per pixel by k, in each image by itself."""
     with case(seed, "a wave of k cycles per pixel comes back k times as strong") as rng:
         n_rows = int(rng.integers(96, 129))
         k = rng.permutation(np.linspace(0.1, 0.4, 6) + rng.uniform(-0.02, 0.02, 6))
@@ -96,7 +95,9 @@ def check_ramp(ramp: Callable, *, seed: int | None = 0) -> None:
         worst = int(np.argmax(miss))
         if miss[worst] > RAMP_TOLERANCE:
             mixture = np.linalg.lstsq(packets.T, found.T)[0].T
-            remainder = np.linalg.norm(found - mixture @ packets) / max(np.linalg.norm(found), 1e-9)
+            remainder = float(np.linalg.norm(found - mixture @ packets)) / max(
+                float(np.linalg.norm(found)), 1e-9
+            )
             raise CheckFailed(
                 f"A wave of {k[worst]:.3f} cycles per pixel comes back {mixture[worst, worst]:.3f} times as strong, "
                 f"expected {k[worst]:.3f} times; what comes back differs from what should by {miss[worst]:.0%}. "
@@ -105,7 +106,7 @@ def check_ramp(ramp: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_ramp_ends(ramp: Callable, *, seed: int | None = 0) -> None:
-    """``ramp(images)`` does not depend on how much empty detector was recorded beside the specimen."""
+    """Check that ``ramp(images)`` does not depend on how much empty detector is beside the specimen."""
     with case(seed, "empty detector beside the specimen changes nothing") as rng:
         n_rows, beside = rng.integers((60, 300), (80, 400))
         spots = n_rows * np.array([[0.2], [0.8]]) + rng.uniform(-2, 2, (2, 1))
@@ -133,13 +134,15 @@ def check_ramp_ends(ramp: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_wbp_scale(backproject: Callable, *, seed: int | None = 0) -> None:
-    """``backproject(A, filtered, tilts_deg)`` gives a disc seen from all round its own density."""
+    """Check that ``backproject(A, filtered, tilts_deg)`` gives a disc seen from all round its own density."""
     with case(seed, "a disc seen from all round comes back with its own density") as rng:
         for n in (45, 48):
             tilts = _all_round(rng)
             radius, density = rng.uniform(9, 14), rng.uniform(0.5, 2) * (_unit(rng) if n == 48 else 1)
             geometry = TiltGeometry(tilts, (n, n, 1), 70)
-            _, images = ellipsoids(geometry, [[0, 0, 0]], [[radius, radius, np.inf]], [density])
+            _, images = ellipsoids(
+                geometry, np.zeros((1, 3)), np.array([[radius, radius, np.inf]]), np.array([density])
+            )
             filtered = _ramped(images[:, :, 0].astype(np.float64))
             x = call(backproject, sparse_matrix(geometry), filtered, tilts, shape=(n * n,))
             z, y = np.indices((n, n)) - (n - 1) / 2
@@ -152,7 +155,7 @@ def check_wbp_scale(backproject: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_wbp_shares(backproject: Callable, *, seed: int | None = 0) -> None:
-    """``backproject`` gives each tilt the part of the half turn that is nearer to it than to other tilts.
+    """Check that ``backproject(A, filtered, tilts_deg)`` weights each tilt by its part of the half turn.
 
     A wrong scale is charged by `check_wbp_scale`: here weights are relative to those of even tilts all round.
     """
@@ -180,7 +183,7 @@ def check_wbp_shares(backproject: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_wbp_window(window: Callable, *, seed: int | None = 0) -> None:
-    """``window(k, dose)`` ends the ramp so well that slices it has not seen reach their floor in PSNR."""
+    """Check that with ``window(k, dose)`` unseen slices reach their floor in PSNR."""
     with case(seed, "with your window unseen slices reach their floor, at low and at high dose") as rng:
         A, shares = sparse_matrix(SERIES), tilt_weights(SERIES.tilts_deg)[:, None]
         k = scipy.fft.rfftfreq(padded_length(SERIES.n_rows))
@@ -207,7 +210,7 @@ def check_wbp_window(window: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_sirt_weights(sirt_weights: Callable, *, seed: int | None = 0) -> None:
-    """``sirt_weights(A)`` returns R = 1/(A 1) and C = 1/(Aᵀ 1), with 0 where nothing is met."""
+    """Check that ``sirt_weights(A)`` returns R = 1/(A 1) and C = 1/(Aᵀ 1), and 0 where nothing is met."""
     with case(seed, "R and C are the inverse sums of A's rows and columns, 0 where nothing is met") as rng:
         for n_rows in (40, 9):  # rays that meet no voxel, voxels that meet no ray
             A = _random_matrix(rng, n_rows)
@@ -230,7 +233,7 @@ def check_sirt_weights(sirt_weights: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_sirt_step(sirt_step: Callable, *, seed: int | None = 0) -> None:
-    """``sirt_step(A, x, y, R, C)`` restores a uniform slice, keeps a solution and never raises the residual."""
+    """Check that ``sirt_step(A, x, y, R, C)`` restores a uniform slice, keeps a solution, never raises the residual."""
     with case(
         seed, "a step restores a uniform slice, keeps a solution, and never raises the residual"
     ) as rng:
@@ -243,7 +246,7 @@ def check_sirt_step(sirt_step: Callable, *, seed: int | None = 0) -> None:
 
 
 def _check_uniform(sirt_step: Callable, A: csr_array, before: float, after: float) -> None:
-    """A step from one uniform slice to another."""
+    """Check that a step leads from one uniform slice to another."""
     R, C = _sirt_weights(A)
     ones = np.ones(A.shape[1])
     x = call(sirt_step, A, before * ones, A @ (after * ones), R, C, shape=ones.shape)
@@ -257,8 +260,10 @@ def _check_uniform(sirt_step: Callable, A: csr_array, before: float, after: floa
     )
 
 
-def _check_solution_and_misfit(sirt_step, A, solution, unit, rng) -> None:
-    """A solution is kept, and the misfit of noisy images of this ``unit`` never rises."""
+def _check_solution_and_misfit(
+    sirt_step: Callable, A: csr_array, solution: np.ndarray, unit: float, rng: np.random.Generator
+) -> None:
+    """Check that a solution is kept, and that the misfit of noisy images of this ``unit`` never rises."""
     R, C = _sirt_weights(A)
     x = call(sirt_step, A, solution, A @ solution, R, C, shape=solution.shape)
     if not np.allclose(x, solution, atol=ROUNDING * unit):
@@ -280,7 +285,7 @@ def _check_solution_and_misfit(sirt_step, A, solution, unit, rng) -> None:
 
 
 def check_sirt_nonnegative(sirt_step: Callable, *, seed: int | None = 0) -> None:
-    """``sirt_step`` sets to zero what would be negative."""
+    """Check that ``sirt_step(A, x, y, R, C)`` sets to zero what would be negative."""
     with case(seed, "after a step nothing is negative") as rng:
         A = _random_matrix(rng, 36)
         R, C = _sirt_weights(A)
@@ -305,7 +310,7 @@ def check_sirt_nonnegative(sirt_step: Callable, *, seed: int | None = 0) -> None
 
 
 def check_sirt_run(sirt: Callable, *, seed: int | None = 0) -> None:
-    """``sirt(A, y, n_iter, weights, step)`` returns the slice after n_iter steps and ‖y − A x‖ after each."""
+    """Check that ``sirt(A, y, n_iter, weights, step)`` returns the last slice and ‖y − A x‖ after each step."""
     with case(seed, "the slice is that after n steps from zero, each residual belongs to its step") as rng:
         A, n_iter = _random_matrix(rng, 36), int(rng.integers(5, 9))
         y = _unit(rng) * (A @ rng.random(A.shape[1]) + rng.standard_normal(A.shape[0]))
@@ -328,7 +333,7 @@ def check_sirt_run(sirt: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_sirt_stop(stopping_point: Callable, *, seed: int | None = 0) -> None:
-    """``stopping_point(residuals, images, dose)`` finds an iterate that reaches the floor in PSNR, unseen."""
+    """Check that ``stopping_point(residuals, images, dose)`` finds an iterate of enough PSNR without the truth."""
     with case(seed, "where you stop unseen slices reach their floor, at low and at high dose") as rng:
         A = sparse_matrix(SERIES)
         for dose, exposed in _exposures(rng):
@@ -352,7 +357,7 @@ def check_sirt_stop(stopping_point: Callable, *, seed: int | None = 0) -> None:
 
 
 def _unit(rng: np.random.Generator) -> float:
-    """A scale of images: nothing that is asked for depends on it, and no density has an upper bound."""
+    """Return a scale of images: nothing that is asked for depends on it, and no density has an upper bound."""
     return float(10 ** rng.uniform(2, 3))
 
 
@@ -368,7 +373,7 @@ def _random_matrix(rng: np.random.Generator, n_rows: int) -> csr_array:
 
 
 def _exposures(rng: np.random.Generator) -> Iterator[tuple[float, list[tuple[np.ndarray, np.ndarray]]]]:
-    """A low, a middle and a high dose, each with N_SLICES random slices as vectors and their noisy images."""
+    """Yield a low, a middle and a high dose, each with N_SLICES random slices as vectors and their noisy images."""
     slices = [random_slice(SERIES, rng) for _ in range(N_SLICES)]
     for low, high in ((0.1, 0.15), (1, 2), (20, 30)):
         dose = float(rng.uniform(low, high))
@@ -397,7 +402,7 @@ def _sirt_step(A: csr_array, x: np.ndarray, y: np.ndarray, R: np.ndarray, C: np.
 
 
 def _followed(A: csr_array, truths: np.ndarray, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """PSNR and ‖y − A x‖ after each of N_ITER iterations of SIRT, one column for each slice."""
+    """Return PSNR and ‖y − A x‖ after each of N_ITER iterations of SIRT, one column for each slice."""
     R, C = (weights[:, None] for weights in _sirt_weights(A))
     x, difference, scores, residuals = np.zeros_like(truths), images, [], []
     for _ in range(N_ITER):
@@ -412,7 +417,7 @@ def _followed(A: csr_array, truths: np.ndarray, images: np.ndarray) -> tuple[np.
 
 
 def _weights_given(backproject: Callable, tilts_deg: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The weight that ``backproject`` gives to each tilt, read from the slice it makes of random images."""
+    """Return the weight that ``backproject`` gives to each tilt, read from the slice it makes of random images."""
     geometry = TiltGeometry(tilts_deg, (32, 32, 1), 40)
     A, images = sparse_matrix(geometry), _unit(rng) * rng.standard_normal(geometry.images_shape[:2])
     x = call(backproject, A, images, tilts_deg, shape=(32 * 32,))
@@ -427,19 +432,19 @@ def _weights_given(backproject: Callable, tilts_deg: np.ndarray, rng: np.random.
 
 
 def _one_by_one(images: np.ndarray) -> np.ndarray:
-    """A column for each tilt, which holds that image and zeros for all others."""
+    """Return a column for each tilt, which holds that image and zeros for all others."""
     n_tilts, n_rows = images.shape
     columns = np.zeros((n_tilts, n_rows, n_tilts))
     columns[range(n_tilts), :, range(n_tilts)] = images
     return columns.reshape(-1, n_tilts)
 
 
-def _call_for_two(function: Callable, *arguments, shapes: tuple) -> list[np.ndarray]:
-    """The two arrays that the function returns, of these shapes."""
+def _call_for_two(function: Callable, *arguments: object, shapes: tuple) -> list[np.ndarray]:
+    """Return the two arrays that the function returns, of these shapes."""
     answers = []
 
     @wraps(function)
-    def kept(*given):
+    def kept(*given: object) -> object:
         answers.append(function(*given))
         return 0.0
 
@@ -467,5 +472,5 @@ def _stop(stopping_point: Callable, residuals: np.ndarray, images: np.ndarray, d
     return int(stop)
 
 
-def _listed(numbers) -> str:
+def _listed(numbers: Iterable[float]) -> str:
     return ", ".join(str(int(number)) for number in numbers)

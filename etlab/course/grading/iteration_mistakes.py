@@ -6,10 +6,11 @@ Notation as in :mod:`etlab.course.grading.iteration`. Each ``name_…`` returns 
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_array
 
+from etlab.course.grading.likeness import ROUNDING, alike
 from etlab.solvers._sirt import inverse
 
-ROUNDING = 1e-4  # relative; leaves room for a float32 implementation
 A_FEW_PERCENT = 0.04  # the laws told apart here differ by much more
 A_THIRD = 1 / 3  # a filter changes the shape of a wave packet by less, anything else by more
 
@@ -25,15 +26,8 @@ SCALE_FACTORS = {
 }
 
 
-def alike(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two arrays are the same but for rounding."""
-    return np.shape(one) == np.shape(other) and bool(
-        np.linalg.norm(one - other) <= ROUNDING * np.linalg.norm(other)
-    )
-
-
 def name_ramp_mistake(k: np.ndarray, mixture: np.ndarray, remainder: float) -> str:
-    """Why images of waves of k cycles per pixel become this ``mixture`` of waves, with a relative ``remainder``."""
+    """Explain why waves of k cycles per pixel become this ``mixture`` of waves, with a relative ``remainder``."""
     gain = np.diag(mixture)
     if np.abs(mixture).max() < 1e-9:
         return "Nothing of it is left."
@@ -56,7 +50,7 @@ def name_ramp_mistake(k: np.ndarray, mixture: np.ndarray, remainder: float) -> s
 
 
 def name_ends_mistake(excess: np.ndarray, distance: np.ndarray) -> str:
-    """Why a filtered row has an ``excess`` at a ``distance`` from its only spot, on a detector without margins."""
+    """Explain why a filtered row without margins has an ``excess`` at a ``distance`` from its only spot."""
     order = np.argsort(np.abs(distance))
     farthest, half_way = np.abs(excess[order[-1]]), np.abs(excess[order[len(order) // 2]])
     if farthest > 3 * half_way:
@@ -73,7 +67,7 @@ def name_ends_mistake(excess: np.ndarray, distance: np.ndarray) -> str:
 
 
 def name_scale_mistake(ratio: float, n_tilts: int) -> str:
-    """Why a disc seen from all round has ``ratio`` times its density."""
+    """Explain why a disc seen from all round has ``ratio`` times its density."""
     if abs(ratio) < 1e-9:
         return "Nothing was back-projected."
     added = (
@@ -86,7 +80,7 @@ def name_scale_mistake(ratio: float, n_tilts: int) -> str:
 
 
 def name_share_mistake(weights: np.ndarray, tilts_deg: np.ndarray) -> str:
-    """Why tilts have these weights [rad] and not their shares of the half turn."""
+    """Explain why tilts have these weights [rad] and not their shares of the half turn."""
     if np.ptp(weights) < A_FEW_PERCENT * np.abs(weights).max():
         if np.ptp(np.diff(tilts_deg)) < 1e-6:
             return "Equal parts of π are for tilts all round only. The wedge is nobody's: each tilt gets its step."
@@ -96,8 +90,8 @@ def name_share_mistake(weights: np.ndarray, tilts_deg: np.ndarray) -> str:
     return "A tilt stands for half the distance to its neighbour on either side, in the order of the angles."
 
 
-def name_weight_mistake(A, name: str, weights: np.ndarray, sums: np.ndarray) -> str:
-    """Why these are not the inverse ``sums`` of A's rows (R) or columns (C)."""
+def name_weight_mistake(A: csr_array, name: str, weights: np.ndarray, sums: np.ndarray) -> str:
+    """Explain why these are not the inverse ``sums`` of A's rows (R) or columns (C)."""
     if alike(weights, sums):
         return "These are the sums themselves: take 1 / sum."
     if alike(weights, inverse(A.multiply(A).sum(axis=1 if name == "R" else 0))):
@@ -109,9 +103,9 @@ def name_weight_mistake(A, name: str, weights: np.ndarray, sums: np.ndarray) -> 
 
 
 def name_step_mistake(
-    A, R: np.ndarray, C: np.ndarray, moved: np.ndarray, wanted: float, *, cut: float | None = None
+    A: csr_array, R: np.ndarray, C: np.ndarray, moved: np.ndarray, wanted: float, *, cut: float | None = None
 ) -> str:
-    """Why a uniform slice is ``moved`` by other than the ``wanted`` amount everywhere.
+    """Explain why a uniform slice is ``moved`` by other than the ``wanted`` amount everywhere.
 
     ``cut`` is the largest density that came out, if twice the densities led to the same slice.
     """
@@ -145,7 +139,7 @@ def name_step_mistake(
 
 
 def name_run_mistake(x: np.ndarray, slices: list[np.ndarray]) -> str:
-    """Why x is not the last but one of the ``slices`` after 0, 1, 2, … steps."""
+    """Explain why x is not the last but one of the ``slices`` after 0, 1, 2, … steps."""
     for n_steps, other in enumerate(slices):
         if alike(x, other):
             return f"It is that after {n_steps}."
@@ -153,7 +147,7 @@ def name_run_mistake(x: np.ndarray, slices: list[np.ndarray]) -> str:
 
 
 def name_residual_mistake(found: np.ndarray, norms: np.ndarray, y: np.ndarray) -> str:
-    """Why these are not ``norms[1:]``, the residuals after 1, 2, … steps; ``norms[0]`` is that of zeros."""
+    """Explain why these are not ``norms[1:]``, the residuals after 1, 2, … steps; ``norms[0]`` is that of zeros."""
     if alike(found, norms[:-1]):
         return "Each of yours belongs to the slice *before* its step: compute it after the step."
     if alike(found, norms[1:] ** 2):
@@ -166,7 +160,7 @@ def name_residual_mistake(found: np.ndarray, norms: np.ndarray, y: np.ndarray) -
 
 
 def name_stop_mistake(stops: list[int], n_iter: int, ratio: float) -> str:
-    """Why runs of ``n_iter`` iterations are stopped badly where the residual is ``ratio`` times the noise."""
+    """Explain why runs of ``n_iter`` iterations are stopped badly where the residual is ``ratio`` times the noise."""
     if min(stops) == n_iter:
         return (
             "The residual falls for ever, so it is least at the last iteration: stop when it comes down to the "
@@ -177,7 +171,7 @@ def name_stop_mistake(stops: list[int], n_iter: int, ratio: float) -> str:
 
 
 def name_window_mistake(k: np.ndarray, yours: np.ndarray, best: np.ndarray) -> str:
-    """Whether a window lets through more or less than the best one."""
+    """Return whether a window lets through more or less than the best one."""
     if np.sum(k * yours**2) > np.sum(k * best**2):
         return "Yours lets through more, and that is mostly noise: at such a dose it should end earlier."
     return "Yours lets through less and blurs what was well measured: at such a dose it should end later."

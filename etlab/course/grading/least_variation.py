@@ -45,13 +45,13 @@ class SliceProjector:
         """Back-project (the adjoint)."""
         return (self._transposed @ images.ravel()).reshape(self.slice_shape)
 
-    def subset(self, tilts) -> SliceProjector:
-        """The same projector for some of the tilts: indices, a slice or a mask."""
+    def subset(self, tilts: np.ndarray | slice) -> SliceProjector:
+        """Return the same projector for some of the tilts: indices, a slice or a mask."""
         return SliceProjector(self.tilts_deg[tilts], self.slice_shape)
 
     @cached_property
     def squared_norm(self) -> float:
-        """‖A‖², with a margin of 3 % above what the power method finds from below."""
+        """Return ‖A‖², with a margin of 3 % above what the power method finds from below."""
         return 1.03 * largest_eigenvalue(lambda x: self.T(self(x)), self.slice_shape)
 
 
@@ -61,14 +61,14 @@ class Gradient:
     squared_norm = 8.0
 
     def __call__(self, slice_: np.ndarray) -> np.ndarray:
-        """The differences to the next voxel along z and along y."""
+        """Return the differences to the next voxel along z and along y."""
         field = np.zeros((2, *slice_.shape))
         field[0, :-1] = np.diff(slice_, axis=0)
         field[1, :, :-1] = np.diff(slice_, axis=1)
         return field
 
     def T(self, field: np.ndarray) -> np.ndarray:
-        """The adjoint, minus the divergence."""
+        """Return the adjoint, minus the divergence."""
         slice_ = np.zeros(field.shape[1:])
         slice_[:-1] -= field[0, :-1]
         slice_[1:] += field[0, :-1]
@@ -78,22 +78,22 @@ class Gradient:
 
 
 def lengths(field: np.ndarray) -> np.ndarray:
-    """Length of the vector of each voxel of a field (2, nz, ny)."""
+    """Return the length of the vector of each voxel of a field (2, nz, ny)."""
     return np.sqrt(np.sum(field**2, axis=0))
 
 
 def shortened(field: np.ndarray, bound: float) -> np.ndarray:
-    """The nearest field whose vectors are no longer than ``bound``."""
+    """Return the nearest field whose vectors are no longer than ``bound``."""
     return field / np.maximum(1, lengths(field) / bound)
 
 
 def resolvent(q: np.ndarray, y: np.ndarray, sigma: float) -> np.ndarray:
-    """The r with the least ½‖r − q‖² + σ·(½‖r‖² + ⟨r, y⟩)."""
+    """Return the r with the least ½‖r − q‖² + σ·(½‖r‖² + ⟨r, y⟩)."""
     return (q - sigma * y) / (1 + sigma)
 
 
 def largest_eigenvalue(apply: Callable, shape: tuple[int, ...], n_iter: int = 30) -> float:
-    """Largest eigenvalue of the symmetric, positive operator ``apply``, from below, by the power method."""
+    """Return the largest eigenvalue of the symmetric, positive operator ``apply``, from below, by the power method."""
     x = np.random.default_rng(0).standard_normal(shape)
     for _ in range(n_iter):
         x = apply(x / np.linalg.norm(x))
@@ -101,18 +101,18 @@ def largest_eigenvalue(apply: Callable, shape: tuple[int, ...], n_iter: int = 30
 
 
 def variation(slice_: np.ndarray) -> float:
-    """Total variation Σ|∇x|."""
+    """Return the total variation Σ|∇x|."""
     return float(np.sum(lengths(Gradient()(slice_))))
 
 
 def cost(A: SliceProjector, y: np.ndarray, lam: float, slice_: np.ndarray) -> float:
-    """C(x) of this module's heading."""
+    """Return C(x) of this module's heading."""
     with np.errstate(over="ignore"):  # what runs away costs infinitely much
         return float(np.sum((A(slice_) - y) ** 2) / 2 + lam * variation(slice_))
 
 
 def balanced_lam(A: SliceProjector, y: np.ndarray, slice_: np.ndarray) -> float:
-    """The λ for which no multiple of this slice costs less: ⟨A x, y − A x⟩ = λ·TV(x), which the minimum obeys."""
+    """Return the λ for which no multiple of this slice costs less: ⟨A x, y − A x⟩ = λ·TV(x), as at the minimum."""
     images = A(slice_)
     return float(np.vdot(images, y - images) / variation(slice_))
 
@@ -120,7 +120,7 @@ def balanced_lam(A: SliceProjector, y: np.ndarray, slice_: np.ndarray) -> float:
 def iterates(
     A: SliceProjector, y: np.ndarray, lam: float, shorten: Callable = shortened
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The slices x of the primal-dual method, without end, with their dual variables q and p."""
+    """Yield the slices x of the primal-dual method, without end, with their dual variables q and p."""
     D = Gradient()
     field_step = DATA_STEP * A.squared_norm / D.squared_norm
     step = 0.5 / (DATA_STEP * A.squared_norm)
@@ -137,22 +137,24 @@ def iterates(
 def solved(
     A: SliceProjector, y: np.ndarray, lam: float, n_iter: int = 150, shorten: Callable = shortened
 ) -> np.ndarray:
-    """The slice after so many iterations."""
+    """Return the slice after so many iterations."""
     x, _, _ = next(islice(iterates(A, y, lam, shorten), n_iter - 1, None))
     return x
 
 
 def floor(A: SliceProjector, y: np.ndarray, q: np.ndarray, p: np.ndarray) -> float:
-    """No slice has a cost below this, for any q and any p with |p| ≤ λ."""
+    """Return a bound below the cost of every slice, for any q and any p with |p| ≤ λ."""
     short = -(A.T(q) + Gradient().T(p)) / A.T(np.ones_like(q))
     q = q + max(0, short.max())  # now Aᵀq + ∇ᵀp ≥ 0
     return float(-np.sum(q**2) / 2 - np.sum(q * y))
 
 
 def least_cost(A: SliceProjector, y: np.ndarray, lam: float) -> float:
-    """A floor under the cost of all slices, within ``FLOOR_PRECISION`` of the minimum as a rule."""
+    """Return a floor under the cost of all slices, within ``FLOOR_PRECISION`` of the minimum as a rule."""
     highest = -np.inf
-    for n, (x, q, p) in enumerate(iterates(A, y, lam), start=1):
+    iterations = enumerate(iterates(A, y, lam), start=1)
+    while True:
+        n, (x, q, p) = next(iterations)
         if n % FLOOR_EVERY == 0:
             highest = max(highest, floor(A, y, q, p))
             if n >= MOST_ITERATIONS or cost(A, y, lam, x) - highest < FLOOR_PRECISION * highest:

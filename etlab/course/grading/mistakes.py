@@ -7,19 +7,24 @@ returns a sentence.
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
 import numpy as np
 
+from etlab.course.grading.likeness import sentence
+
+Array: TypeAlias = Any  # a number or an array of numbers
 NUMBERED_FROM_0 = "The centre of n samples numbered from 0 is (n − 1)/2."
 A_FEW_PERCENT = 0.03  # two laws of the tilt angle differ by more than this, interpolation by less
 
 
-def landing(y, z, theta):
-    """Row at which the voxel (y, z) lands."""
+def landing(y: Array, z: Array, theta: Array) -> Array:
+    """Return the row at which the voxel (y, z) lands."""
     return y * np.cos(theta) + z * np.sin(theta)
 
 
-def mistaken_landings(y, z, theta) -> dict[str, np.ndarray]:
-    """Row at which it lands under each typical mistake; the right one has the empty name."""
+def mistaken_landings(y: Array, z: Array, theta: Array) -> dict[str, Array]:
+    """Return the row at which it lands under each typical mistake; the right one has the empty name."""
     return {
         "": landing(y, z, theta),
         "the angle has the wrong sign: y·cos θ − z·sin θ": landing(y, -z, theta),
@@ -33,14 +38,14 @@ def mistaken_landings(y, z, theta) -> dict[str, np.ndarray]:
 
 
 def name_point_mistake(miss: float, y: float, z: float, theta: float, n_rows: int) -> str:
-    """Why a voxel at (y, z) lands ``miss`` rows from where it should."""
+    """Explain why a voxel at (y, z) lands ``miss`` rows from where it should."""
 
-    def is_like(other):
-        return np.isclose(miss, other, atol=1e-6 * n_rows)
+    def is_like(other: Array) -> bool:
+        return bool(np.isclose(miss, other, atol=1e-6 * n_rows))
 
     for mistake, s in mistaken_landings(y, z, theta).items():
         if mistake and is_like(s - landing(y, z, theta)):
-            return f"This is what one gets when {mistake}."
+            return sentence(mistake)
     corner = landing(-0.5, -0.5, theta)  # n/2 for (n − 1)/2 in the slice
     if is_like(corner) or is_like(0.5) or is_like(corner + 0.5):
         wrong = (
@@ -64,7 +69,7 @@ def name_centre_mistake(rows: np.ndarray, theta: np.ndarray) -> str:
 
 
 def name_mass_mistake(share: np.ndarray, theta: np.ndarray) -> str:
-    """Why images hold ``share`` of the slice's mass."""
+    """Explain why images hold ``share`` of the slice's mass."""
     longest = np.maximum(np.abs(np.cos(theta)), np.abs(np.sin(theta)))
     if not share.any():
         return "Nothing was added to the images."
@@ -77,8 +82,14 @@ def name_mass_mistake(share: np.ndarray, theta: np.ndarray) -> str:
     return "Every voxel gives the whole of its value to the rows around the place where it lands."
 
 
-def name_adjoint_mistake(left, right, opposite, holds_slice, tolerance) -> str:
-    """Why ⟨A x, y⟩ (left) and ⟨x, Aᵀ y⟩ (right) differ, from several pairs: arrays of one length.
+def name_adjoint_mistake(
+    left: np.ndarray,
+    right: np.ndarray,
+    opposite: np.ndarray,
+    holds_slice: np.ndarray,
+    tolerance: np.ndarray,
+) -> str:
+    """Explain why ⟨A x, y⟩ (left) and ⟨x, Aᵀ y⟩ (right) differ, from several pairs: arrays of one length.
 
     ``opposite`` is ⟨A x, y⟩ at −θ, ``holds_slice`` tells detectors that see the whole slice, ``tolerance``
     is absolute.

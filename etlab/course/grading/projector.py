@@ -11,12 +11,13 @@ A slice is ``slice_[z, y]``, its images are ``images[tilt, row]``; signs and cen
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from etlab.course.grading.calling import CheckFailed, call, case
 from etlab.course.grading.duplicates import loses_duplicates, mended
+from etlab.course.grading.likeness import nearest, sentence
 from etlab.course.grading.mistakes import (
     landing,
     mistaken_landings,
@@ -34,7 +35,7 @@ SHAPE_TOLERANCE = 0.15  # relative, at the worst tilt; linear routes reach 0.02 
 # square rows, of the image of one voxel, in the mean; right routes reach 0.17, a blur of 1-2-1 adds 0.5
 WIDEST_VOXEL = 0.27
 EVENNESS = (
-    0.5  # relative, of a row that looks at a uniform disc; the nearest row, charged elsewhere, reaches 0.41
+    0.5  # relative, of a row that sees a uniform disc; the nearest row, charged elsewhere, reaches 0.41
 )
 BORDER_MASS = 0.3  # of a line of voxels at the border; half of it lies beyond the last samples of a ray
 MANY = (24, 40)  # tilts, so that a series that was cut short shows
@@ -43,7 +44,7 @@ ROUNDING = 1e-6  # relative; leaves room for a float32 implementation
 
 
 def check_landing(landing_row: Callable, *, seed: int | None = 0) -> None:
-    """``landing_row(z, y, tilt_deg, slice_shape, n_rows)`` puts single voxels on the right row."""
+    """Check that ``landing_row(z, y, tilt_deg, slice_shape, n_rows)`` puts single voxels on the right row."""
     with case(seed, "voxels land where s = y·cos θ + z·sin θ says") as rng:
         for geometry in _geometries(rng):
             nz, ny, n_rows = _sizes(geometry)
@@ -78,7 +79,7 @@ def _check_landings_of_arrays(landing_row: Callable, tilt: float, slice_shape: t
 
 
 def check_weights(linear_weights: Callable, *, seed: int | None = 0) -> None:
-    """``linear_weights(position)`` returns the row below and two weights that balance at the position."""
+    """Check that ``linear_weights(position)`` returns the row below and two weights that balance at the position."""
     with case(seed, "the two weights sum to one and balance at the position") as rng:
         for position in [3.25, -0.4, *rng.uniform(-20, 20, 8)]:
             lower, below, above = call(linear_weights, float(position), shape=(3,))
@@ -96,15 +97,18 @@ def check_weights(linear_weights: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_sign(project: Callable, *, seed: int | None = 0) -> None:
-    """A blob off the axis follows s = y·cos θ + z·sin θ: above the axis it moves up with positive tilt."""
+    """Check that a blob off the axis follows s = y·cos θ + z·sin θ, above the axis up with positive tilt.
+
+    ``project(slice_, tilts_deg, n_rows)`` gives the images (n_tilts, n_rows) of a slice (nz, ny).
+    """
     with case(seed, "a blob above the axis moves up with positive tilt") as rng:
         project = mended(project)
         for geometry in _geometries(rng):
             y, z = rng.choice([-1, 1], 2) * rng.permutation([5, 9])
             rows = _mean_rows(project, _blobs(geometry, [(y, z, 2.0, 1.0)]), geometry)
             landings = mistaken_landings(y, z, np.deg2rad(geometry.tilts_deg))
-            miss = {mistake: np.sqrt(np.mean((rows - s) ** 2)) for mistake, s in landings.items()}
-            likeliest = min(miss, key=miss.get)
+            miss = {mistake: float(np.sqrt(np.mean((rows - s) ** 2))) for mistake, s in landings.items()}
+            likeliest = nearest(miss)
             if likeliest == "" and miss[""] <= SIGN_TOLERANCE:
                 continue
             worst = int(np.argmax(np.abs(rows - landings[""])))
@@ -113,16 +117,15 @@ def check_sign(project: Callable, *, seed: int | None = 0) -> None:
                 f"A blob at y={y:+d}, z={z:+d} from the slice's centre lands {landings[''][worst]:+.1f} rows "
                 f"from the detector's centre at {geometry.tilts_deg[worst]:.1f}°; yours at "
                 f"{rows[worst]:+.1f}. "
-                + (
-                    f"This is what one gets when {likeliest}."
-                    if known
-                    else "Compare with s = y·cos θ + z·sin θ."
-                )
+                + (sentence(likeliest) if known else "Compare with s = y·cos θ + z·sin θ.")
             )
 
 
 def check_centre(project: Callable, *, seed: int | None = 0) -> None:
-    """A blob in the middle of the slice stays in the middle of the detector, for odd and even sizes."""
+    """Check that a blob in the middle of a slice stays in the middle of the detector, for odd and even sizes.
+
+    ``project(slice_, tilts_deg, n_rows)`` gives the images (n_tilts, n_rows) of a slice (nz, ny).
+    """
     with case(seed, "the middle of the slice stays in the middle of the detector") as rng:
         project = mended(project)
         for geometry in _geometries(rng):
@@ -149,7 +152,10 @@ def _check_slices_differ(images: np.ndarray, others: np.ndarray) -> None:
 
 
 def check_mass(project: Callable, *, seed: int | None = 0) -> None:
-    """An image holds the mass of the slice while nothing leaves the field, and nothing of what leaves it."""
+    """Check that an image holds the mass of the slice while nothing leaves the field, and nothing of what leaves.
+
+    ``project(slice_, tilts_deg, n_rows)`` gives the images (n_tilts, n_rows) of a slice (nz, ny).
+    """
     with case(seed, "every image holds the mass of the slice, and what leaves the field is gone") as rng:
         if loses_duplicates(project):
             raise CheckFailed(
@@ -166,7 +172,7 @@ def check_mass(project: Callable, *, seed: int | None = 0) -> None:
                     f"At {geometry.tilts_deg[worst]:.1f}° the image sums to {share[worst]:.3f} times the "
                     "slice. " + name_mass_mistake(share, np.deg2rad(geometry.tilts_deg))
                 )
-        narrow = TiltGeometry([0.0], geometry.volume_shape, 7)
+        narrow = TiltGeometry(np.zeros(1), geometry.volume_shape, 7)
         slice_ = _blobs(narrow, [(y, z, 1.0, 1.0) for y in (-12, 12) for z in (-12, 12)])
         (image,) = np.abs(_images(project, slice_, narrow))
         if image.sum() > MASS_TOLERANCE * slice_.sum():
@@ -181,7 +187,7 @@ def check_mass(project: Callable, *, seed: int | None = 0) -> None:
 
 
 def _check_every_row_counts(project: Callable, rng: np.random.Generator) -> None:
-    """Every row of a short detector looks through the middle of a uniform disc, at every tilt of a long series."""
+    """Check that every row of a short detector sees a uniform disc, at every tilt of a long series."""
     n, n_rows = int(rng.integers(30, 36)), int(rng.integers(7, 12))
     geometry = TiltGeometry(_many_tilts(rng), (n, n, 1), n_rows)
     radius = n / 2 - 2
@@ -197,12 +203,12 @@ def _check_every_row_counts(project: Callable, rng: np.random.Generator) -> None
 
 
 def _check_borders_count(project: Callable, rng: np.random.Generator) -> None:
-    """Each line of voxels at the border of the slice is seen."""
+    """Check that each line of voxels at the border of the slice is seen."""
     nz, ny = (int(n) for n in rng.integers(14, 20, 2))
     geometry = TiltGeometry(rng.uniform(-80, 80, 3), (nz, ny, 1), nz + ny)
-    borders = {
-        "z = 0": np.s_[0],
-        f"z = {nz - 1}": np.s_[-1],
+    borders: dict[str, tuple[slice | int, ...]] = {
+        "z = 0": np.s_[0, :],
+        f"z = {nz - 1}": np.s_[-1, :],
         "y = 0": np.s_[:, 0],
         f"y = {ny - 1}": np.s_[:, -1],
     }
@@ -219,7 +225,10 @@ def _check_borders_count(project: Callable, rng: np.random.Generator) -> None:
 
 
 def check_accuracy(project: Callable, *, seed: int | None = 0) -> None:
-    """Images of Gaussian blobs have the shape of the exact line integrals, at every tilt."""
+    """Check that images of Gaussian blobs have the shape of the exact line integrals, at every tilt.
+
+    ``project(slice_, tilts_deg, n_rows)`` gives the images (n_tilts, n_rows) of a slice (nz, ny).
+    """
     with case(seed, "images of Gaussian blobs have the shape of their exact line integrals") as rng:
         project = mended(project)
         for geometry in _geometries(rng):
@@ -227,8 +236,8 @@ def check_accuracy(project: Callable, *, seed: int | None = 0) -> None:
             images = _images(project, _blobs(geometry, blobs), geometry)
             seen = images / _masses(images, geometry)[:, None]
             # a wrong sign is charged by check_sign, so the nearest of the known signs counts here
-            miss = [_shape_misses(seen, _rows(geometry), *exact) for exact in _exact_cases(blobs, geometry)]
-            miss = np.min(miss, axis=0)
+            cases = _exact_cases(blobs, geometry)
+            miss = np.min([_shape_misses(seen, _rows(geometry), *exact) for exact in cases], axis=0)
             worst = int(np.argmax(miss))
             if miss[worst] > SHAPE_TOLERANCE:
                 raise CheckFailed(
@@ -242,7 +251,7 @@ def check_accuracy(project: Callable, *, seed: int | None = 0) -> None:
 
 
 def _check_voxels_are_sharp(project: Callable, rng: np.random.Generator) -> None:
-    """The image of one voxel is as wide as sharing it between two rows makes it, which no smooth blob shows."""
+    """Check that the image of one voxel is as wide as sharing it between two rows makes it."""
     variances = []
     for _ in range(4):
         geometry = TiltGeometry(rng.uniform(-80, 80, 7), (21, 22, 1), 35)
@@ -261,7 +270,10 @@ def _check_voxels_are_sharp(project: Callable, rng: np.random.Generator) -> None
 
 
 def check_linearity(project: Callable, *, seed: int | None = 0) -> None:
-    """``project(a·u + b·v) = a·project(u) + b·project(v)``, for slices with negative values too."""
+    """Check that projecting is linear, for slices with negative values too.
+
+    ``project(slice_, tilts_deg, n_rows)`` gives the images (n_tilts, n_rows) of a slice (nz, ny).
+    """
     with case(seed, "projecting is linear, negative values included") as rng:
         for geometry in _geometries(rng):
             u, v = rng.standard_normal((2, *geometry.volume_shape[:2]))
@@ -283,7 +295,10 @@ def check_linearity(project: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_adjoint(project: Callable, backproject: Callable, *, seed: int | None = 0) -> None:
-    """⟨A x, y⟩ = ⟨x, Aᵀ y⟩ for random signed x, y: ``backproject`` is the transpose of *this* ``project``."""
+    """Check that ⟨A x, y⟩ = ⟨x, Aᵀ y⟩ for random signed x and y.
+
+    ``backproject(images, tilts_deg, slice_shape)`` is the adjoint of *this* ``project(slice_, tilts_deg, n_rows)``.
+    """
     with case(seed, "⟨A x, y⟩ = ⟨x, Aᵀ y⟩: the back-projection is the adjoint of your projector") as rng:
         project, pairs = mended(project), []
         for n, geometry in enumerate(_geometries(rng) * 2):
@@ -299,9 +314,9 @@ def check_adjoint(project: Callable, backproject: Callable, *, seed: int | None 
                     raise CheckFailed(
                         f"The {name} of random numbers is zero everywhere: nothing was added to it."
                     )
-            tolerance = ADJOINT_TOLERANCE * np.linalg.norm(forward) * np.linalg.norm(y)
+            allowed = ADJOINT_TOLERANCE * np.linalg.norm(forward) * np.linalg.norm(y)
             other = np.vdot(_images(project, x, opposite), y)
-            pairs.append((np.vdot(forward, y), np.vdot(x, back), other, n < 4, tolerance))
+            pairs.append((np.vdot(forward, y), np.vdot(x, back), other, n < 4, allowed))
         left, right, other, holds_slice, tolerance = map(np.array, zip(*pairs, strict=True))
         worst = int(np.argmax(np.abs(left - right) / tolerance))
         if abs(left[worst] - right[worst]) > tolerance[worst]:
@@ -313,7 +328,7 @@ def check_adjoint(project: Callable, backproject: Callable, *, seed: int | None 
 
 
 def _check_adjoint_of_many(project: Callable, backproject: Callable, rng: np.random.Generator) -> None:
-    """The same for a long series, of which every image counts."""
+    """Check the same for a long series, of which every image counts."""
     geometry = TiltGeometry(_many_tilts(rng), (12, 13, 1), 15)
     x, y = rng.standard_normal((12, 13)), rng.standard_normal(geometry.images_shape[:2])
     forward = _images(project, x, geometry)
@@ -327,7 +342,7 @@ def _check_adjoint_of_many(project: Callable, backproject: Callable, rng: np.ran
 
 
 def _geometries(rng: np.random.Generator) -> list[TiltGeometry]:
-    """Four slices and detectors of odd and even sizes; tilts uneven, unsorted, with 0° and ±45°.
+    """Return four slices and detectors of odd and even sizes; tilts uneven, unsorted, with 0° and ±45°.
 
     Detectors hold the whole slice. At 45° a lattice of voxels meets the rows at its most uneven spacing:
     there the kind of interpolation shows.
@@ -354,7 +369,7 @@ def _images(project: Callable, slice_: np.ndarray, geometry: TiltGeometry) -> np
 
 
 def _masses(images: np.ndarray, geometry: TiltGeometry) -> np.ndarray:
-    """Sum of each image of something near the axis, which no detector here can miss."""
+    """Return the sum of each image of something near the axis, which no detector here can miss."""
     mass = images.sum(axis=1)
     empty = int(np.argmin(np.abs(mass)))
     if abs(mass[empty]) < 1e-6:
@@ -366,7 +381,7 @@ def _masses(images: np.ndarray, geometry: TiltGeometry) -> np.ndarray:
 
 
 def _mean_rows(project: Callable, slice_: np.ndarray, geometry: TiltGeometry) -> np.ndarray:
-    """Centre of mass of each image, in rows from the detector's centre."""
+    """Return the centre of mass of each image, in rows from the detector's centre."""
     images = _images(project, slice_, geometry)
     return images @ _rows(geometry) / _masses(images, geometry)
 
@@ -388,7 +403,7 @@ def _blobs(geometry: TiltGeometry, blobs: list) -> np.ndarray:
     )
 
 
-def _exact_cases(blobs: list, geometry: TiltGeometry):
+def _exact_cases(blobs: list, geometry: TiltGeometry) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """For each known sign: where each blob lands (blob, tilt), its width, its share of the mass (blob, 1)."""
     y, z, width, height = np.array(blobs).T[:, :, None]
     mass = height * width**2
@@ -396,8 +411,10 @@ def _exact_cases(blobs: list, geometry: TiltGeometry):
         yield at, width, mass / mass.sum()
 
 
-def _shape_misses(seen: np.ndarray, rows: np.ndarray, at, width, mass) -> np.ndarray:
-    """Relative difference of each image, of unit mass, from the exact one at the same centre of mass."""
+def _shape_misses(
+    seen: np.ndarray, rows: np.ndarray, at: np.ndarray, width: np.ndarray, mass: np.ndarray
+) -> np.ndarray:
+    """Return the relative difference of each image, of unit mass, from the exact one at the same centre of mass."""
     at = at - np.sum(mass * at, axis=0) + seen @ rows
     bells = np.exp(-((rows - at[:, :, None]) ** 2) / (2 * width[:, :, None] ** 2))
     exact = np.sum((mass / (width * np.sqrt(2 * np.pi)))[:, :, None] * bells, axis=0)

@@ -44,12 +44,12 @@ class Session(NamedTuple):
 
     @property
     def n_affordable(self) -> int:
-        """Images that the budget pays for, at most as many as are wanted."""
+        """Return images that the budget pays for, at most as many as are wanted."""
         return min(self.n_tilts, int(self.budget / self.least_dose))
 
 
 def check_useful_dose(useful_dose: Callable, *, seed: int | None = 0) -> None:
-    """``useful_dose(critical_dose)`` makes (1 − exp(−D/D_c))·D_c/√D largest."""
+    """Check that ``useful_dose(critical_dose)`` maximises (1 − exp(−D/D_c))·D_c/√D."""
     with case(seed, "more dose than this takes more detail than noise") as rng:
         for critical in rng.uniform(20, 800, 3):
             found = float(call(useful_dose, float(critical), shape=())) / critical
@@ -62,7 +62,10 @@ def check_useful_dose(useful_dose: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_scheme_budget(design_scheme: Callable, *, seed: int | None = 0) -> None:
-    """The budget is kept, what little there is gets used, and no image falls below the least dose."""
+    """Check that the budget is kept, that a small one is used up, and that no image falls below the least dose.
+
+    ``design_scheme(max_tilt_deg, n_tilts, budget, least_dose, critical_dose)`` gives tilts [deg] and doses, in order.
+    """
     with case(seed, "the budget is kept and used, and every image can be aligned") as rng:
         for session in (_plain(rng), _poor(rng), _rich(rng)):
             _, doses = _scheme(design_scheme, session)
@@ -84,7 +87,10 @@ def check_scheme_budget(design_scheme: Callable, *, seed: int | None = 0) -> Non
 
 
 def check_scheme_tilts(design_scheme: Callable, *, seed: int | None = 0) -> None:
-    """Tilts reach both limits of the stage, in steps no wider than the images that can be had allow."""
+    """Check that tilts reach both limits of the stage, in steps no wider than the affordable images allow.
+
+    ``design_scheme(max_tilt_deg, n_tilts, budget, least_dose, critical_dose)`` gives tilts [deg] and doses, in order.
+    """
     with case(seed, "tilts reach both limits of the stage, and no step is too wide") as rng:
         for session in (_plain(rng), _poor(rng)):
             tilts, _ = _scheme(design_scheme, session)
@@ -113,7 +119,10 @@ def check_scheme_tilts(design_scheme: Callable, *, seed: int | None = 0) -> None
 
 
 def check_scheme_order(design_scheme: Callable, *, seed: int | None = 0) -> None:
-    """Low tilts come first, and the two sides keep in step."""
+    """Check that low tilts come first and both sides keep in step.
+
+    ``design_scheme(max_tilt_deg, n_tilts, budget, least_dose, critical_dose)`` gives tilts [deg] and doses, in order.
+    """
     with case(seed, "low tilts come first, and θ and −θ find the specimen equally spoilt") as rng:
         session = _plain(rng)
         tilts, doses = _scheme(design_scheme, session)
@@ -139,7 +148,10 @@ def check_scheme_order(design_scheme: Callable, *, seed: int | None = 0) -> None
 
 
 def check_scheme_detail(design_scheme: Callable, *, seed: int | None = 0) -> None:
-    """On an unseen specimen the wanted detail stands out better than if the same images shared the whole budget."""
+    """Check that on an unseen specimen detail stands out more than if the same images shared the whole budget.
+
+    ``design_scheme(max_tilt_deg, n_tilts, budget, least_dose, critical_dose)`` gives tilts [deg] and doses, in order.
+    """
     with case(
         seed, "on an unseen specimen detail stands out more than if the whole budget were spent"
     ) as rng:
@@ -182,7 +194,7 @@ def _scheme(design_scheme: Callable, session: Session) -> tuple[np.ndarray, np.n
 
 
 def _plain(rng: np.random.Generator) -> Session:
-    """A budget that hardly damages and pays for all images."""
+    """Return a budget that hardly damages and pays for all images."""
     n_tilts, critical = int(rng.integers(21, 46)), float(rng.uniform(100, 800))
     budget = critical * rng.uniform(0.1, 0.3)
     return Session(
@@ -191,21 +203,21 @@ def _plain(rng: np.random.Generator) -> Session:
 
 
 def _poor(rng: np.random.Generator) -> Session:
-    """A budget that does not pay for all images."""
+    """Return a budget that does not pay for all images."""
     session = _plain(rng)
     n_affordable = int(session.n_tilts * rng.uniform(0.4, 0.8))
     return session._replace(least_dose=session.budget / (n_affordable + 0.5))
 
 
 def _rich(rng: np.random.Generator) -> Session:
-    """A budget that would destroy the detail."""
+    """Return a budget that would destroy the detail."""
     critical = float(rng.uniform(100, 400))
     n_tilts = int(rng.integers(14, 19))
     return Session(float(rng.uniform(55, 65)), n_tilts, 10 * critical, critical / n_tilts / 100, critical)
 
 
 def _signal_to_noise(dose: float) -> float:
-    """Of the wanted detail after a dose in critical doses, up to a factor."""
+    """Return signal over noise of the wanted detail, up to a factor, after a dose in critical doses."""
     return float(-np.expm1(-dose) / np.sqrt(dose)) if dose > 0 else 0.0
 
 
@@ -231,7 +243,7 @@ def _name_order(tilts: np.ndarray) -> str:
 
 
 def _shells(rng: np.random.Generator, period: float) -> np.ndarray:
-    """A round slice, half dense, of shells a period apart: the same detail in all directions; shape (n, n, REPEATS)."""
+    """Return a round slice (n, n, REPEATS) of shells a period apart: the same detail in all directions."""
     n = DIAMETER + MARGIN
     z, y = np.indices((n, n)) - (n - 1) / 2
     radius = np.hypot(z, y)
@@ -241,7 +253,14 @@ def _shells(rng: np.random.Generator, period: float) -> np.ndarray:
     return np.repeat(slice_[:, :, None], REPEATS, axis=2).astype(np.float32)
 
 
-def _detail(volume, tilts, doses, critical, period, rng) -> float:
+def _detail(
+    volume: np.ndarray,
+    tilts: np.ndarray,
+    doses: np.ndarray,
+    critical: float,
+    period: float,
+    rng: np.random.Generator,
+) -> float:
     """Signal over noise of detail of this period, by weighted back-projection of a damaged, noisy series.
 
     Signal is how much of the undamaged detail is left; all slices are one specimen, each with noise of its own.

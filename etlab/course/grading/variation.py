@@ -48,7 +48,7 @@ SHARE_TOLERANCE = 0.1  # of the contrast planted
 
 
 def check_gradient(gradient: Callable, *, seed: int | None = 0) -> None:
-    """``gradient(slice_)`` is (2, nz, ny): right on planes, zero on constants up to the border, on nothing else."""
+    """Check that ``gradient(slice_)``, (2, nz, ny), is right on planes and zero on constants only, up to the border."""
     with case(seed, "planes have their slope, constants none, and a checkerboard is seen") as rng:
         for shape in _shapes(rng):
             z, y = np.indices(shape)
@@ -82,19 +82,22 @@ def check_gradient(gradient: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_gradient_adjoint(gradient: Callable, gradient_T: Callable, *, seed: int | None = 0) -> None:
-    """⟨∇x, p⟩ = ⟨x, ∇ᵀp⟩ for random x and p, for the student's own ∇ and its own border."""
+    """Check that ⟨∇x, p⟩ = ⟨x, ∇ᵀp⟩ for random x and p, with the student's own border.
+
+    ``gradient(slice_)`` gives a field (2, nz, ny), ``gradient_T(field)`` a slice.
+    """
     with case(seed, "⟨∇x, p⟩ = ⟨x, ∇ᵀp⟩ for random x and p: yours is the adjoint of your gradient") as rng:
         products = []
         for shape in _shapes(rng):
             x, p = rng.standard_normal(shape), rng.standard_normal((2, *shape))
-            inner = np.pad(p[:, 2:-2, 2:-2], ((0, 0), (2, 2), (2, 2)))
+            within = np.pad(p[:, 2:-2, 2:-2], ((0, 0), (2, 2), (2, 2)))
             of_x = call(gradient, x, shape=(2, *shape))
             if not of_x.any():
                 raise CheckFailed("Your gradient of random numbers is zero everywhere: write task 1a first.")
             back, exchanged, of_inner = (
-                call(gradient_T, field, shape=shape) for field in (p, p[::-1].copy(), inner)
+                call(gradient_T, field, shape=shape) for field in (p, p[::-1].copy(), within)
             )
-            pairs = [(of_x, p), (x, back), (x, exchanged), (of_x, inner), (x, of_inner)]
+            pairs = [(of_x, p), (x, back), (x, exchanged), (of_x, within), (x, of_inner)]
             products.append([np.vdot(a, b) for a, b in pairs])
         left, right, exchanged, *inner = np.transpose(products)
         worst = int(np.argmax(np.abs(left - right)))
@@ -106,7 +109,7 @@ def check_gradient_adjoint(gradient: Callable, gradient_T: Callable, *, seed: in
 
 
 def check_dual_ball(shortened_: Callable, *, seed: int | None = 0) -> None:
-    """``shortened(p, bound)``: vectors longer than ``bound`` get that length, the others stay."""
+    """Check that ``shortened(p, bound)`` shortens vectors longer than ``bound`` to that length and keeps the others."""
     with case(seed, "vectors that are too long are shortened to the bound, the others stay") as rng:
         for shape in _shapes(rng):
             bound = float(np.exp(rng.uniform(np.log(0.1), np.log(20))))
@@ -117,17 +120,17 @@ def check_dual_ball(shortened_: Callable, *, seed: int | None = 0) -> None:
             found = _finite(hint, shortened_, field, bound, shape=field.shape)
             miss = lengths(found - shortened(field, bound))
             if miss.max() > ROUNDING * bound:
-                at = np.unravel_index(miss.argmax(), shape)
-                before, after = field[(slice(None), *at)], found[(slice(None), *at)]
+                row, column = np.unravel_index(miss.argmax(), shape)
+                before, after = field[:, row, column], found[:, row, column]
                 raise CheckFailed(
                     f"With bound {bound:.3f} the vector ({before[0]:+.3f}, {before[1]:+.3f}) of length "
-                    f"{length[at]:.3f} becomes ({after[0]:+.3f}, {after[1]:+.3f}), length "
+                    f"{length[row, column]:.3f} becomes ({after[0]:+.3f}, {after[1]:+.3f}), length "
                     f"{np.linalg.norm(after):.3f}. {name_ball_mistake(field, found, bound)}"
                 )
 
 
 def check_resolvent(resolvent_: Callable, *, seed: int | None = 0) -> None:
-    """``resolvent(q, y, sigma)`` is the r with the least ½‖r − q‖² + σ·(½‖r‖² + ⟨r, y⟩)."""
+    """Check that ``resolvent(q, y, sigma)`` is the r with the least ½‖r − q‖² + σ·(½‖r‖² + ⟨r, y⟩)."""
     with case(seed, "no other r has a smaller ½‖r − q‖² + σ·F*(r)") as rng:
         for shape in _shapes(rng):
             q, y = rng.standard_normal((2, *shape))
@@ -146,19 +149,16 @@ def check_resolvent(resolvent_: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_largest_eigenvalue(largest_eigenvalue: Callable, *, seed: int | None = 0) -> None:
-    """``largest_eigenvalue(apply, shape)`` of ∇ᵀ∇, known in closed form, and of AᵀA, to 5 %."""
+    """Check that ``largest_eigenvalue(apply, shape)`` of ∇ᵀ∇ and of AᵀA is right to 5 %."""
     with case(seed, "‖∇‖² and ‖A‖² come out right to 5 %") as rng:
         D = Gradient()
         for shape in _shapes(rng):
             A = SliceProjector(rng.uniform(-75, 75, 12), shape)
             factor = float(np.exp(rng.uniform(-5, 5)))
             operators = {
-                "∇ᵀ∇": (lambda x: D.T(D(x)), sum(4 * np.cos(np.pi / (2 * n)) ** 2 for n in shape)),
-                "AᵀA": (lambda x, A=A: A.T(A(x)), _largest(A)),
-                f"{factor:.4g}·AᵀA": (
-                    lambda x, A=A, factor=factor: factor * A.T(A(x)),
-                    factor * _largest(A),
-                ),
+                "∇ᵀ∇": (_normal(D), sum(4 * np.cos(np.pi / (2 * n)) ** 2 for n in shape)),
+                "AᵀA": (_normal(A), _largest(A)),
+                f"{factor:.4g}·AᵀA": (_normal(A, factor), factor * _largest(A)),
             }
             for name, (apply, exact) in operators.items():
                 hint = "Divide by the norm of x before each application; and a slice of ones has no gradient."
@@ -171,7 +171,7 @@ def check_largest_eigenvalue(largest_eigenvalue: Callable, *, seed: int | None =
 
 
 def check_tv_minimum(reconstruct: Callable, *, seed: int | None = 0) -> None:
-    """``reconstruct(A, D, y, lam)`` costs at most 1 % more than the floor, in an embedded specimen."""
+    """Check that ``reconstruct(A, D, y, lam)`` costs at most 1 % more than the floor, in an embedded specimen."""
     with case(seed, "your slice costs at most 1 % more than any slice must") as rng:
         for lam in (0.12, 0.3):  # for each image
             A, y, _ = _series(rng, tilts=(15, 21), noise=(0.5, 1), embedded=True)
@@ -194,7 +194,10 @@ def check_tv_minimum(reconstruct: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_tv_nonnegative(reconstruct: Callable, *, seed: int | None = 0) -> None:
-    """No voxel is negative, and the slice is the best of all such, not a better one clipped afterwards."""
+    """Check that no voxel is negative, and that the slice is the best of all such, not clipped at the end.
+
+    ``reconstruct(A, D, y, lam)`` gives a slice (nz, ny).
+    """
     with case(seed, "no voxel is negative, and the slice is nearly the best of all such") as rng:
         A, y, _ = _series(rng, tilts=(10, 15), noise=(0.8, 1.2))
         lam = float(0.02 * rng.uniform(0.8, 1.25) * len(y))
@@ -214,7 +217,7 @@ def check_tv_nonnegative(reconstruct: Callable, *, seed: int | None = 0) -> None
 
 
 def check_tv_lam(choose_lam: Callable, *, seed: int | None = 0) -> None:
-    """``choose_lam(A, y, noise, solve)`` loses at most 3.2 dB against the best λ, for weak and for strong noise."""
+    """Check that ``choose_lam(A, y, noise, solve)`` loses at most 3.2 dB against the best λ, in any noise."""
     with case(
         seed, f"weak noise or strong, your λ gives up less than {PSNR_LOSS} dB against the best"
     ) as rng:
@@ -246,13 +249,13 @@ def check_tv_lam(choose_lam: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_tv_witness(contrast_kept: Callable, *, seed: int | None = 0) -> None:
-    """``contrast_kept(A, y, lam, witness, solve)``: the share of a witness's contrast that is left."""
+    """Check that ``contrast_kept(A, y, lam, witness, solve)`` is the share of a witness's contrast that is left."""
     with case(seed, "what is left of a particle and of a void is measured to a tenth of its contrast") as rng:
         for contrast in (rng.uniform(0.2, 0.35), rng.uniform(-0.35, -0.2)):
             A, y, truth = _series(rng, tilts=(24, 32), noise=(0.2, 0.3))
             radius, lam = rng.uniform(2, 3), float(rng.uniform(0.15, 0.35) * len(y))
             room = truth == 0 if contrast > 0 else truth >= 0.5
-            witness = contrast * _disc(A.slice_shape, *_inside(room), radius)
+            witness = contrast * _disc(A.slice_shape, _inside(room), radius)
             without, planted = solved(A, y, lam), solved(A, y + A(witness), lam)
             share = float(np.vdot(planted - without, witness) / np.vdot(witness, witness))
             found = float(call(contrast_kept, A, y, lam, witness, solved, shape=()))
@@ -266,7 +269,7 @@ def check_tv_witness(contrast_kept: Callable, *, seed: int | None = 0) -> None:
                 )
 
 
-def _finite(hint: str, function: Callable, *arguments, shape: tuple[int, ...]) -> np.ndarray:
+def _finite(hint: str, function: Callable, *arguments: object, shape: tuple[int, ...]) -> np.ndarray:
     """As `call`, with a hint if the answer is NaN or infinite."""
     try:
         return call(function, *arguments, shape=shape)
@@ -277,15 +280,20 @@ def _finite(hint: str, function: Callable, *arguments, shape: tuple[int, ...]) -
 
 
 def _shapes(rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Four slices, wide and high, of odd and even sizes."""
+    """Return four slices, wide and high, of odd and even sizes."""
     short, long = 2 * rng.integers(9, 12, 4), 2 * rng.integers(13, 16, 4)
     sizes = zip(short, long, [0, 0, 1, 1], [0, 1, 0, 1], strict=True)
     pairs = [(int(a + odd_a), int(b + odd_b)) for a, b, odd_a, odd_b in sizes]
-    return [pair[:: (-1) ** n] for n, pair in enumerate(pairs)]
+    return [pair[::-1] if n % 2 else pair for n, pair in enumerate(pairs)]
+
+
+def _normal(K: SliceProjector | Gradient, factor: float = 1.0) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the operator factor·KᵀK."""
+    return lambda x: factor * K.T(K(x))
 
 
 def _largest(A: SliceProjector) -> float:
-    """Largest eigenvalue of AᵀA."""
+    """Return the largest eigenvalue of AᵀA."""
     size = int(np.prod(A.slice_shape))
     normal = scipy.sparse.linalg.LinearOperator(
         (size, size), matvec=lambda x: A.T(A(x.reshape(A.slice_shape))).ravel(), dtype=float
@@ -294,7 +302,12 @@ def _largest(A: SliceProjector) -> float:
 
 
 def _series(
-    rng, *, tilts, noise, embedded=False, all_round=False
+    rng: np.random.Generator,
+    *,
+    tilts: tuple[int, int],
+    noise: tuple[float, float],
+    embedded: bool = False,
+    all_round: bool = False,
 ) -> tuple[SliceProjector, np.ndarray, np.ndarray]:
     """Projector, noisy images and truth of five random discs, in empty space or in a matrix of density 0.4."""
     shape = (int(rng.integers(30, 36)), int(rng.integers(30, 36)))
@@ -309,30 +322,30 @@ def _series(
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, int], size: float) -> np.ndarray:
-    """Noise of exactly this root mean square, so that a residual can be compared with it."""
+    """Draw noise of exactly this root mean square, so that a residual can be compared with it."""
     noise = rng.standard_normal(shape)
     return noise * size / np.sqrt(np.mean(noise**2))
 
 
 def _discs(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """A large disc of density 0.6 beside the middle and four smaller ones, zero around them."""
+    """Return a large disc of density 0.6 beside the middle and four smaller ones, zero around them."""
     half = min(shape) / 2
-    slice_ = 0.6 * _disc(shape, *(np.array(shape) / 2 + rng.uniform(-2, 2, 2)), rng.uniform(0.4, 0.5) * half)
+    slice_ = 0.6 * _disc(shape, np.array(shape) / 2 + rng.uniform(-2, 2, 2), rng.uniform(0.4, 0.5) * half)
     for density in rng.choice([0.3, 0.5, 0.8], 4):
         radius = rng.uniform(2, 5)
         distance, angle = rng.uniform(0.3, 1) * (half - radius - 1), rng.uniform(0, 2 * np.pi)
         centre = np.array(shape) / 2 + distance * np.array([np.sin(angle), np.cos(angle)])
-        slice_ = np.maximum(slice_, density * _disc(shape, *centre, radius))
+        slice_ = np.maximum(slice_, density * _disc(shape, centre, radius))
     return slice_
 
 
-def _disc(shape: tuple[int, int], z: float, y: float, radius: float) -> np.ndarray:
-    """1 inside a disc with a soft rim, 0 outside."""
+def _disc(shape: tuple[int, int], centre: np.ndarray, radius: float) -> np.ndarray:
+    """Return 1 inside a disc with a soft rim, 0 outside."""
     rows, columns = np.indices(shape)
-    return np.clip(radius + 0.5 - np.hypot(rows - z, columns - y), 0, 1)
+    return np.clip(radius + 0.5 - np.hypot(rows - centre[0], columns - centre[1]), 0, 1)
 
 
-def _inside(room: np.ndarray) -> tuple[int, int]:
-    """The place that is farthest from where there is no room, counting the border as such."""
+def _inside(room: np.ndarray) -> np.ndarray:
+    """Return the place that is farthest from where there is no room, counting the border as such."""
     depth = scipy.ndimage.distance_transform_edt(np.pad(room, 1))[1:-1, 1:-1]
-    return np.unravel_index(int(depth.argmax()), room.shape)
+    return np.array(np.unravel_index(int(depth.argmax()), room.shape))

@@ -5,21 +5,20 @@ Each ``name_…`` returns a sentence. Symbols and pieces as in :mod:`etlab.cours
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
+from etlab.course.grading import likeness
 from etlab.course.grading.least_variation import SliceProjector, balanced_lam, cost, lengths, solved
 
 ALIKE = 1e-3  # relative; an answer this near to that of a mistake is that mistake
 CONVERGED = 800  # iterations until a slice can be told from that of a mistaken problem
-
-
-def alike(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays or numbers are the same but for rounding."""
-    return bool(np.linalg.norm(np.subtract(a, b)) <= ALIKE * np.linalg.norm(b))
+alike = partial(likeness.alike, within=ALIKE)
 
 
 def name_slope_mistake(found: np.ndarray, slope: np.ndarray) -> str:
-    """Why a plane of this slope (along z, along y) has the gradient ``found`` in the middle of the slice."""
+    """Explain why a plane of this slope (along z, along y) has the gradient ``found`` in the middle of the slice."""
     if alike(found, slope[::-1]):
         return "The components are exchanged: z, the first axis of a slice, comes first."
     if alike(found, -slope):
@@ -29,8 +28,10 @@ def name_slope_mistake(found: np.ndarray, slope: np.ndarray) -> str:
     return "Take the next voxel less this one, without any factor."
 
 
-def name_adjoint_mistake(left, right, exchanged, inner) -> str:
-    """Why ⟨∇x, p⟩ (left) and ⟨x, ∇ᵀp⟩ (right) differ, from several pairs: arrays of one length.
+def name_adjoint_mistake(
+    left: np.ndarray, right: np.ndarray, exchanged: np.ndarray, inner: list[np.ndarray]
+) -> str:
+    """Explain why ⟨∇x, p⟩ (left) and ⟨x, ∇ᵀp⟩ (right) differ, from several pairs: arrays of one length.
 
     ``exchanged`` is right for p with its components exchanged, ``inner`` the pair of products (left, right) for
     fields that are zero at the border.
@@ -57,7 +58,7 @@ def name_adjoint_mistake(left, right, exchanged, inner) -> str:
 
 
 def name_ball_mistake(field: np.ndarray, found: np.ndarray, bound: float) -> str:
-    """Why ``found`` is not the field shortened to ``bound``."""
+    """Explain why ``found`` is not the field shortened to ``bound``."""
     length = lengths(field)
     if alike(found, np.clip(field, -bound, bound)):
         return (
@@ -75,8 +76,8 @@ def name_ball_mistake(field: np.ndarray, found: np.ndarray, bound: float) -> str
     return "Vectors within the bound stay as they are, longer ones keep their direction and get length bound."
 
 
-def name_resolvent_mistake(q, y, sigma: float, found) -> str:
-    """Why ``found`` is not (q − σ·y)/(1 + σ)."""
+def name_resolvent_mistake(q: np.ndarray, y: np.ndarray, sigma: float, found: np.ndarray) -> str:
+    """Explain why ``found`` is not (q − σ·y)/(1 + σ)."""
     mistakes = {
         "The division is missing that ½‖r‖² brings.": q - sigma * y,
         "σ multiplies the whole of F*, y as well.": (q - y) / (1 + sigma),
@@ -92,7 +93,7 @@ def name_resolvent_mistake(q, y, sigma: float, found) -> str:
 
 
 def name_eigenvalue_mistake(found: float, exact: float) -> str:
-    """Why a largest eigenvalue came out wrong."""
+    """Explain why a largest eigenvalue came out wrong."""
     if abs(found - np.sqrt(exact)) <= 0.05 * np.sqrt(exact):
         return "This is its square root: what stretches x by ‖K‖ stretches it by ‖K‖² in KᵀK. No root here."
     if found <= 0:
@@ -105,7 +106,7 @@ def name_eigenvalue_mistake(found: float, exact: float) -> str:
 
 
 def name_minimum_mistake(A: SliceProjector, y: np.ndarray, lam: float, found: np.ndarray) -> str:
-    """Why ``found`` is not the slice of least cost.
+    """Explain why ``found`` is not the slice of least cost.
 
     A minimum balances its two terms, ⟨A x, y − A x⟩ = λ·TV(x), which tells for which λ a slice is one.
     """
@@ -121,8 +122,8 @@ def name_minimum_mistake(A: SliceProjector, y: np.ndarray, lam: float, found: np
         "It is the minimum for another variation, |∂x/∂z| + |∂x/∂y|: shorten the vector, do not clip its "
         "components.": solved(A, y, lam, CONVERGED, lambda p, bound: np.clip(p, -bound, bound)),
     }
-    miss = {problem: np.linalg.norm(found - x) for problem, x in problems.items()}
-    nearest = min(miss, key=miss.get)
+    miss = {problem: float(np.linalg.norm(found - x)) for problem, x in problems.items()}
+    nearest = likeness.nearest(miss)
     if miss[nearest] < 0.5 * np.linalg.norm(found - solved(A, y, lam, CONVERGED)):
         return nearest
     return (
@@ -132,14 +133,16 @@ def name_minimum_mistake(A: SliceProjector, y: np.ndarray, lam: float, found: np
     )
 
 
-def name_share_mistake(found: float, share: float, planted, alone, witness) -> str:
-    """Why a witness does not keep the share ``found``.
+def name_share_mistake(
+    found: float, share: float, planted: np.ndarray, alone: np.ndarray, witness: np.ndarray
+) -> str:
+    """Explain why a witness does not keep the share ``found``.
 
     ``planted`` is the reconstruction of the images with those of the witness added, ``alone`` that of the witness's
     images by themselves.
     """
 
-    def part(slice_):
+    def part(slice_: np.ndarray) -> float:
         return np.vdot(slice_, witness) / np.vdot(witness, witness)
 
     mistakes = {

@@ -35,7 +35,7 @@ OFFSET_TOLERANCE = 0.1  # relative; a route that takes the background off does n
 
 
 def check_wedge(measured_mask: Callable, *, seed: int | None = 0) -> None:
-    """``measured_mask(shape, tilts_deg)`` is true in the fan of a symmetric range, in the order of ``np.fft.fft2``."""
+    """Check that ``measured_mask(shape, tilts_deg)`` is true in a symmetric fan, in the order of ``np.fft.fft2``."""
     with case(seed, "what ±α measures is a fan about the f_y axis, and the wedge lies about f_z") as rng:
         for shape in ((48, 64), (63, 45)):
             reach = float(rng.uniform(35, 70))
@@ -50,7 +50,7 @@ def check_wedge(measured_mask: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_lopsided(measured_mask: Callable, *, seed: int | None = 0) -> None:
-    """The same for a range that is not symmetric, its tilts in any order: the sign of θ."""
+    """Check that ``measured_mask(shape, tilts_deg)`` is right for an asymmetric range, its tilts in any order."""
     with case(seed, "a lopsided range measures the side that its tilts lie on, in whatever order") as rng:
         for side in (-1, 1):
             low, high = np.sort(side * np.array([-rng.uniform(10, 20), rng.uniform(50, 65)]))
@@ -67,7 +67,7 @@ def check_lopsided(measured_mask: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_law(elongation: Callable, *, seed: int | None = 0) -> None:
-    """``elongation(max_tilt_deg)`` is √((α + sin α cos α)/(α − sin α cos α))."""
+    """Check that ``elongation(max_tilt_deg)`` is √((α + sin α cos α)/(α − sin α cos α))."""
     with case(seed, "the elongation follows the law, and is 1 when nothing is missing") as rng:
         for reach in [*rng.uniform(20, 85, 6), 90.0]:
             found = float(call(elongation, float(reach), shape=()))
@@ -79,7 +79,7 @@ def check_law(elongation: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_widths(measure_elongation: Callable, *, seed: int | None = 0) -> None:
-    """``measure_elongation(slice_)`` finds the ratio height / width of bright blobs, wherever and however large."""
+    """Check that ``measure_elongation(slice_)`` finds height / width of bright blobs, wherever and however large."""
     with case(
         seed, "the ratio of height to width is found, wherever the blob lies and whatever its size"
     ) as rng:
@@ -96,7 +96,10 @@ def check_widths(measure_elongation: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_offset(measure_elongation: Callable, *, seed: int | None = 0) -> None:
-    """A constant added to the slice changes nothing, while turning it by 90° does."""
+    """Check that a constant added to the slice changes nothing, while turning it by 90° does.
+
+    ``measure_elongation(slice_)`` gives the height over the width of what is in a slice (nz, ny).
+    """
     with case(seed, "a level background, bright or dark, changes nothing") as rng:
         for level in (2, -2):
             slice_, _ = _blob(rng, _bell, tall=level > 0)
@@ -115,7 +118,10 @@ def check_offset(measure_elongation: Callable, *, seed: int | None = 0) -> None:
 
 
 def check_reconstructed(measure_elongation: Callable, *, seed: int | None = 0) -> None:
-    """On weighted back-projections of a small Gaussian the measured elongation follows the law."""
+    """Check that on weighted back-projections of a small Gaussian the measured elongation follows the law.
+
+    ``measure_elongation(slice_)`` gives the height over the width of what is in a slice (nz, ny).
+    """
     with case(seed, "measured on reconstructions, it follows the law for small things") as rng:
         for reach in (rng.uniform(36, 42), rng.uniform(60, 68)):
             found = _ratio(measure_elongation, _reconstructed_blob(rng, reach))
@@ -131,7 +137,7 @@ def check_reconstructed(measure_elongation: Callable, *, seed: int | None = 0) -
 
 
 def check_number(number_of_tilts: Callable, *, seed: int | None = 0) -> None:
-    """``number_of_tilts(diameter_nm, resolution_nm, max_tilt_deg)`` is the least that keeps Crowther's step d/D."""
+    """Check that ``number_of_tilts(diameter_nm, resolution_nm, max_tilt_deg)`` is the least for Crowther's step d/D."""
     with case(seed, "no fewer tilts than Crowther's step asks for, and no more") as rng:
         for _ in range(5):
             reach, resolution = float(rng.uniform(45, 75)), float(rng.uniform(0.5, 4))
@@ -168,9 +174,9 @@ def _sharper_bell(r: np.ndarray) -> np.ndarray:
 
 
 def _blob(rng: np.random.Generator, profile: Callable, tall: bool) -> tuple[np.ndarray, float]:
-    """A slice with one blob between its voxels, off the middle; and its height over its width."""
+    """Return a slice with one blob between its voxels, off the middle; and its height over its width."""
     shape = rng.integers(74, 90, 2)
-    z, y = np.indices(shape) - np.reshape((shape - 1) / 2 + rng.uniform(-9, 9, 2), (2, 1, 1))
+    z, y = np.indices(tuple(shape)) - np.reshape((shape - 1) / 2 + rng.uniform(-9, 9, 2), (2, 1, 1))
     short, stretch = rng.uniform(4, 5.5), rng.uniform(1.35, 2.2)
     height, width = (short * stretch, short) if tall else (short, short * stretch)
     return rng.uniform(0.3, 3) * profile(np.hypot(z / height, y / width)), height / width
@@ -180,6 +186,6 @@ def _reconstructed_blob(rng: np.random.Generator, reach: float) -> np.ndarray:
     """Weighted back-projection of the exact images of a round Gaussian off the axis."""
     tilts = np.linspace(-reach, reach, round(2 * reach / 1.5) + 1)
     geometry = TiltGeometry(tilts, (*rng.integers(90, 104, 2), 1))
-    centre = [*rng.uniform(-12, 12, 2), 0]
-    _, images = gaussians(geometry, [centre], [rng.uniform(4, 5)], [rng.uniform(0.5, 2)])
+    centre = np.array([[*rng.uniform(-12, 12, 2), 0]])
+    _, images = gaussians(geometry, centre, rng.uniform(4, 5, 1), rng.uniform(0.5, 2, 1))
     return wbp(Projector(geometry), images)[:, :, 0].astype(np.float64)

@@ -9,13 +9,15 @@ from collections.abc import Callable
 
 import numpy as np
 
+from etlab.course.grading.likeness import sentence
+
 BORDER = 2.0  # degrees either side of the outermost tilts in which a mask may be anything, soft edges too
 SAME = 1e-4  # relative; leaves room for float32
 SAME_EVERYWHERE = "It is the same everywhere: are the angles that you compare both in degrees?"
 
 
 def measured(shape: tuple[int, int], low: float, high: float, per_voxel: bool = True) -> np.ndarray:
-    """1 where tilts low … high measure, −1 in the wedge, 0 where no answer is wrong: shape (nz, ny).
+    """Return 1 where tilts low … high measure, −1 in the wedge, 0 where no answer is wrong: shape (nz, ny).
 
     No answer is wrong near the outermost tilts, at frequency zero, and at Nyquist's, which stands for both signs.
     ``per_voxel=False`` counts frequencies in samples.
@@ -31,7 +33,7 @@ def measured(shape: tuple[int, int], low: float, high: float, per_voxel: bool = 
     return np.sign(inside)
 
 
-def _one_half(shape, low, high):
+def _one_half(shape: tuple[int, int], low: float, high: float) -> np.ndarray:
     """Negative f_y counts as not measured: its arctan2 is beyond ±90°."""
     inside = measured(shape, low, high)
     negative = np.fft.fftfreq(shape[1]) < 0
@@ -65,24 +67,24 @@ LAYOUTS: dict[str, Callable[[tuple[int, int], float, float], np.ndarray]] = {
 
 
 def agrees(mask: np.ndarray, inside: np.ndarray) -> bool:
-    """Whether a mask is true where ``inside`` is 1 and false where it is −1."""
+    """Return whether a mask is true where ``inside`` is 1 and false where it is −1."""
     return not ((mask & (inside < 0)) | (~mask & (inside > 0))).any()
 
 
 def name_wedge_mistake(mask: np.ndarray, low: float, high: float) -> str:
-    """Why a mask is not the fan of tilts low … high."""
+    """Explain why a mask is not the fan of tilts low … high."""
     if mask.all() or not mask.any():
         return SAME_EVERYWHERE
     for mistake, layout in LAYOUTS.items():
         if agrees(mask, layout(mask.shape, low, high)):
-            return f"This is what one gets when {mistake}."
+            return sentence(mistake)
     return (
         "Tilt θ measures the line (f_z, f_y) = f·(sin θ, cos θ), and everything between the outermost counts."
     )
 
 
 def name_lopsided_mistake(mask: np.ndarray, tilts_deg: np.ndarray) -> str:
-    """Why a mask is not the fan of tilts that are not sorted and not symmetric."""
+    """Explain why a mask is not the fan of tilts that are not sorted and not symmetric."""
     if mask.all() or not mask.any():
         return SAME_EVERYWHERE
     low, high = tilts_deg.min(), tilts_deg.max()
@@ -96,7 +98,7 @@ def name_lopsided_mistake(mask: np.ndarray, tilts_deg: np.ndarray) -> str:
     }
     for mistake, of in ranges.items():
         if any(agrees(mask, layout(mask.shape, *of)) for layout in LAYOUTS.values()):
-            return f"This is what one gets when {mistake}."
+            return sentence(mistake)
     return (
         "The fan lies between the lines of the lowest tilt and of the highest, (f_z, f_y) = f·(sin θ, cos θ)."
     )
@@ -107,13 +109,14 @@ def law(max_tilt_deg: float) -> float:
     return _law(np.deg2rad(max_tilt_deg))
 
 
-def _law(alpha):
+def _law(alpha: float) -> float:
+    """Return the law for an angle in radians."""
     overlap = np.sin(alpha) * np.cos(alpha)
     return float(np.sqrt((alpha + overlap) / (alpha - overlap)))
 
 
 def name_law_mistake(found: float, max_tilt_deg: float) -> str:
-    """Why ``found`` is not the law's elongation."""
+    """Explain why ``found`` is not the law's elongation."""
     alpha, right = np.deg2rad(max_tilt_deg), law(max_tilt_deg)
     mistakes = {
         "the ratio is upside down: height over width, so plus stands above minus": 1 / right,
@@ -124,7 +127,7 @@ def name_law_mistake(found: float, max_tilt_deg: float) -> str:
     }
     for mistake, value in mistakes.items():
         if abs(found / value - 1) < SAME:
-            return f"This is what one gets when {mistake}."
+            return sentence(mistake)
     return "Compare with √((α + sin α cos α)/(α − sin α cos α)), α in radians."
 
 
@@ -134,7 +137,7 @@ def readings(found: float) -> list[float]:
 
 
 def name_ratio_mistake(found: float, ratio: float, tolerance: float) -> str:
-    """Why a blob of this ratio is measured as ``found``."""
+    """Explain why a blob of this ratio is measured as ``found``."""
     wrong = [
         "it is the other way round: height (z, axis 0) over width (y, axis 1)",
         "it is a ratio of variances: widths are their roots",
@@ -150,7 +153,7 @@ def name_ratio_mistake(found: float, ratio: float, tolerance: float) -> str:
 
 
 def name_number_mistake(found: float, steps: float, max_tilt_deg: float) -> str:
-    """Why ``found`` is not the number of tilts of a range that is ``steps`` steps wide, which is not a whole number."""
+    """Explain why ``found`` is not the number of tilts of a range of ``steps`` steps, which is no whole number."""
     if found != round(found):
         return (
             "A number of images is whole, and a step may be smaller than Crowther's but not larger: np.ceil."
@@ -166,7 +169,7 @@ def name_number_mistake(found: float, steps: float, max_tilt_deg: float) -> str:
     }
     for mistake, wrong in mistakes.items():
         if found in (np.floor(wrong), np.ceil(wrong), np.ceil(wrong) + 1):
-            return f"This is what one gets when {mistake}."
+            return sentence(mistake)
     if found < steps / 2:
         return "The step is d/D in radians, a small angle; the number is the range divided by it."
     return "The range 2α is divided into steps of at most d/D radians."

@@ -1,11 +1,10 @@
-"""Runs the program of somebody who may mean harm, within limits and out of sight of everything else.
+"""Run programs that may be malicious, within limits and out of sight of everything else.
 
-`find` says what there is to run it with, `run` runs it, and `exposed` whether a file of this machine would be seen.
+`find` returns what can run them here, `run` runs one, and `exposed` tells whether it could see a file of this machine.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import tempfile
 from collections.abc import Mapping
@@ -15,7 +14,6 @@ from types import MappingProxyType
 
 from etlab.course.sandbox import leftovers
 from etlab.course.sandbox.bubblewrap import find_bubblewrap
-from etlab.course.sandbox.engines import IMAGE, find_engines
 from etlab.course.sandbox.inside import exposed
 from etlab.course.sandbox.limits import MB, Job, Limits, Outcome, SandboxError
 from etlab.course.sandbox.plain import Unsafe
@@ -30,24 +28,21 @@ TRIAL = Limits(wall_s=20, memory_mb=256, processes=8)
 
 
 def find(*, unsafe: bool = False) -> Backend:
-    """Bubblewrap if it works here, else a container engine that has the image, else with ``unsafe`` no sandbox at all.
+    """Return bubblewrap if it works here, otherwise, with ``unsafe``, no sandbox at all.
 
     Raises SandboxError saying what to install if there is nothing.
     """
     if os.name != "posix":
-        raise SandboxError(
-            "programs of others can be run on Linux, and with Docker or Podman on macOS, not here"
-        )
-    reasons = []
-    for backend in itertools.chain(find_bubblewrap(), find_engines()):
-        if (reason := _trial(backend)) is None:
+        raise SandboxError("other people's programs can be run on Linux, not here")
+    obstacle: str | None = "nothing here can run a program safely"
+    if backend := find_bubblewrap():
+        if (obstacle := _trial(backend)) is None:
             return backend
-        reasons.append(f"{backend.name} does not work here ({reason})")
+        obstacle = f"{backend.name} does not work here ({obstacle})"
     if unsafe:
         return Unsafe()
     raise SandboxError(
-        f"{'; '.join(reasons) or 'nothing here can run a program safely'}. Install bubblewrap 0.8 or newer (Debian, "
-        f"Ubuntu: apt install bubblewrap), or Docker or Podman and build the image {IMAGE} from the Containerfile. "
+        f"{obstacle}. Install bubblewrap 0.8 or newer (Debian, Ubuntu: apt install bubblewrap). "
         "With --unsafe programs run as you, and can read, change and send whatever you can."
     )
 
@@ -61,7 +56,7 @@ def run(
     backend: Backend,
     environment: Mapping[str, str] = NOTHING,
 ) -> Outcome:
-    """Run a program and say what became of it; when this returns or raises nothing of it is running.
+    """Run a program and return how it ended; when this returns or raises, nothing of it is running.
 
     Inside, "python" is a Python with `etlab` and all that it needs; the current folder is ``/answer``, which is empty
     and the only one besides ``/tmp`` that can be written; ``visible`` (path inside: path here) can be read. ``folder``,
@@ -87,8 +82,8 @@ def run(
     return outcome
 
 
-def _trial(backend):
-    """Why a backend cannot run anything here, None if it can."""
+def _trial(backend: Backend) -> str | None:
+    """Return why a backend cannot run anything here, None if it can."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             outcome = run(

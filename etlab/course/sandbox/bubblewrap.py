@@ -1,4 +1,4 @@
-"""Programs in bubblewrap: namespaces of their own, a read-only view of a few folders, memory for a disk.
+"""Run programs in bubblewrap: namespaces of their own, a read-only view of a few folders, memory for a disk.
 
 The program's folder is kept in memory, too, so that its size is the kernel's to limit. It is held open from here, and
 what was left in it is read when nothing runs any more.
@@ -13,9 +13,11 @@ import secrets
 import select
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path, PurePosixPath
 
 from etlab.course.sandbox import inside, seccomp
@@ -67,9 +69,11 @@ class Bubblewrap(Backend):
 
 
 class _Inside(Started):
+    """The processes of a namespace."""
+
     own = 2  # bwrap itself and the first process of the namespace
 
-    def __init__(self, process, first, stack):
+    def __init__(self, process: subprocess.Popen, first: int, stack: contextlib.ExitStack) -> None:
         self.process, self.first_pid = process, first
         self.first = os.pidfd_open(first)
         stack.callback(os.close, self.first)
@@ -80,14 +84,17 @@ class _Inside(Started):
         for folder in (self.work, *self.private):
             stack.callback(os.close, folder)
 
-    def written(self):
+    def written(self) -> tuple[int, int]:
+        """See `Started.written`."""
         return _filled(self.work)
 
-    def kept_in_memory(self):
+    def kept_in_memory(self) -> int:
+        """See `Started.kept_in_memory`."""
         files = sum(size + INODE * files for size, files in map(_filled, self.private))
         return files + socket_buffers(self.first_pid)
 
-    def kill(self):
+    def kill(self) -> None:
+        """See `Started.kill`."""
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.first, signal.SIGKILL)
         # The first process of a namespace has ended only when all others in it have.
@@ -96,7 +103,7 @@ class _Inside(Started):
 
 
 def arguments(job: Job, uid: int | None) -> list[str]:
-    """Options of bwrap; with ``uid`` as root, who has no namespace of users.
+    """Return options of bwrap; with ``uid`` as root, who has no namespace of users.
 
     As root, bwrap must be started with root's rights, because the user that the program is to be may not be able to
     reach this Python (such as one below /root); and it must not make a namespace of users, because it would then map
@@ -105,15 +112,8 @@ def arguments(job: Job, uid: int | None) -> list[str]:
     """
     limits = job.limits
     options = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-    options += [
-        "--hostname",
-        HOSTNAME,
-        "--die-with-parent",
-        "--new-session",
-        "--clearenv",
-        "--cap-drop",
-        "ALL",
-    ]
+    options += ["--hostname", HOSTNAME, "--die-with-parent", "--new-session", "--clearenv"]
+    options += ["--cap-drop", "ALL"]
     if uid is None:
         options += ["--unshare-user", "--uid", "65534", "--gid", "65534"]
     else:
@@ -129,12 +129,12 @@ def arguments(job: Job, uid: int | None) -> list[str]:
 
 
 def shown(job: Job) -> list[str]:
-    """Options that show the system's folders, this Python, the package and the files of the job."""
+    """Return options that show the system's folders, this Python, the package and the files of the job."""
     folders = {str(folder): folder for folder in inside.python_folders()}
     folders |= {inside.PACKAGE_INSIDE: inside.PACKAGE} | dict(job.visible)
     # bwrap makes missing folders above those shown, but as root for root alone.
     above = {str(folder) for part in (*folders, *inside.DETAILS) for folder in PurePosixPath(part).parents}
-    options = []
+    options: list[str] = []
     for folder in sorted(above - {"/", *inside.SYSTEM}):
         options += ["--perms", "0755", "--dir", folder]
     for part in map(Path, (*inside.SYSTEM, *inside.DETAILS)):
@@ -142,56 +142,55 @@ def shown(job: Job) -> list[str]:
             options += ["--symlink", os.readlink(part), str(part)]
         elif part.exists():
             options += ["--ro-bind", str(part.resolve()), str(part)]
-    for part, here in folders.items():
-        options += ["--ro-bind", str(here.resolve()), part]
+    for place, here in folders.items():
+        options += ["--ro-bind", str(here.resolve()), place]
     return options
 
 
 def enter(job: Job, uid: int | None) -> list[str]:
-    """The command that sets limits and becomes the job's command."""
+    """Return the command that sets limits and becomes the job's command."""
     rlimits = inside.rlimits(job, RLIMIT_NPROC=2 * job.limits.processes)
     settings = {"rlimits": rlimits, "uid": uid, "stay": False}
     command = [sys.executable if job.command[0] == "python" else job.command[0], *job.command[1:]]
-    return [
-        sys.executable,
-        "-I",
-        "-S",
-        f"{inside.PACKAGE_INSIDE}/{inside.ENTER}",
-        json.dumps(settings),
-        *command,
-    ]
+    entry = f"{inside.PACKAGE_INSIDE}/{inside.ENTER}"
+    return [sys.executable, "-I", "-S", entry, json.dumps(settings), *command]
 
 
 def unused_uid() -> int:
-    """A user who has no name and no files, another one for each run: the kernel counts processes by user."""
+    """Return a user without name or files, a new one for each run, since the kernel counts processes by user."""
     return 1_800_000_000 + secrets.randbelow(100_000_000)
 
 
-def find_bubblewrap() -> Iterator[Bubblewrap]:
-    """Bubblewrap, if it is installed."""
-    if path := shutil.which("bwrap"):
-        yield Bubblewrap(path)
+def find_bubblewrap() -> Bubblewrap | None:
+    """Return bubblewrap, if it is installed."""
+    path = shutil.which("bwrap")
+    return Bubblewrap(path) if path else None
 
 
-def _pipe(stack):
+def _pipe(stack: contextlib.ExitStack) -> tuple[FileIO, FileIO]:
+    """Return both ends of a pipe, to read from and to write to."""
     read, write = os.pipe()
-    return [stack.enter_context(open(fd, mode, buffering=0)) for fd, mode in ((read, "rb"), (write, "wb"))]
+    return stack.enter_context(open(read, "rb", buffering=0)), stack.enter_context(
+        open(write, "wb", buffering=0)
+    )
 
 
-def _told(stack, content):
-    """The end to read from of a pipe that holds ``content``, which is short."""
+def _told(stack: contextlib.ExitStack, content: bytes) -> FileIO:
+    """Return the end to read from of a pipe that holds ``content``, which is short."""
     read, write = _pipe(stack)
     write.write(content)
     write.close()
     return read
 
 
-def _filter():
+def _filter() -> bytes:
+    """Return the filter of system calls. Raises SandboxError where there is none."""
     if program := seccomp.program():
         return program
     raise SandboxError("the numbers of system calls are known for Linux on x86_64 and aarch64 only")
 
 
-def _filled(folder):
+def _filled(folder: int) -> tuple[int, int]:
+    """Return the bytes and the number of files in the file system of an open folder."""
     found = os.fstatvfs(folder)
     return (found.f_blocks - found.f_bfree) * found.f_frsize, found.f_files - found.f_ffree

@@ -1,4 +1,4 @@
-"""The first program in a sandbox: says that it is there, waits for the word, limits itself and becomes the other.
+"""The first program in a sandbox: reports that it runs, waits for the word, limits itself and becomes the other.
 
 Run as ``python -I -S enter.py SETTINGS COMMAND...``. ``SETTINGS`` is JSON: ``rlimits`` (name: value); ``uid``, which it
 takes on if it is not null; and ``stay``: whether to wait beside the program and to end with the evaluator, as is
@@ -60,7 +60,6 @@ def stay(child: int) -> int:
             return code if code >= 0 else 128 - code
         if select.select([0], [], [], 0.02)[0] and not os.read(0, 1):
             os.kill(0, signal.SIGKILL)
-            return 1  # the first process of a container is not killed by its own signal, but ends it all by its end
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import etlab
@@ -28,7 +29,7 @@ ENVIRONMENT = {
 
 
 def python_folders() -> list[Path]:
-    """Folders that hold this Python and its packages. Raises SandboxError if they hold the user's files, too."""
+    """Return the folders of this Python and its packages. Raises SandboxError if they hold the user's files, too."""
     given = [Path(prefix) for prefix in (sys.prefix, sys.base_prefix)]
     folders = list(dict.fromkeys([*given, *(folder.resolve() for folder in given)]))
     for folder in folders:
@@ -41,7 +42,7 @@ def python_folders() -> list[Path]:
 
 
 def exposed(path: Path) -> bool:
-    """Whether a program in the sandbox could read a file or folder of this machine, were it not in ``visible``.
+    """Return whether a program in the sandbox could read a file or folder of this machine, were it not in ``visible``.
 
     True for what lies in the folders of this Python, of the system's programs and of the package. Raises SandboxError
     if this Python cannot be shown without the user's files.
@@ -52,7 +53,7 @@ def exposed(path: Path) -> bool:
 
 
 def rlimits(job: Job, **more: int) -> dict[str, int]:
-    """Limits of each process, more than all may have together: the watch is to meet that first, and to say so."""
+    """Return the limits of each process, above those of all together, so that the watch reports these first."""
     limits = job.limits
     return {
         "RLIMIT_CORE": 1,  # byte: unlike 0 it also keeps the kernel from handing the core to a program of the host
@@ -65,7 +66,7 @@ def rlimits(job: Job, **more: int) -> dict[str, int]:
     }
 
 
-def check_readable(visible: dict[str, Path]) -> None:
+def check_readable(visible: Mapping[str, Path]) -> None:
     """Raise SandboxError for a file shown to the program that other users may not read."""
     for path in visible.values():
         for one in [path, *path.rglob("*")] if path.is_dir() else [path]:
@@ -78,5 +79,5 @@ def check_readable(visible: dict[str, Path]) -> None:
 
 
 def variables(job: Job) -> dict[str, str]:
-    """The whole environment of the program."""
+    """Return the whole environment of the program."""
     return {**ENVIRONMENT, **job.environment}

@@ -1,4 +1,4 @@
-"""What a program left behind: plain files are taken over, with the folders they are in; all else is dropped.
+"""Take over what a program left behind: plain files with the folders that they are in; all else is dropped.
 
 Its names, links, pipes, permissions and sizes are hostile. Nothing of it may be running any more, so nothing changes
 between a look and the next step.
@@ -12,17 +12,15 @@ import os
 import shutil
 import stat
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from etlab.course.sandbox.limits import MAX_FILES
 
 MAX_DEPTH = 16
-UNUSABLE = (
-    errno.ENAMETOOLONG,
-    errno.EEXIST,
-    errno.EINVAL,
-    errno.EILSEQ,
-)  # names that the disk here does not take
+# names that the disk here does not take
+UNUSABLE = (errno.ENAMETOOLONG, errno.EEXIST, errno.EINVAL, errno.EILSEQ)
 
 
 class TooMuch(Exception):
@@ -43,17 +41,21 @@ def take(source: int, folder: Path, limit: int) -> None:
 
 
 class _Copy:
-    def __init__(self, limit):
+    """A copy that counts bytes and files."""
+
+    def __init__(self, limit: int) -> None:
         self.bytes, self.files = limit, MAX_FILES
 
-    def all_of(self, source, folder, depth=0):
+    def all_of(self, source: int, folder: Path, depth: int = 0) -> None:
+        """Copy the contents of the open folder ``source``."""
         if depth > MAX_DEPTH:
             raise TooMuch
         with os.scandir(source) as entries:
             for entry in entries:
                 self._one(source, entry, folder / entry.name, depth)
 
-    def _one(self, source, entry, to, depth):
+    def _one(self, source: int, entry: os.DirEntry, to: Path, depth: int) -> None:
+        """Copy a file or folder, and drop anything else."""
         found = entry.stat(follow_symlinks=False)
         self.files -= 1
         self.bytes -= found.st_size if stat.S_ISREG(found.st_mode) else 0
@@ -69,7 +71,8 @@ class _Copy:
                 _write(file, to)
 
 
-def _write(file, to):
+def _write(file: BinaryIO, to: Path) -> None:
+    """Copy an open file, unless its name cannot be used here."""
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         with open(to, "xb") as copy:
@@ -80,7 +83,8 @@ def _write(file, to):
 
 
 @contextlib.contextmanager
-def _opened(name, folder):
+def _opened(name: str, folder: int) -> Iterator[int]:
+    """Open what lies in an open folder, without following a link."""
     fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     try:
         yield fd
@@ -89,7 +93,7 @@ def _opened(name, folder):
 
 
 def size(folder: Path) -> tuple[int, int]:
-    """Bytes on the disk and number of files below ``folder``, of which it counts no more than there may be."""
+    """Return the bytes on the disk and the number of files below ``folder``; it stops counting at too many."""
     used = files = 0
     waiting = [folder]
     while waiting and files <= MAX_FILES:

@@ -1,4 +1,4 @@
-"""What a program is given, what became of it, and how a sandbox says that it cannot run one."""
+"""What a program is given, how it ended, and the error of a sandbox that cannot run one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Limits:
     output_mb: int = 64
     log_kb: int = 64
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             whole = not field.name.endswith("_s")
@@ -48,7 +48,6 @@ class Outcome:
 
     ``status`` is "done", "failed" (it ended by itself with another exit code than 0), or the limit that ended it:
     "wall time", "processor time", "memory", "processes" or "output". ``returncode`` is None where a limit ended it.
-    ``cpu_seconds`` is NaN where it cannot be measured.
     """
 
     status: str
@@ -59,7 +58,7 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
-        """Whether the program came to its end and found that all was well."""
+        """Return whether the program exited with status 0."""
         return self.status == "done"
 
 
@@ -76,7 +75,7 @@ class Job:
     environment: Mapping[str, str]
     limits: Limits
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.command:
             raise ValueError("command: got an empty list, expected a program and its arguments")
         for inside, here in self.visible.items():

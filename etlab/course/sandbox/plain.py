@@ -1,4 +1,4 @@
-"""Programs without a sandbox, for those who trust whoever wrote them: limits, but nothing hidden and nothing forbidden.
+"""Run programs without a sandbox, if you trust their authors: limits, but nothing hidden and nothing forbidden.
 
 A program that means harm reads and changes whatever the user can, and can outlive its run.
 """
@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -47,21 +48,21 @@ class Group(Started):
 
     own = 1  # enter.py stays beside the program
 
-    def __init__(self, process, work: Path, stack: contextlib.ExitStack):
+    def __init__(self, process: subprocess.Popen, work: Path, stack: contextlib.ExitStack) -> None:
         self.process, self._folder = process, work
         self.work = os.open(work, os.O_RDONLY | os.O_DIRECTORY)
         stack.callback(os.close, self.work)
         stack.callback(self.kill)
 
-    def written(self):
+    def written(self) -> tuple[int, int]:
         """See `Started.written`."""
         return leftovers.size(self._folder)
 
-    def kept_in_memory(self):
-        """Nothing: its files are on the disk."""
+    def kept_in_memory(self) -> int:
+        """Return 0: its files are on the disk."""
         return 0
 
-    def kill(self):
+    def kill(self) -> None:
         """See `Started.kill`."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -69,25 +70,22 @@ class Group(Started):
 
 
 def scratch(stack: contextlib.ExitStack) -> Path:
-    """A new folder on the disk, deleted when the stack is left."""
+    """Make a folder on the disk that is deleted when the stack is left."""
     folder = Path(tempfile.mkdtemp(prefix="etlab-")).resolve()
     stack.callback(leftovers.remove, folder)
     return folder
 
 
 def command(job: Job, here: Mapping[str, Path]) -> list[str]:
-    """The command that sets limits, stays beside the program and ends with this process."""
-    settings = {
-        "rlimits": inside.rlimits(job, RLIMIT_FSIZE=job.limits.output_mb * MB),
-        "uid": None,
-        "stay": True,
-    }
+    """Return the command that sets limits, stays beside the program and ends with this process."""
+    rlimits = inside.rlimits(job, RLIMIT_FSIZE=job.limits.output_mb * MB)
+    settings = {"rlimits": rlimits, "uid": None, "stay": True}
     program, *rest = (translated(part, here) for part in job.command)
     enter = [sys.executable, "-I", "-S", str(inside.PACKAGE / inside.ENTER), json.dumps(settings)]
     return [*enter, sys.executable if program == "python" else program, *rest]
 
 
 def translated(text: str, here: Mapping[str, Path]) -> str:
-    """``text`` with paths inside replaced where a path can begin and end: as in ``--out=/answer/volume.h5``."""
+    """Return ``text`` with paths inside replaced where a path can begin and end: as in ``--out=/answer/volume.h5``."""
     parts = "|".join(re.escape(part) for part in sorted(here, key=len, reverse=True))
     return re.sub(rf"(?<![^=:,])({parts})(?![^/:,])", lambda found: str(here[found[1]]), text)

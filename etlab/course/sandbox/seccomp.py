@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import platform
 import struct
+from collections.abc import Mapping
 
 # AUDIT_ARCH_* of linux/audit.h: the filter must know the machine, or a call of another one's numbers passes it.
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -72,18 +73,14 @@ FCNTL_GRANTED = (6, 7, 37, 38)  # F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW
 FCNTL_REFUSED = (5, 36, 1024, 1026, 1031)  # F_GETLK, F_OFD_GETLK, F_SETLEASE, F_NOTIFY, F_SETPIPE_SZ
 SETSOCKOPT = (54, 208)
 SOL_SOCKET = 1
-BUFFER_SIZES = (
-    7,
-    8,
-    32,
-    33,
-)  # SO_SNDBUF, SO_RCVBUF, and both with FORCE: the watch counts with the usual sizes
+BUFFER_SIZES = (7, 8, 32, 33)  # SO_SNDBUF, SO_RCVBUF, both also with FORCE: the watch assumes the usual sizes
 CLONE = (56, 220)
 CLONE3 = (435, 435)
 SOCKET = (41, 198)
 NEW_NAMESPACES = 0x7E020080  # CLONE_NEWNS, -CGROUP, -UTS, -IPC, -USER, -PID, -NET and -TIME
 FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6: those that a network namespace keeps in; not so AF_VSOCK
 
+Instruction = tuple[int, int, int, int]  # operation, jumps if true and if false, number
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 # Offsets in struct seccomp_data, little-endian.
 NUMBER, ARCHITECTURE, FIRST_ARGUMENT, SECOND_ARGUMENT, THIRD_ARGUMENT = 0, 4, 16, 24, 32
@@ -93,7 +90,7 @@ GRANTED = 0  # no error, and nothing done
 
 
 def program(machine: str | None = None) -> bytes | None:
-    """The filter for ``machine`` (by default this one), None where its numbers are not known."""
+    """Return the filter for ``machine`` (by default this one), None where its numbers are not known."""
     machine = machine or platform.machine()
     if machine not in ARCHITECTURES:
         return None
@@ -120,14 +117,16 @@ def program(machine: str | None = None) -> bytes | None:
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in code)
 
 
-def _only(number, code):
-    """``code`` for one call, which is allowed if that comes to its end."""
+def _only(number: int, code: list[Instruction]) -> list[Instruction]:
+    """Return ``code`` for one call, which is allowed if that comes to its end."""
     return [(EQUAL, 0, len(code) + 1, number), *code, (RETURN, 0, 0, ALLOW)]
 
 
-def _answered(errors):
+def _answered(errors: Mapping[int, int]) -> list[Instruction]:
+    """Return code that answers each value by its error."""
     return [one for value, error in errors.items() for one in _refuse(value, error)]
 
 
-def _refuse(number, error):
+def _refuse(number: int, error: int) -> list[Instruction]:
+    """Return code that answers a number by an error."""
     return [(EQUAL, 0, 1, number), (RETURN, 0, 0, ERROR | error)]

@@ -1,15 +1,16 @@
-"""Watching a program until it ends or must end: its output, its time, its memory, its processes, its files."""
+"""Watch a program until it ends or must end: its output, its time, its memory, its processes, its files."""
 
 from __future__ import annotations
 
-import math
 import os
 import select
+import subprocess
 import time
 from collections.abc import Callable
+from typing import IO
 
 from etlab.course.sandbox.limits import MAX_FILES, MB, Limits, Outcome
-from etlab.course.sandbox.started import Started
+from etlab.course.sandbox.started import Started, pipes
 from etlab.course.sandbox.watch import Meter
 
 PERIOD_S = 0.05
@@ -19,9 +20,9 @@ PIPE_CHUNKS = 16  # no pipe holds more unless root made it
 
 
 class Tail:
-    """The end of what a program says, its beginning forgotten."""
+    """The end of a program's output; the beginning is discarded."""
 
-    def __init__(self, pipe, size: int):
+    def __init__(self, pipe: IO[bytes], size: int) -> None:
         self.pipe, self.size = pipe, size
         self.open = True
         self._kept = bytearray()
@@ -33,7 +34,7 @@ class Tail:
             self.take()
 
     def take(self) -> bool:
-        """Take what has been said; whether it was anything."""
+        """Take what has been said, and return whether it was anything."""
         said = self.pipe.read(CHUNK)
         if said == b"":
             self.open = False
@@ -43,7 +44,7 @@ class Tail:
         return bool(said)
 
     def text(self) -> str:
-        """What is kept, with what was said since."""
+        """Return what is kept, with what was said since."""
         for _ in range(PIPE_CHUNKS):
             if not self.take():
                 break
@@ -52,8 +53,8 @@ class Tail:
 
 def supervise(started: Started, limits: Limits) -> Outcome:
     """Let the program run to its end or to its limits; nothing of it is running on return."""
-    tail = Tail(started.process.stdout, limits.log_kb * 1024)
-    meter = None if started.own is None else Meter(started.process.pid, started.own)
+    tail = Tail(pipes(started.process)[1], limits.log_kb * 1024)
+    meter = Meter(started.process.pid, started.own)
     look = _look(started, limits, meter)
     begun = time.monotonic()
     try:
@@ -68,11 +69,14 @@ def supervise(started: Started, limits: Limits) -> Outcome:
         returncode=code,
         log=tail.text(),
         seconds=seconds,
-        cpu_seconds=meter.cpu_seconds if meter else math.nan,
+        cpu_seconds=meter.cpu_seconds,
     )
 
 
-def _until_the_end(process, tail, look: Callable[[], str | None], deadline):
+def _until_the_end(
+    process: subprocess.Popen, tail: Tail, look: Callable[[], str | None], deadline: float
+) -> str | None:
+    """Wait until the program ends, or return the limit that must end it."""
     next_look = 0.0
     while True:
         ended = _has_ended(process)
@@ -92,15 +96,14 @@ def _until_the_end(process, tail, look: Callable[[], str | None], deadline):
             _wait_for(process, pause)
 
 
-def _look(started, limits, meter):
+def _look(started: Started, limits: Limits, meter: Meter) -> Callable[[], str | None]:
+    """Return a function that names the limit that is exceeded now, or None."""
+
     def look() -> str | None:
-        """The limit that is exceeded now, or None."""
         size, files = started.written()
         if size > limits.output_mb * MB or files > MAX_FILES:
             return "output"
         temporary = started.kept_in_memory()
-        if meter is None:
-            return None
         use = meter.sample(limits.memory_mb * MB - temporary)
         if use.memory + temporary > limits.memory_mb * MB:
             return "memory"
@@ -111,14 +114,15 @@ def _look(started, limits, meter):
     return look
 
 
-def _has_ended(process):
-    """Whether it has, without taking note of it: until then its account can be read."""
+def _has_ended(process: subprocess.Popen) -> bool:
+    """Return whether it has, without taking note of it: until then its account can be read."""
     if not hasattr(os, "waitid"):
         return process.poll() is not None
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def _wait_for(process, seconds):
+def _wait_for(process: subprocess.Popen, seconds: float) -> None:
+    """Wait until a process has ended, or ``seconds`` have passed."""
     until = time.monotonic() + seconds
     while time.monotonic() < until and not _has_ended(process):
         time.sleep(0.002)

@@ -18,7 +18,7 @@ ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "
 
 
 def cache_folder(results: Path) -> Path:
-    """Where in a folder of results the kernels are that this etlab, this Python and these libraries make."""
+    """Return the folder of the kernels that this etlab, this Python and these libraries make."""
     made_by = [platform.python_version(), platform.machine(), *map(version, ("numba", "llvmlite", "numpy"))]
     sources = sorted(Path(etlab.__file__).parent.rglob("*.py"))
     found = [
@@ -28,9 +28,9 @@ def cache_folder(results: Path) -> Path:
 
 
 def compile_kernels(cache: Path, backend: sandbox.Backend) -> None:
-    """Compile every kernel inside the sandbox and keep them in ``cache``, a new folder; nothing if it is there.
+    """Compile every kernel inside the sandbox and keep them in ``cache``, a new folder; do nothing if it exists.
 
-    Those that other versions left beside it are deleted. Whoever calls this holds a lock. Raises SandboxError if
+    Kernels of other versions beside it are deleted. Whoever calls this holds a lock. Raises SandboxError if
     `etlab` does not run in there.
     """
     if cache.is_dir():
@@ -65,7 +65,7 @@ def main() -> None:
 
     for n_slices in (1, 16):
         images = np.ones((2, 8, n_slices), np.float32)
-        A = Projector(TiltGeometry([0.0, 45.0], (8, 8, n_slices)))
+        A = Projector(TiltGeometry(np.array([0.0, 45.0]), (8, 8, n_slices)))
         for solve in (sart, sirt, tv):
             solve(A, images, n_iter=1)
 

@@ -1,10 +1,10 @@
-"""How much of the machine a program uses, read from Linux' ``/proc``; elsewhere nothing is seen of it."""
+"""Measure how much of the machine a program uses, from Linux' ``/proc``; elsewhere it is not known."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,10 @@ PROC = Path("/proc")
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 # Not the files it has mapped, which are libraries; but the tables of its memory, which can be larger than the memory.
 OWN = re.compile(rb"^(?:RssAnon|RssShmem|VmSwap|VmPTE):\s+(\d+) kB", re.MULTILINE)
-# Memory that processes share without a file stays when a process drops its pages, and is then in nobody's account.
+# Memory that processes share without a file stays when a process drops or unmaps its pages, and is then in nobody's
+# account: begin and end of a mapping, where it begins in that memory, and the number of the memory.
 SHARED = re.compile(
-    rb"^([0-9a-f]+)-([0-9a-f]+) ...s .* (?:/dev/zero \(deleted\)|\[anon_shmem:.*\])$", re.MULTILINE
+    rb"^(\w+)-(\w+) ...s (\w+) \S+ (\d+) +(?:/dev/zero \(deleted\)|\[anon_shmem:.*\])$", re.MULTILINE
 )
 SHARE = re.compile(rb"^(?:Pss_Anon|Pss_Shmem|SwapPss):\s+(\d+) kB", re.MULTILINE)
 USUAL_BUFFER = 212_992  # bytes
@@ -50,21 +51,25 @@ class Meter:
         self.root, self.own = root, own
         self._before: dict[int, float] = {}
         self._ended = 0.0
+        self._shared: dict[int, int] = {}
         self.cpu_seconds = 0.0  # used so far
 
     def sample(self, memory_limit: int) -> Use:
-        """Memory shared by several processes counts for each, unless all would then exceed ``memory_limit``."""
+        """Measure now. Shared memory counts for each process, unless all would then exceed ``memory_limit``."""
         tree = family(self.root, dict(processes()))
         memory = sum(_kilobytes(pid, "status", OWN) for pid in tree) * 1024
         if memory > memory_limit:
             shares = {pid: _kilobytes(pid, "smaps_rollup", SHARE) for pid in tree}
             memory = sum(share or _kilobytes(pid, "status", OWN) for pid, share in shares.items()) * 1024
-        memory = max(memory, shared_memory(tree))
+        shared = shared_memory(tree)
+        self._shared = {number: max(size, self._shared.get(number, 0)) for number, size in shared.items()}
+        memory = max(memory, sum(self._shared.values()))
         threads = sum(one.threads for one in tree.values()) - self.own
         self._account(tree)
         return Use(max(threads, 0), memory, self.cpu_seconds)
 
-    def _account(self, tree):
+    def _account(self, tree: Mapping[int, Process]) -> None:
+        """Add up the processor's time."""
         # A process that ended is in its parent's account, unless the parent does not wait for it: then it is in ours.
         now = {pid: one.seconds for pid, one in tree.items()}
         self._ended += sum(seconds for pid, seconds in self._before.items() if pid not in now)
@@ -74,7 +79,7 @@ class Meter:
 
 
 def processes() -> Iterator[tuple[int, Process]]:
-    """All processes of the machine."""
+    """Yield all processes of the machine."""
     for name in os.listdir(PROC) if PROC.is_dir() else ():
         if name.isdecimal() and (line := _read(f"{name}/stat")):
             # The name, in brackets, is the program's choice and may hold brackets and spaces.
@@ -86,7 +91,7 @@ def processes() -> Iterator[tuple[int, Process]]:
 
 
 def family(root: int, everyone: dict[int, Process]) -> dict[int, Process]:
-    """A process and all that descend from it."""
+    """Return a process and all that descend from it."""
     children: dict[int, list[int]] = {}
     for pid, one in everyone.items():
         children.setdefault(one.parent, []).append(pid)
@@ -98,14 +103,18 @@ def family(root: int, everyone: dict[int, Process]) -> dict[int, Process]:
     return found
 
 
-def shared_memory(pids: Iterable[int]) -> int:
-    """Bytes of the shared mappings without a file; one that several processes have counts once, as it is inherited."""
-    places = {place for pid in pids for place in SHARED.findall(_read(f"{pid}/maps"))}
-    return sum(int(end, 16) - int(begin, 16) for begin, end in places)
+def shared_memory(pids: Iterable[int]) -> dict[int, int]:
+    """Return the sizes in bytes of memory that processes share without a file, if mapped, by its number."""
+    sizes: dict[int, int] = {}
+    for pid in pids:
+        for begin, end, offset, number in SHARED.findall(_read(f"{pid}/maps")):
+            size = int(end, 16) - int(begin, 16) + int(offset, 16)
+            sizes[int(number)] = max(sizes.get(int(number), 0), size)
+    return sizes
 
 
 def socket_buffers(pid: int) -> int:
-    """Bytes that sockets in the network namespace of a process can hold, at most: nothing says how many they do hold.
+    """Return the most bytes that sockets in the network namespace of a process can hold.
 
     A local socket counts with its whole buffer, one of the internet with its buffers if there is anything in them. No
     buffer can be made larger, since `seccomp` refuses that.
@@ -119,16 +128,19 @@ def socket_buffers(pid: int) -> int:
     return total
 
 
-def _largest(setting):
-    """The last number of one of the kernel's settings of the network: minimum, default and maximum, or one alone."""
-    return int((_read(f"sys/net/{setting}").split() or [USUAL_BUFFER])[-1])
+def _largest(setting: str) -> int:
+    """Return the last number of one of the kernel's network settings: minimum, default and maximum, or one alone."""
+    sizes = _read(f"sys/net/{setting}").split()
+    return int(sizes[-1]) if sizes else USUAL_BUFFER
 
 
-def _kilobytes(pid, file, pattern):
+def _kilobytes(pid: int, file: str, pattern: re.Pattern[bytes]) -> int:
+    """Add up the numbers that a pattern finds in a file of a process."""
     return sum(map(int, pattern.findall(_read(f"{pid}/{file}"))))
 
 
-def _read(name):
+def _read(name: str) -> bytes:
+    """Read a file of the kernel's; empty if that is not possible."""
     try:
         return (PROC / name).read_bytes()
     except OSError:  # it has just ended, or it is not ours to look at

@@ -42,7 +42,7 @@ VARIANTS = ("uncalibrated", "calibrated", "oracle")
 
 
 def calibrated(method: str) -> Solve:
-    """A row "+ gradient": it calibrates first. Raises ValueError for an unknown method."""
+    """Return a row "+ gradient": it calibrates first. Raises ValueError for an unknown method."""
     checked_method(method)
 
     def solve(problem: Problem) -> tuple[np.ndarray, Mismatch]:
@@ -53,13 +53,13 @@ def calibrated(method: str) -> Solve:
 
 
 def uncalibrated(method: str) -> Solve:
-    """The same row with the nominal operator. Raises ValueError for an unknown method."""
+    """Return the same row with the nominal operator. Raises ValueError for an unknown method."""
     checked_method(method)
     return lambda problem: (reconstruct(method, problem, Mismatch()), Mismatch())
 
 
 def found_mismatch(problem: Problem) -> Mismatch:
-    """The mismatch by `calibrate`; what the images do not tell is the middle of its range."""
+    """Return the mismatch by `calibrate`; what the images do not tell is the middle of its range."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CalibrationWarning)
         return calibrate(
@@ -68,7 +68,7 @@ def found_mismatch(problem: Problem) -> Mismatch:
 
 
 def reconstruct(method: str, problem: Problem, mismatch: Mismatch) -> np.ndarray:
-    """The volume (nz, ny, nx) by a row of the standard board with this mismatch."""
+    """Return the volume (nz, ny, nx) by a row of the standard board with this mismatch."""
     operator, images = problem.operator(mismatch), problem.y
     if method not in AS_RECORDED:
         operator, images = refocused(operator, images)
@@ -76,7 +76,7 @@ def reconstruct(method: str, problem: Problem, mismatch: Mismatch) -> np.ndarray
 
 
 def checked_method(method: str) -> str:
-    """``method``. Raises ValueError if it is no row of the board."""
+    """Return ``method``. Raises ValueError if it is no row of the board."""
     if method not in METHODS:
         raise ValueError(f"method: got {method!r}, expected one of {', '.join(METHODS)}")
     return method

@@ -6,6 +6,8 @@ Public scenes come from public seeds, those of dev and hidden from the key.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from etlab.course.scenes import keys
@@ -19,13 +21,13 @@ TIERS = ("public", "dev", "hidden")
 
 
 def draw(tier: str, i: int, preset: str = "standard", key: bytes = keys.DEMO_KEY) -> tuple[Problem, Truth]:
-    """Scene number ``i`` of one of ``TIERS`` and its truth; the scenes go round the four families.
+    """Draw scene number ``i`` of one of ``TIERS`` and its truth; the scenes go round the four families.
 
     Both presets show the same draw at two sizes. The key plays no part in the public tier. Raises ValueError for an
     unknown tier or preset.
     """
 
-    def seed(purpose):
+    def seed(purpose: str) -> Any:
         if tier == "public":
             return {"scene": i // len(SCENES), "mismatch": [i, 0]}[purpose]
         return keys.seed(key, f"{tier} {i} {purpose}")
@@ -34,11 +36,11 @@ def draw(tier: str, i: int, preset: str = "standard", key: bytes = keys.DEMO_KEY
     rng = np.random.default_rng(seed("mismatch"))
     mismatch = Mismatch(**{name: float(rng.uniform(*ranges[name])) for name in SPEC})
     sample = simulate(SCENES[i % len(SCENES)], preset, seed("scene"), mismatch)
-    return Problem(sample.y, sample.geometry, sample.optics, sample.fiducials, ranges), Truth(
+    return Problem(sample.y, sample.geometry, sample.optics, sample.fiducials, ranges), Truth(  # type: ignore[arg-type]  # it has beads
         sample.x_true, mismatch
     )
 
 
 def scene_name(i: int) -> str:
-    """What scene number ``i`` is called in files and on boards."""
+    """Return what scene number ``i`` is called in files and on boards."""
     return f"scene_{i:02d}"

@@ -19,10 +19,18 @@ from pathlib import Path
 import h5py
 import numpy as np
 from h5py import h5s, h5t, h5z
+from numpy.typing import DTypeLike
+
+from etlab.atomic import replacing
 
 FLOATS = (h5t.IEEE_F16LE, h5t.IEEE_F16BE, h5t.IEEE_F32LE, h5t.IEEE_F32BE, h5t.IEEE_F64LE, h5t.IEEE_F64BE)
 GZIP, SHUFFLE, CHECKSUM = h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32
-PLAIN_FILTERS = ([], [SHUFFLE], [GZIP], [SHUFFLE, GZIP])  # and a checksum somewhere among them
+PLAIN_FILTERS: tuple[list[int], ...] = (
+    [],
+    [SHUFFLE],
+    [GZIP],
+    [SHUFFLE, GZIP],
+)  # and a checksum somewhere among them
 MAX_FILE_BYTES = 16 << 30  # the library's own tables, which it reads whole, can be as large as the file
 MAX_PADDING = (
     8  # times the values: chunks at the border reach beyond it, along each of three axes up to twice
@@ -34,7 +42,24 @@ MAX_TEXT = 200  # bytes of an attribute
 
 
 class FileError(ValueError):
-    """A file holds something else than it should. The message says what, in a line."""
+    """Raised for a file that holds something else than it should; the message says what, in a line.
+
+    Parameters
+    ----------
+    *args
+        The message, as for `ValueError`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> path = Path(tempfile.mkdtemp(), "tier.h5")
+    >>> _ = path.write_text("no HDF5")
+    >>> with opened(path) as file:  # doctest: +ELLIPSIS
+    ...     pass
+    Traceback (most recent call last):
+    etlab.course.scenes.hdf5.FileError: tier.h5: damaged, or not what was expected: ...
+    """
 
 
 @contextmanager
@@ -62,21 +87,16 @@ def opened(path: str | os.PathLike, *, max_bytes: int = MAX_FILE_BYTES) -> Itera
 
 @contextmanager
 def new_file(path: Path, *, private: bool = False) -> Iterator[h5py.File]:
-    """A new HDF5 file under a temporary name, which gets its own once it is whole; ``private``: for its owner only."""
+    """Open a new HDF5 file, which gets its name once it is whole; with ``private`` only its owner can read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.unlink(missing_ok=True)
-    os.close(os.open(partial, os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644))
-    try:
-        with h5py.File(partial, "w") as file:
+    with replacing(path) as part:
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644))
+        with h5py.File(part, "w") as file:
             yield file
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def group(parent: h5py.Group, name: str) -> h5py.Group:
-    """The group ``name`` of ``parent``. Raises FileError if there is none or only a link to one."""
+    """Return the group ``name`` of ``parent``. Raises FileError if there is none or only a link to one."""
     found = _linked(parent, name)
     if not isinstance(found, h5py.Group):
         raise FileError(f"{_where(parent, name)}: expected a group, got a data set or type")
@@ -84,7 +104,7 @@ def group(parent: h5py.Group, name: str) -> h5py.Group:
 
 
 def array(parent: h5py.Group, name: str, shape: tuple[int, ...], dtype: type = np.float32) -> np.ndarray:
-    """The data set ``name``: finite floats of exactly this shape, as ``dtype``.
+    """Return the data set ``name``: finite floats of exactly this shape, as ``dtype``.
 
     Raises FileError for links, virtual or external storage, other filters than gzip, shuffle and Fletcher's checksum
     (each once), chunks above 16 MiB or more than 20 000, types other than IEEE's of 16, 32 and 64 bits, other shapes,
@@ -100,7 +120,7 @@ def array(parent: h5py.Group, name: str, shape: tuple[int, ...], dtype: type = n
 
 
 def length(parent: h5py.Group, name: str, at_most: int) -> int:
-    """Length of the one-dimensional data set ``name``. Raises FileError as `array` does, and if it is 0 or too long."""
+    """Return the length of a one-dimensional data set. Raises FileError as `array` does, and if it is 0 or too long."""
     shape = _plain(parent, name).shape
     if len(shape) != 1 or not 0 < shape[0] <= at_most:
         raise FileError(
@@ -110,12 +130,12 @@ def length(parent: h5py.Group, name: str, at_most: int) -> int:
 
 
 def number(parent: h5py.Group, name: str) -> float:
-    """The scalar data set ``name``. Raises FileError as `array` does."""
+    """Return the scalar data set ``name``. Raises FileError as `array` does."""
     return float(array(parent, name, (), np.float64))
 
 
 def text(holder: h5py.Group, name: str) -> str:
-    """The attribute ``name`` as a short text of fixed length.
+    """Return the attribute ``name`` as a short text of fixed length.
 
     Texts of variable length lie in a heap, and a damaged heap keeps the library (2.0.0) busy for ever, so they are not
     read. Raises FileError if there is none or it is something else.
@@ -141,7 +161,8 @@ def label(holder: h5py.Group, texts: Mapping[str, str]) -> None:
         holder.attrs[name] = np.bytes_(value.encode())
 
 
-def _plain(parent, name):
+def _plain(parent: h5py.Group, name: str) -> h5py.Dataset:
+    """Return a data set of floats in the file itself. Raises FileError for anything else."""
     data, where = _linked(parent, name), _where(parent, name)
     if not isinstance(data, h5py.Dataset):
         raise FileError(f"{where}: expected a data set, got a group or type")
@@ -155,8 +176,8 @@ def _plain(parent, name):
     return data
 
 
-def _read(data, where, dtype):
-    """All values. Chunks are unpacked here: HDF5 2.0.0 crashes on short ones and fills the memory with others."""
+def _read(data: h5py.Dataset, where: str, dtype: DTypeLike) -> np.ndarray:
+    """Read all values. Chunks are unpacked here: HDF5 2.0.0 crashes on short ones and fills the memory with others."""
     if not data.chunks:
         if data.id.get_storage_size() != data.nbytes:
             raise FileError(f"{where}: some of its values were never written")
@@ -182,8 +203,8 @@ def _read(data, where, dtype):
     return values
 
 
-def _checked_filters(data, where):
-    """Filters in the order in which they were applied."""
+def _checked_filters(data: h5py.Dataset, where: str) -> list[int]:
+    """Return the filters in the order in which they were applied."""
     properties = data.id.get_create_plist()
     filters = [properties.get_filter(i) for i in range(properties.get_nfilters())]
     codes = [code for code, *_ in filters]
@@ -194,8 +215,10 @@ def _checked_filters(data, where):
     return codes
 
 
-def _unpacked(data, corner, filters, n_bytes, where):
-    """The bytes of a chunk, ``n_bytes`` of them."""
+def _unpacked(
+    data: h5py.Dataset, corner: tuple[int, ...], filters: list[int], n_bytes: int, where: str
+) -> bytes:
+    """Return the bytes of a chunk, ``n_bytes`` of them."""
     stored = data.id.get_chunk_info_by_coord(corner)
     if stored.byte_offset is None:
         raise FileError(f"{where}: some of its values were never written")
@@ -219,7 +242,7 @@ def _unpacked(data, corner, filters, n_bytes, where):
 
 
 def fletcher32(content: bytes) -> bytes:
-    """Fletcher's checksum as HDF5 stores it: sums, modulo 2¹⁶ − 1, of words of 16 bits, the high byte first."""
+    """Return Fletcher's checksum as HDF5 stores it: sums, modulo 2¹⁶ − 1, of words of 16 bits, the high byte first."""
     words = np.frombuffer(content + b"\0" * (len(content) % 2), ">u2").astype(np.uint64)
     weights = np.arange(len(words), 0, -1, dtype=np.uint64) % 65535
     first, second = int(words.sum()), int((words * weights).sum())
@@ -228,7 +251,7 @@ def fletcher32(content: bytes) -> bytes:
     return (second << 16 | first).to_bytes(4, "little")
 
 
-def _linked(parent, name):
+def _linked(parent: h5py.Group, name: str) -> h5py.HLObject:
     link = parent.get(name, getlink=True) if name in parent else None
     if link is None:
         raise FileError(f"{_where(parent, name)}: missing")
@@ -237,5 +260,5 @@ def _linked(parent, name):
     return parent[name]
 
 
-def _where(parent, name):
+def _where(parent: h5py.Group, name: str) -> str:
     return f"{parent.name.strip('/')}/{name}".lstrip("/")

@@ -27,7 +27,7 @@ def new_key(path: str | os.PathLike) -> None:
 
 
 def read_key(path: str | os.PathLike) -> bytes:
-    """The key in a file that `new_key` wrote. Raises ValueError if it holds anything else."""
+    """Return the key in a file that `new_key` wrote. Raises ValueError if it holds anything else."""
     try:
         return checked_key(bytes.fromhex(Path(path).read_text(encoding="ascii").strip()))
     except ValueError as error:
@@ -38,12 +38,12 @@ def read_key(path: str | os.PathLike) -> bytes:
 
 
 def checked_key(key: bytes) -> bytes:
-    """``key``. Raises ValueError if it is so short that it could be guessed."""
+    """Return ``key``. Raises ValueError if it is so short that it could be guessed."""
     if len(key) < MIN_KEY_BYTES:
         raise ValueError(f"key: got {len(key)} bytes, expected at least {MIN_KEY_BYTES}")
     return key
 
 
 def seed(key: bytes, purpose: str) -> int:
-    """A seed of 256 bits for ``purpose``, by HMAC-SHA-256."""
+    """Return a seed of 256 bits for ``purpose``, by HMAC-SHA-256."""
     return int.from_bytes(hmac.digest(key, purpose.encode(), "sha256"))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict, dataclass, fields
 from math import prod
+from typing import Any
 
 import h5py
 import numpy as np
@@ -32,7 +33,7 @@ MAX_TILTS, MAX_VOXELS = 1000, 2**27  # of a file that claims more, nothing is re
 MIN_EDGE, MAX_EDGE = (
     7,
     2048,
-)  # voxels or pixels: the window of SSIM; beyond it blurring a column takes gigabytes
+)  # voxels or pixels: the window of SSIM; beyond, blurring a column takes gigabytes
 LIMITS = {  # of what a file may declare, beyond which it makes no sense or costs a solver its memory
     "tilt_angle": (-MAX_ANGLE, MAX_ANGLE),
     "tilt_axis": (-MAX_ANGLE, MAX_ANGLE),
@@ -73,11 +74,35 @@ UNITS = {
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What a solver of the blind challenge is given, and all of it.
+    """Everything that a solver of the blind challenge is given.
 
-    ``y`` (n_tilts, n_rows, nx) float32, noisy line integrals in voxels. ``geometry`` and ``optics`` are nominal,
-    ``fiducials`` declares the beads on the film, ``spec_ranges`` maps "tilt_angle" [deg], "tilt_axis" [deg] and
-    "defocus_gradient" [nm/µm] to (min, max) between which the truth lies.
+    Parameters
+    ----------
+    y
+        Noisy line integrals in voxels, (n_tilts, n_rows, nx), float32.
+    geometry
+        Nominal tilts and shapes.
+    optics
+        Nominal optics.
+    fiducials
+        Declaration of the gold beads on the film.
+    spec_ranges
+        For "tilt_angle" [deg], "tilt_axis" [deg] and "defocus_gradient" [nm/µm] the (min, max) between which the
+        truth lies.
+
+    Notes
+    -----
+    The images are y = H x + noise. H has a mismatch that the solver is not told.
+
+    Examples
+    --------
+    >>> from etlab.course.scenes.draw import draw
+    >>> problem, truth = draw("public", 0, "small")
+    >>> problem.y.shape, problem.geometry.volume_shape
+    ((71, 80, 64), (32, 64, 64))
+    >>> problem.spec_ranges["tilt_angle"]
+    (-0.5, 1.0)
+    >>> H = problem.operator(truth.mismatch)  # of the microscope that made the images
     """
 
     y: np.ndarray
@@ -87,13 +112,28 @@ class Problem:
     spec_ranges: dict[str, tuple[float, float]]
 
     def operator(self, mismatch: Mismatch | None = None) -> TiltSeriesModel:
-        """H with a mismatch, by default the nominal one."""
+        """Return H with a mismatch, by default the nominal operator."""
         return TiltSeriesModel(self.geometry, mismatch=mismatch, optics=self.optics)
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What the images of a scene were made of: ``x_true`` (nz, ny, nx) and ``mismatch``."""
+    """What the images of a scene were made from.
+
+    Parameters
+    ----------
+    x_true
+        The specimen, (nz, ny, nx), float32, gold having density 1.
+    mismatch
+        How the microscope differed from its log file.
+
+    Examples
+    --------
+    >>> from etlab.forward import Mismatch
+    >>> truth = Truth(np.zeros((16, 32, 32), np.float32), Mismatch(tilt_angle=0.4))
+    >>> truth.mismatch.tilt_angle
+    0.4
+    """
 
     x_true: np.ndarray
     mismatch: Mismatch
@@ -124,7 +164,7 @@ def write_truth(scene: h5py.Group, truth: Truth) -> None:
         write(made, name, np.float64(getattr(truth.mismatch, name)))
 
 
-def write(parent: h5py.Group, name: str, values: np.ndarray) -> None:
+def write(parent: h5py.Group, name: str, values: np.ndarray | np.float64) -> None:
     """Write a quantity with its unit, which `UNITS` knows."""
     packed = (
         dict(compression="gzip", shuffle=True, fletcher32=True) if np.size(values) > COMPRESSED_FROM else {}
@@ -133,10 +173,10 @@ def write(parent: h5py.Group, name: str, values: np.ndarray) -> None:
 
 
 def read_problem(scene: h5py.Group) -> Problem:
-    """The problem in a group. Raises FileError if something is missing, damaged, too large or absurd."""
+    """Read the problem in a group. Raises FileError if something is missing, damaged, too large or absurd."""
     geometry = _read_geometry(hdf5.group(scene, "geometry"))
     optics, beads, ranges = (hdf5.group(scene, part) for part in ("optics", "fiducials", "spec_ranges"))
-    declared = {field.name: _limited(beads, field.name) for field in fields(Fiducials)}
+    declared: dict[str, Any] = {field.name: _limited(beads, field.name) for field in fields(Fiducials)}
     y = hdf5.array(scene, "y", geometry.images_shape)
     if not np.linalg.norm(y) > 0:
         raise FileError("y: got images of nothing, expected some signal")
@@ -149,8 +189,10 @@ def read_problem(scene: h5py.Group) -> Problem:
     )
 
 
-def _read_geometry(part):
-    shape = tuple(_whole("volume_shape", n) for n in hdf5.array(part, "volume_shape", (3,)))
+def _read_geometry(part: h5py.Group) -> TiltGeometry:
+    """Read a geometry. Raises FileError for an absurd one."""
+    nz, ny, nx = (_whole("volume_shape", n) for n in hdf5.array(part, "volume_shape", (3,)))
+    shape = nz, ny, nx
     n_rows, n_tilts = _whole("n_rows", hdf5.number(part, "n_rows")), hdf5.length(part, "tilts", MAX_TILTS)
     if not all(MIN_EDGE <= n <= MAX_EDGE for n in (*shape, n_rows)) or prod(shape) > MAX_VOXELS:
         raise FileError(
@@ -167,7 +209,8 @@ def _read_geometry(part):
     return TiltGeometry(tilts, shape, n_rows=n_rows, voxel_nm=_limited(part, "voxel"))
 
 
-def _read_range(part, name):
+def _read_range(part: h5py.Group, name: str) -> tuple[float, float]:
+    """Read the range of a number of the spec. Raises FileError for an absurd one."""
     low, high = (float(end) for end in hdf5.array(part, name, (2,), np.float64))
     least, most = LIMITS[name]
     if not least <= low < high <= most:
@@ -175,28 +218,30 @@ def _read_range(part, name):
     return low, high
 
 
-def _limited(part, name):
+def _limited(part: h5py.Group, name: str) -> float:
+    """Read a number. Raises FileError if it leaves its `LIMITS`."""
     value, (least, most) = hdf5.number(part, name), LIMITS[name]
     if not least <= value <= most:
         raise FileError(f"{name}: got {value:g}, expected {least:g} to {most:g}")
     return value
 
 
-def _whole(name, value):
+def _whole(name: str, value: float) -> int:
+    """Return a whole number. Raises FileError if it is not one."""
     if value != int(value):
         raise FileError(f"{name}: got {value:g}, expected a whole number")
     return int(value)
 
 
 def read_truth(scene: h5py.Group, shape: tuple[int, int, int]) -> Truth:
-    """The truth in a group, its volume of ``shape``. Raises FileError if it is missing or damaged."""
+    """Read the truth in a group, its volume of ``shape``. Raises FileError if it is missing or damaged."""
     truth = hdf5.group(scene, "truth")
     mismatch = Mismatch(**{name: _limited(truth, name) for name in SPEC})
     return Truth(hdf5.array(truth, "x_true", shape), mismatch)
 
 
 def digest(problem: Problem) -> str:
-    """SHA-256 of all that a problem holds, as it is after reading."""
+    """Return the SHA-256 of all that a problem holds, as it is after reading."""
     geometry = problem.geometry
     numbers = [*geometry.tilts_deg, *geometry.volume_shape, geometry.n_rows, geometry.voxel_nm]
     for part in (asdict(problem.optics), asdict(problem.fiducials), problem.spec_ranges):

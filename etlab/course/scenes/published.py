@@ -14,7 +14,7 @@ TABLES = ("standard", "blind", "gallery", "spec_ranges")
 
 
 def published(table: str) -> list[dict[str, str | float]]:
-    """Rows of one of ``TABLES``, numbers as floats, in the published order.
+    """Return the rows of one of ``TABLES``, numbers as floats, in the published order.
 
     "standard": rank, method, psnr_db, ssim, score, source. "blind": rank, method, overall and, for each tier,
     score, psnr_db, ssim. "gallery": scene and PSNR [dB] and SSIM of scenarios I, II, III. "spec_ranges": tier,
@@ -27,12 +27,14 @@ def published(table: str) -> list[dict[str, str | float]]:
 
 
 def spec_ranges(tier: str) -> dict[str, tuple[float, float]]:
-    """The range of each mismatch parameter in "public", "dev" or "hidden" [deg, deg, nm/µm].
+    """Return the range of each mismatch parameter in "public", "dev" or "hidden" [deg, deg, nm/µm].
 
     Raises ValueError for any other tier.
     """
     ranges = {
-        row["parameter"]: (row["min"], row["max"]) for row in published("spec_ranges") if row["tier"] == tier
+        str(row["parameter"]): (float(row["min"]), float(row["max"]))
+        for row in published("spec_ranges")
+        if row["tier"] == tier
     }
     if not ranges:
         raise ValueError(f"tier: got {tier!r}, expected public, dev or hidden")

@@ -37,9 +37,28 @@ DOSE = 5.0
 class Sample:
     """A tilt series with what is declared about it, and the truth behind it.
 
-    ``y`` (n_tilts, n_rows, nx) float32, noisy line integrals in voxels, on the nominal ``geometry``. ``optics``,
-    ``detector`` and ``fiducials`` (None: no beads) are declared. ``x_true`` (nz, ny, nx) and ``mismatch`` are the truth
-    and must not reach a blind solver.
+    Parameters
+    ----------
+    y
+        Noisy line integrals in voxels, (n_tilts, n_rows, nx), float32.
+    geometry
+        Nominal tilts and shapes.
+    optics, detector
+        As declared.
+    fiducials
+        Gold beads on the film, as declared; None without beads.
+    x_true
+        The specimen, (nz, ny, nx), float32. A blind solver must not see it.
+    mismatch
+        How the microscope differed from its log file. A blind solver must not see it.
+
+    Examples
+    --------
+    >>> sample = simulate(
+    ...     "vesicles", TiltGeometry(linear_tilts(60, 20), (16, 32, 32)), film=False, fiducials=False
+    ... )
+    >>> sample.x_true.shape, sample.fiducials is None
+    ((16, 32, 32), True)
     """
 
     y: np.ndarray
@@ -64,13 +83,56 @@ def simulate(
     detector: Detector = Detector(dose=DOSE),
     n_threads: int | None = None,
 ) -> Sample:
-    """The scene ``name`` drawn from ``seed``, and its tilt series recorded with ``mismatch``.
+    """Draw a scene and record its tilt series.
 
-    ``preset`` is one of ``PRESETS`` or a geometry of one's own. ``noise_seed`` gives another noise on the same scene
-    (default: ``seed``). ``Detector(dose=None)`` gives the noise-free series.
+    Parameters
+    ----------
+    name
+        One of `etlab.phantoms.SCENES`.
+    preset
+        One of `PRESETS`, or a geometry of your own.
+    seed
+        Of the scene.
+    mismatch
+        How the microscope differs from its log file [deg, deg, nm/µm].
+    noise_seed
+        Of the noise; by default ``seed``.
+    film, fiducials
+        Whether the specimen lies on a film, and gold beads on the film.
+    optics
+        Blur by the focus gradient; None for no blur.
+    detector
+        Expected counts per unit line integral; ``Detector(dose=None)`` records without noise.
+    n_threads
+        Of the projector.
 
-    Raises ValueError for an unknown scene or preset or a volume too small for a scene, MemoryError, saying how much
-    is needed, for one too large for the machine.
+    Returns
+    -------
+    Sample
+        The series, what is declared about it, and its truth.
+
+    Raises
+    ------
+    ValueError
+        For an unknown scene or preset, or a volume too small for a scene.
+    MemoryError
+        If the machine is too small; the message says how much memory is needed.
+
+    Notes
+    -----
+    The scene is painted and projected on a grid twice as fine and binned, so that no solver's model is exactly the
+    one that made the data.
+
+    References
+    ----------
+    D. Colton and R. Kress, Inverse Acoustic and Electromagnetic Scattering Theory, 3rd ed. (Springer, 2013).
+
+    Examples
+    --------
+    >>> geometry = TiltGeometry(linear_tilts(60, 20), (16, 32, 32), n_rows=40)
+    >>> sample = simulate("vesicles", geometry, seed=1, film=False, fiducials=False)
+    >>> sample.y.shape
+    (7, 40, 32)
     """
     geometry = _geometry(preset)
     fine = refined(geometry, FINER)
@@ -94,22 +156,23 @@ def simulate(
 
 
 def refined(geometry: TiltGeometry, factor: int) -> TiltGeometry:
-    """The same field of view and tilts on voxels and pixels ``factor`` times smaller."""
+    """Return the same field of view and tilts on voxels and pixels ``factor`` times smaller."""
     return replace(
         geometry,
-        volume_shape=tuple(factor * n for n in geometry.volume_shape),
+        volume_shape=tuple(factor * n for n in geometry.volume_shape),  # type: ignore[arg-type]  # mypy cannot count these
         n_rows=factor * geometry.n_rows,
         voxel_nm=geometry.voxel_nm / factor,
     )
 
 
 def binned(array: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
-    """Mean over blocks of ``factors`` values along each axis, which must divide the shape; float32."""
+    """Return means over blocks of ``factors`` values along each axis, which must divide the shape; float32."""
     blocks = [size for n, factor in zip(array.shape, factors, strict=True) for size in (n // factor, factor)]
     return array.reshape(blocks).mean(axis=tuple(range(1, 2 * array.ndim, 2)), dtype=np.float32)
 
 
-def _geometry(preset):
+def _geometry(preset: str | TiltGeometry) -> TiltGeometry:
+    """Return the geometry of a preset. Raises ValueError for an unknown one."""
     if isinstance(preset, TiltGeometry):
         return preset
     if preset not in PRESETS:

@@ -11,7 +11,7 @@ import io
 import itertools
 import math
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import ipywidgets
@@ -27,6 +27,7 @@ FRAME_DPI = 120
 COLOURS = 64  # palette of a frame
 CSS_PIXELS_PER_INCH = 116  # a figure of 6 inches fills the text column, its 10 pt text matches the page's
 
+Frame = Callable[[tuple[int, ...]], tuple[bytes, int, str]]  # indices: picture (PNG), width, alternative text
 _UNITS = {"_deg": "°", "_nm": " nm", "_px": " px"}
 
 
@@ -40,12 +41,12 @@ class Slider:
 
     @property
     def label(self) -> str:
-        """Name without its unit, for people."""
+        """Return the name without its unit, for people."""
         return self._split()[0].replace("_", " ")
 
     @property
     def texts(self) -> list[str]:
-        """Each value with its unit, for people."""
+        """Return each value with its unit, for people."""
         unit = self._split()[1]
         return [_text(value) + unit for value in self.values]
 
@@ -79,12 +80,27 @@ def explore(
     sliders
         Argument of ``draw`` = values to choose from. The endings ``_deg``, ``_nm`` and ``_px`` become units.
 
+    Returns
+    -------
+    ipywidgets.VBox or IPython.display.HTML
+        Sliders that a kernel answers or, in a static page, pictures drawn beforehand.
+
     Raises
     ------
     ValueError
         No slider, an empty one, a start value that is not on it; in a static page, more than 40 frames.
     TypeError
         ``draw`` did not return a figure.
+
+    Examples
+    --------
+    >>> def draw(tilt_deg):
+    ...     figure, ax = plt.subplots()
+    ...     _ = ax.set_title(f"{tilt_deg}°")
+    ...     return figure
+    >>> shown = explore(draw, tilt_deg=[0, 30], alt="an empty plot")
+    >>> type(shown).__name__ in ("VBox", "HTML")
+    True
     """
     rows = _sliders(sliders, start or {})
 
@@ -95,7 +111,8 @@ def explore(
     return _static(frame, rows, caption) if is_static() else _live(frame, rows, caption)
 
 
-def _sliders(sliders, start) -> list[Slider]:
+def _sliders(sliders: Mapping[str, Sequence], start: Mapping[str, object]) -> list[Slider]:
+    """Check the sliders and where they start."""
     if not sliders:
         raise ValueError(
             "explore: got no slider, expected at least one keyword with the values to choose from"
@@ -113,7 +130,7 @@ def _sliders(sliders, start) -> list[Slider]:
     return rows
 
 
-def _static(frame, rows, caption) -> HTML:
+def _static(frame: Frame, rows: list[Slider], caption: str | None) -> HTML:
     n_frames = math.prod(len(row.values) for row in rows)
     if n_frames > MAX_FRAMES:
         sizes = " × ".join(f"{row.name} {len(row.values)}" for row in rows)
@@ -133,8 +150,8 @@ def _static(frame, rows, caption) -> HTML:
         first = first * len(row.values) + row.start
     addresses = [data_uri(png, "image/png") for png in pictures]
     picture = addresses[numbers[first]]
-    addresses[numbers[first]] = None  # stands in the <img> already
-    state = {"pictures": addresses, "frames": numbers, "alts": alts, "texts": [row.texts for row in rows]}
+    others = [None if one == picture else one for one in addresses]  # it is in the <img> already
+    state = {"pictures": others, "frames": numbers, "alts": alts, "texts": [row.texts for row in rows]}
     controls = "".join(
         f"<label><span>{html.escape(row.label)}</span>"
         f'<input type="range" min="0" max="{len(row.values) - 1}" step="1" value="{row.start}" '
@@ -153,7 +170,7 @@ def _static(frame, rows, caption) -> HTML:
     )
 
 
-def _live(frame, rows, caption) -> ipywidgets.VBox:
+def _live(frame: Frame, rows: list[Slider], caption: str | None) -> ipywidgets.VBox:
     drawn: dict[tuple[int, ...], str] = {}
     picture = ipywidgets.HTML()
     sliders = [
@@ -163,7 +180,7 @@ def _live(frame, rows, caption) -> ipywidgets.VBox:
         for row in rows
     ]
 
-    def show(_change=None) -> None:
+    def show(_change: object = None) -> None:
         indices = tuple(slider.index for slider in sliders)
         if indices not in drawn:
             png, width, alt = frame(indices)
@@ -180,7 +197,7 @@ def _live(frame, rows, caption) -> ipywidgets.VBox:
 
 
 def _png(figure: Figure) -> tuple[bytes, int]:
-    """The figure as PNG, and how wide it should stand on the page in CSS pixels."""
+    """Return the figure as PNG, and how wide it should stand on the page in CSS pixels."""
     if not isinstance(figure, Figure):
         raise TypeError(f"draw: returned a {type(figure).__name__}, expected a matplotlib Figure")
     buffer = io.BytesIO()
@@ -190,7 +207,7 @@ def _png(figure: Figure) -> tuple[bytes, int]:
 
 
 def _with_palette(png: bytes) -> bytes:
-    """The same picture in few colours, about a quarter of the size."""
+    """Return the same picture in few colours, about a quarter of the size."""
     small = io.BytesIO()
     with Image.open(io.BytesIO(png)) as picture:
         palette = picture.convert("RGBA").quantize(COLOURS, method=Image.Quantize.FASTOCTREE)

@@ -36,6 +36,13 @@ class TiltSeriesFilm(StaticWidget):
     ------
     ValueError
         The images are not three-dimensional and square, not finite, or not as many as the tilts.
+
+    Examples
+    --------
+    >>> images = np.random.default_rng(0).random((3, 16, 16))
+    >>> film = TiltSeriesFilm(images, np.array([-60, 0, 60]), alt="noise", pixel_nm=2.0)
+    >>> film.tilts_deg, film.field_nm
+    ([-60.0, 0.0, 60.0], 32)
     """
 
     module = "film.js"
@@ -58,7 +65,7 @@ class TiltSeriesFilm(StaticWidget):
         alt: str,
         caption: str = CAPTION,
         pixel_nm: float | None = None,
-    ):
+    ) -> None:
         """Pack the frames; see the class for the arguments."""
         images, tilts_deg = np.asarray(images), np.asarray(tilts_deg, dtype=float)
         if images.ndim != 3 or images.shape[1] != images.shape[2] or not images.size:
@@ -86,7 +93,7 @@ class TiltSeriesFilm(StaticWidget):
 
 
 def _sprite(images: np.ndarray, size: int, per_line: int) -> bytes:
-    """All frames side by side in one WebP picture, in lines of ``per_line``, rows upwards."""
+    """Return all frames side by side in one WebP picture, in lines of ``per_line``, rows upwards."""
     black, white = np.percentile(images, SHOWN_PERCENTILES)
     grey = np.clip(255 * (images - black) / ((white - black) or 1), 0, 255).astype(np.uint8)
     sprite = Image.new("L", (per_line * size, math.ceil(len(images) / per_line) * size))

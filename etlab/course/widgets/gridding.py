@@ -8,11 +8,7 @@ import traitlets
 from etlab.course.widgets.slices import checked_series, packed
 from etlab.course.widgets.static import StaticWidget
 
-SIZES = (
-    16,
-    32,
-    64,
-)  # the browser's transform takes powers of two, and 128² twice an iteration is quick enough
+SIZES = (16, 32, 64)  # the browser transforms powers of two, and 128² twice an iteration is quick enough
 
 
 class GriddingExplorer(StaticWidget):
@@ -26,8 +22,10 @@ class GriddingExplorer(StaticWidget):
         Its images (n_tilts, n_rows).
     tilts_deg
         Tilts in even steps, −α to α.
-    alt, caption
-        What is seen; text under the figure.
+    alt
+        What is seen.
+    caption
+        Text under the figure.
     radius
         Of interpolation, at the start, in steps of the grid, which has twice n points along each axis.
     support
@@ -35,21 +33,42 @@ class GriddingExplorer(StaticWidget):
     start, n_iter
         Iteration shown first, and the last one.
 
-    Raises ValueError for arrays that do not fit or a start that is not on the sliders.
+    Raises
+    ------
+    ValueError
+        For arrays that do not fit, or a start that is not on the sliders.
+
+    Examples
+    --------
+    >>> truth = np.zeros((16, 16))
+    >>> truth[6:10, 5:9] = 1
+    >>> images = np.ones((7, 24))
+    >>> GriddingExplorer(truth, images, np.linspace(-60, 60, 7), alt="a square", support=6).n_iter
+    50
     """
 
     module = "gridding.js"
     truth = traitlets.Bytes().tag(sync=True)
     images = traitlets.Bytes().tag(sync=True)
-    tilts_deg = traitlets.List().tag(sync=True)
+    tilts_deg: traitlets.List[float] = traitlets.List().tag(sync=True)
     radius = traitlets.Float().tag(sync=True)
     support = traitlets.Float().tag(sync=True)
     start = traitlets.Int().tag(sync=True)
     n_iter = traitlets.Int().tag(sync=True)
 
     def __init__(
-        self, truth, images, tilts_deg, *, alt, caption="", radius=0.5, support=46, start=20, n_iter=50
-    ):
+        self,
+        truth: np.ndarray,
+        images: np.ndarray,
+        tilts_deg: np.ndarray,
+        *,
+        alt: str,
+        caption: str = "",
+        radius: float = 0.5,
+        support: float = 46,
+        start: int = 20,
+        n_iter: int = 50,
+    ) -> None:
         """Check and pack the arrays; see the class for the arguments."""
         truth, images, tilts = checked_series(truth, images, tilts_deg)
         if truth.shape not in {(n, n) for n in SIZES}:

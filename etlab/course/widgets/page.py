@@ -10,7 +10,7 @@ from importlib.resources import files
 
 
 def is_static() -> bool:
-    """Whether figures are made for a page without a kernel (``ETLAB_STATIC=1``)."""
+    """Return whether figures are made for a page without a kernel (``ETLAB_STATIC=1``)."""
     return os.environ.get("ETLAB_STATIC", "") not in ("", "0")
 
 
@@ -21,12 +21,12 @@ def source(name: str) -> str:
 
 
 def embedded_json(value: object) -> str:
-    """JSON that may stand inside a ``<script>`` element; bytes become ``{"base64": …}``.
+    """Return JSON that may stand inside a ``<script>`` element; bytes become ``{"base64": …}``.
 
     ``<`` is written as an escape, since the text ``</script`` or ``<!--`` would end the element early.
     """
 
-    def encode(item):
+    def encode(item: object) -> dict[str, str]:
         if isinstance(item, bytes | memoryview):
             return {"base64": base64.b64encode(item).decode("ascii")}
         raise TypeError(
@@ -37,5 +37,5 @@ def embedded_json(value: object) -> str:
 
 
 def data_uri(content: bytes, media_type: str) -> str:
-    """``data:`` address that holds ``content`` itself."""
+    """Return a ``data:`` address that holds ``content`` itself."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"

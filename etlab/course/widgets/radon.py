@@ -30,6 +30,18 @@ class RadonExplorer(StaticWidget):
     ------
     ValueError
         The slice is not square, too large, not finite, negative, empty or reaches out of the disc.
+
+    Notes
+    -----
+    The 1-D transform of the projection at tilt θ is the line (f_z, f_y) = f·(sin θ, cos θ) of the slice's 2-D
+    transform.
+
+    Examples
+    --------
+    >>> slice_ = np.zeros((16, 16))
+    >>> slice_[6:10, 5:9] = 1
+    >>> RadonExplorer(slice_, alt="a square").n
+    16
     """
 
     module = "radon.js"
@@ -44,7 +56,9 @@ class RadonExplorer(StaticWidget):
         "(Shown to k = 0.25; finer detail is damped by the interpolation between rows.)"
     )
 
-    def __init__(self, slice_: np.ndarray, *, alt: str, caption: str = CAPTION, tilt_deg: float = 25.0):
+    def __init__(
+        self, slice_: np.ndarray, *, alt: str, caption: str = CAPTION, tilt_deg: float = 25.0
+    ) -> None:
         """Check and pack the slice; see the class for the arguments."""
         slice_ = checked_disc(slice_)
         super().__init__(

@@ -16,12 +16,24 @@ class WedgeExplorer(StaticWidget):
     ----------
     slice_
         ``volume[:, :, i]``, shape (n, n) with n ≤ 128, densities ≥ 0 inside the disc of diameter n.
-    alt, caption
-        What is seen; text under the figure.
+    alt
+        What is seen.
+    caption
+        Text under the figure.
     max_tilt_deg, step_deg
-        At the start.
+        Outermost tilt and step at the start, in degrees.
 
-    Raises ValueError for a slice that is not as said.
+    Raises
+    ------
+    ValueError
+        For a slice of another shape, or with densities outside the disc.
+
+    Examples
+    --------
+    >>> slice_ = np.zeros((16, 16))
+    >>> slice_[6:10, 5:9] = 1
+    >>> WedgeExplorer(slice_, alt="a square", max_tilt_deg=50).max_tilt_deg
+    50.0
     """
 
     module = "wedge.js"
@@ -38,7 +50,7 @@ class WedgeExplorer(StaticWidget):
         caption: str = "",
         max_tilt_deg: float = 60.0,
         step_deg: float = 2.0,
-    ):
+    ) -> None:
         """Check and pack the slice; see the class for the arguments."""
         slice_ = checked_disc(slice_)
         super().__init__(
@@ -56,10 +68,13 @@ class _SeriesExplorer(StaticWidget):
 
     truth = traitlets.Bytes().tag(sync=True)
     images = traitlets.Bytes().tag(sync=True)
-    shape = traitlets.List().tag(sync=True)
-    tilts_deg = traitlets.List().tag(sync=True)
+    shape: traitlets.List[int] = traitlets.List().tag(sync=True)
+    tilts_deg: traitlets.List[float] = traitlets.List().tag(sync=True)
 
-    def __init__(self, truth, images, tilts_deg, **traits):
+    def __init__(
+        self, truth: np.ndarray, images: np.ndarray, tilts_deg: np.ndarray, **traits: object
+    ) -> None:
+        """Check and pack the arrays."""
         truth, images, tilts = checked_series(truth, images, tilts_deg)
         super().__init__(
             truth=packed(truth),
@@ -81,12 +96,25 @@ class FilterExplorer(_SeriesExplorer):
         Its noisy images (n_tilts, n_rows).
     tilts_deg
         Tilts in even steps.
-    alt, caption
-        What is seen; text under the figure.
+    alt
+        What is seen.
+    caption
+        Text under the figure.
     window, cutoff
         At the start; see `etlab.solvers.wbp`.
 
-    Raises ValueError for arrays that do not fit or tilts in uneven steps.
+    Raises
+    ------
+    ValueError
+        For arrays that do not fit, or tilts in uneven steps.
+
+    Examples
+    --------
+    >>> truth = np.zeros((16, 16))
+    >>> truth[6:10, 5:9] = 1
+    >>> explorer = FilterExplorer(truth, np.ones((7, 24)), np.linspace(-60, 60, 7), alt="a square")
+    >>> explorer.step_deg
+    20.0
     """
 
     module = "filter.js"
@@ -94,7 +122,17 @@ class FilterExplorer(_SeriesExplorer):
     window = traitlets.Unicode().tag(sync=True)
     cutoff = traitlets.Float().tag(sync=True)
 
-    def __init__(self, truth, images, tilts_deg, *, alt, caption="", window="ramp", cutoff=1.0):
+    def __init__(
+        self,
+        truth: np.ndarray,
+        images: np.ndarray,
+        tilts_deg: np.ndarray,
+        *,
+        alt: str,
+        caption: str = "",
+        window: str = "ramp",
+        cutoff: float = 1.0,
+    ) -> None:
         """Check and pack the arrays; see the class for the arguments."""
         steps = np.diff(np.asarray(tilts_deg, np.float64))
         if steps.size == 0 or not np.allclose(steps, steps[0]) or steps[0] <= 0:
@@ -114,15 +152,49 @@ class FilterExplorer(_SeriesExplorer):
 class SirtExplorer(_SeriesExplorer):
     """SIRT iterated in the browser: the slice at every iteration, its error and its residual.
 
-    ``truth``, ``images``, ``tilts_deg``, ``alt`` and ``caption`` as for `FilterExplorer`; tilts in any steps.
-    ``n_iter`` is the last iteration, ``start`` the one shown first. Raises ValueError for arrays that do not fit.
+    Parameters
+    ----------
+    truth
+        The slice (nz, ny), sizes up to 128, for the error.
+    images
+        Its noisy images (n_tilts, n_rows).
+    tilts_deg
+        Tilts in any steps.
+    alt
+        What is seen.
+    caption
+        Text under the figure.
+    n_iter, start
+        The last iteration, and the one shown first.
+
+    Raises
+    ------
+    ValueError
+        For arrays that do not fit, or a start that is not on the slider.
+
+    Examples
+    --------
+    >>> truth = np.zeros((16, 16))
+    >>> truth[6:10, 5:9] = 1
+    >>> SirtExplorer(truth, np.ones((7, 24)), np.linspace(-60, 60, 7), alt="a square", n_iter=20).n_iter
+    20
     """
 
     module = "sirt.js"
     n_iter = traitlets.Int().tag(sync=True)
     start = traitlets.Int().tag(sync=True)
 
-    def __init__(self, truth, images, tilts_deg, *, alt, caption="", n_iter=100, start=5):
+    def __init__(
+        self,
+        truth: np.ndarray,
+        images: np.ndarray,
+        tilts_deg: np.ndarray,
+        *,
+        alt: str,
+        caption: str = "",
+        n_iter: int = 100,
+        start: int = 5,
+    ) -> None:
         """Check and pack the arrays; see the class for the arguments."""
         if not 1 <= start <= n_iter <= 500:
             raise ValueError(f"start, n_iter: got {start} and {n_iter}, expected 1 ≤ start ≤ n_iter ≤ 500")

@@ -30,8 +30,10 @@ class SchemeExplorer(StaticWidget):
         Tilts in even steps, rising.
     doses
         Total doses to choose from: counts per unit line integral, all images together.
-    alt, caption
-        What is seen; text under the figure.
+    alt
+        What is seen.
+    caption
+        Text under the figure.
     order, dose, taken
         At the start: a name of `ORDERS`, one of ``doses``, the number of images (default: all).
     mass_dose, blur_dose
@@ -39,15 +41,25 @@ class SchemeExplorer(StaticWidget):
     seed
         Of the noise.
 
-    Raises ValueError for a slice, tilts or a start that are not as said.
+    Raises
+    ------
+    ValueError
+        For a slice or tilts of another shape, or a start that is not on the sliders.
+
+    Examples
+    --------
+    >>> slice_ = np.zeros((16, 16))
+    >>> slice_[6:10, 5:9] = 1
+    >>> SchemeExplorer(slice_, np.linspace(-60, 60, 7), doses=(100, 400), alt="a square").dose
+    400.0
     """
 
     module = "scheme.js"
     slice = traitlets.Bytes().tag(sync=True)
     uniform = traitlets.Bytes().tag(sync=True)
     n = traitlets.Int().tag(sync=True)
-    tilts_deg = traitlets.List().tag(sync=True)
-    doses = traitlets.List().tag(sync=True)
+    tilts_deg: traitlets.List[float] = traitlets.List().tag(sync=True)
+    doses: traitlets.List[float] = traitlets.List().tag(sync=True)
     orders = traitlets.Dict().tag(sync=True)
     order = traitlets.Unicode().tag(sync=True)
     dose = traitlets.Float().tag(sync=True)
@@ -69,20 +81,14 @@ class SchemeExplorer(StaticWidget):
         mass_dose: float = 2000.0,
         blur_dose: float = 400.0,
         seed: int = 0,
-    ):
+    ) -> None:
         """Check and pack the slice; see the class for the arguments."""
         slice_ = checked_disc(slice_)
-        tilts = np.asarray(tilts_deg, np.float64)
-        steps = np.diff(tilts) if tilts.ndim == 1 else np.zeros(0)
-        if not 1 <= steps.size < MAX_TILTS or not steps[0] > 0 or not np.allclose(steps, steps[0]):
+        tilts, rising = _even_tilts(tilts_deg), [float(one) for one in doses]
+        dose = rising[-1] if dose is None else float(dose)
+        if not rising or not min(rising) > 0 or sorted(rising) != rising or dose not in rising:
             raise ValueError(
-                f"tilts_deg: got shape {tilts.shape}, expected 2 to {MAX_TILTS} in even steps, rising"
-            )
-        doses = [float(one) for one in doses]
-        dose = doses[-1] if dose is None else float(dose)
-        if not doses or not min(doses) > 0 or sorted(doses) != doses or dose not in doses:
-            raise ValueError(
-                f"doses, dose: got {doses} and {dose}, expected positive ones, rising, and one of them"
+                f"doses, dose: got {rising} and {dose}, expected positive ones, rising, and one of them"
             )
         taken = tilts.size if taken is None else taken
         if order not in ORDERS or not 1 <= taken <= tilts.size:
@@ -97,7 +103,7 @@ class SchemeExplorer(StaticWidget):
             uniform=packed(np.random.default_rng(seed).random((tilts.size, len(slice_)))),
             n=len(slice_),
             tilts_deg=tilts.tolist(),
-            doses=doses,
+            doses=rising,
             orders={name: [int(i) for i in made(tilts)] for name, made in ORDERS.items()},
             order=order,
             dose=dose,
@@ -107,3 +113,14 @@ class SchemeExplorer(StaticWidget):
             alt=alt,
             caption=caption,
         )
+
+
+def _even_tilts(tilts_deg: np.ndarray) -> np.ndarray:
+    """Return tilts in even steps, rising. Raises ValueError for others."""
+    tilts = np.asarray(tilts_deg, np.float64)
+    steps = np.diff(tilts) if tilts.ndim == 1 else np.zeros(0)
+    if not 1 <= steps.size < MAX_TILTS or not steps[0] > 0 or not np.allclose(steps, steps[0]):
+        raise ValueError(
+            f"tilts_deg: got shape {tilts.shape}, expected 2 to {MAX_TILTS} in even steps, rising"
+        )
+    return tilts

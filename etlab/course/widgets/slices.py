@@ -9,7 +9,7 @@ MAX_TILTS = 181
 
 
 def checked_disc(slice_: np.ndarray) -> np.ndarray:
-    """A slice (n, n), n ≤ 128, of densities ≥ 0 inside the disc of diameter n.
+    """Return a slice (n, n), n ≤ 128, of densities ≥ 0 inside the disc of diameter n.
 
     Raises ValueError if it is not square, too large, not finite, negative, empty or reaches out of the disc.
     """
@@ -29,7 +29,7 @@ def checked_disc(slice_: np.ndarray) -> np.ndarray:
 
 
 def checked_series(truth: np.ndarray, images: np.ndarray, tilts_deg: np.ndarray) -> tuple[np.ndarray, ...]:
-    """A slice (nz, ny), its images (n_tilts, n_rows) and their tilts, as float64; sizes up to 128, tilts to 181.
+    """Return a slice (nz, ny), its images (n_tilts, n_rows) and their tilts, as float64; sizes up to 128, tilts to 181.
 
     Raises ValueError for other shapes, NaN and infinity, and a slice without any density.
     """
@@ -49,5 +49,5 @@ def checked_series(truth: np.ndarray, images: np.ndarray, tilts_deg: np.ndarray)
 
 
 def packed(array: np.ndarray) -> bytes:
-    """The numbers as the browser takes them: little-endian float32."""
+    """Return the numbers as the browser takes them: little-endian float32."""
     return np.ascontiguousarray(array, "<f4").tobytes()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import html
 import re
+from typing import Any
 
 import anywidget
 import traitlets
@@ -25,7 +26,7 @@ _EXPORT = re.compile(r"^export (?=function|const|class)", re.MULTILINE)
 
 
 def bundle(module: str) -> str:
-    """Text of an ES module of this package with its ``./`` imports put in front, each once, in one scope."""
+    """Return the text of an ES module of this package with its ``./`` imports put in front, each once, in one scope."""
     order: list[str] = []
 
     def visit(name: str) -> None:
@@ -48,13 +49,19 @@ class StaticWidget(anywidget.AnyWidget):
         What is seen, for readers who do not see it; also shown where JavaScript is off.
     caption
         Text under the figure.
+
+    Examples
+    --------
+    >>> from etlab.course.widgets import VariationExplorer
+    >>> isinstance(VariationExplorer(alt="a line of densities"), StaticWidget)
+    True
     """
 
     module: str
     alt = traitlets.Unicode().tag(sync=True)
     caption = traitlets.Unicode("").tag(sync=True)
 
-    def __init_subclass__(cls, **kwargs) -> None:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         """Read the subclass's module and the shared style sheet."""
         if "module" in vars(cls):  # not in the class that traitlets makes of it for each instance
             cls._esm = bundle(cls.module)
@@ -67,12 +74,12 @@ class StaticWidget(anywidget.AnyWidget):
             super().open()
 
     def state(self) -> dict:
-        """The synchronised traits that this showpiece declares, by name."""
+        """Return the synchronised traits that this showpiece declares, by name."""
         inherited = set(anywidget.AnyWidget.class_trait_names(sync=True)) | {"_anywidget_id", "_esm", "_css"}
         return {name: getattr(self, name) for name in self.trait_names(sync=True) if name not in inherited}
 
     def static_html(self) -> str:
-        """The whole figure as HTML that needs nothing from elsewhere."""
+        """Return the whole figure as HTML that needs nothing from elsewhere."""
         content = embedded_json({"module": self._esm, "state": self.state()})
         return (
             f'<div data-etlab-figure="{type(self).__name__}">'
@@ -82,7 +89,8 @@ class StaticWidget(anywidget.AnyWidget):
             f"<script>{source('static.js')}</script></div>"
         )
 
-    def _repr_mimebundle_(self, **kwargs):
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Return what a notebook shows: the figure as HTML in a static page."""
         if is_static():
             return {"text/plain": self.alt, "text/html": self.static_html()}
         return super()._repr_mimebundle_(**kwargs)

@@ -16,8 +16,10 @@ class VariationExplorer(StaticWidget):
 
     Parameters
     ----------
-    alt, caption
-        What is seen; text under the figure.
+    alt
+        What is seen.
+    caption
+        Text under the figure.
     lam, sigma
         λ and the standard deviation of the noise at the start, from 0 to 2 and from 0 to 0.12.
     width, height
@@ -25,7 +27,15 @@ class VariationExplorer(StaticWidget):
     seed
         Of the noise.
 
-    Raises ValueError for a start that is not on the sliders.
+    Raises
+    ------
+    ValueError
+        For a start that is not on the sliders.
+
+    Examples
+    --------
+    >>> VariationExplorer(alt="a line of densities", lam=0.5).lam
+    0.5
     """
 
     module = "variation.js"
@@ -35,7 +45,17 @@ class VariationExplorer(StaticWidget):
     width = traitlets.Int().tag(sync=True)
     height = traitlets.Float().tag(sync=True)
 
-    def __init__(self, *, alt, caption="", lam=0.3, sigma=0.04, width=10, height=0.2, seed=0):
+    def __init__(
+        self,
+        *,
+        alt: str,
+        caption: str = "",
+        lam: float = 0.3,
+        sigma: float = 0.04,
+        width: int = 10,
+        height: float = 0.2,
+        seed: int = 0,
+    ) -> None:
         """Check the start and draw the noise; see the class for the arguments."""
         limits = {
             "lam": (lam, 0, 2),
