@@ -316,7 +316,7 @@ def test_dask_is_needed_for_a_scheduler_only(room, monkeypatch, at_once):
     folders = ("--challenge", room.challenge, "--results", room.results, "--unsafe")
     assert command("evaluate-all", room.submissions, *folders).exit_code == 0
     folders += ("--scheduler", "tls://127.0.0.1:9")
-    fails("evaluate-all", room.submissions, *folders, says=r"needs dask: pip install 'etlab\[scale\]'")
+    fails("evaluate-all", room.submissions, *folders, says=r"needs dask: pip install 'dask\[distributed\]'")
 
 
 def test_relative_folders_are_those_of_whoever_types_them(room, monkeypatch, at_once):

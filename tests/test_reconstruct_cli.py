@@ -371,3 +371,30 @@ def test_the_needle_from_its_raw_file_to_a_volume(tmp_path):
     assert numbers["fsc"]["resolution [nm]"]["0.5"] < 25
     along = volume[40:56, 56:72].mean(axis=(0, 1))
     assert along[60] > 3 * along[20], "the layered tip is denser than the shaft"
+
+
+@pytest.mark.parametrize("command", ["align", "reconstruct"])
+def test_no_command_writes_over_its_own_series_or_angles(narrow, command):
+    before = narrow.read_bytes(), narrow.with_suffix(".tlt").read_bytes()
+    fails(
+        command, narrow, "-o", narrow, "--overwrite", says=r"--out: .*narrow\.mrc is an input of this command"
+    )
+    beside = narrow.with_suffix(".tlt")
+    fails(
+        command,
+        narrow,
+        "--tilts",
+        beside,
+        "-o",
+        narrow.with_suffix(".rec"),
+        "--overwrite",
+        says="narrow.tlt is an in",
+    )
+    assert (narrow.read_bytes(), narrow.with_suffix(".tlt").read_bytes()) == before
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_before_the_work(narrow, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    fails(
+        "reconstruct", narrow, "-o", tmp_path / "out.mrc", says=f"the folder {tmp_path} cannot be written to"
+    )

@@ -60,6 +60,13 @@ def test_a_title_is_drawn_as_it_is_typed():
     plt.close(figure)
 
 
+def test_a_correlation_that_never_falls_has_no_resolution_beside_it():
+    figure = report.page(result((0.9, 0.8, 0.7)), "one")
+    said = [text.get_text() for text in figure.axes[5].texts]
+    assert said == [" 0.5: never below", " 0.143: never below"]
+    plt.close(figure)
+
+
 @linux
 def test_a_series_of_any_name_becomes_a_volume_with_a_report(tmp_path):
     done = reconstructed(tmp_path, "AuNP_$5_$10 line\nbreak \udcff 断層")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from etlab.cli.common import errors_in_one_line, say, spared, with_options
+from etlab.cli.common import check_not_input, errors_in_one_line, say, spared, with_options
 from etlab.cli.series import Overwrite, SeriesOptions, alignment_in_words, prepare, warnings_as_notes
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def align(
     from etlab.io.volumes import check_free, check_output
 
     with errors_in_one_line():
+        check_not_input(out, (chosen.series, chosen.tilts))
         check_output(out, overwrite=overwrite)
         angles, found_file = out.with_suffix(".tlt"), out.with_suffix(".json")
         for path in (angles, found_file):

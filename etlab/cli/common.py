@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from functools import wraps
@@ -159,3 +159,13 @@ def from_here(text: str) -> str:
     """Make paths below the current folder relative to it."""
     here = Path.cwd()
     return text if here == here.parent else text.replace(f"{here}{os.sep}", "")
+
+
+def check_not_input(out: Path, inputs: Iterable[Path | None]) -> None:
+    """Raise ValueError if ``out``, or a file that is written beside it, is one of the inputs."""
+    for ending in (out.suffix, ".tlt", ".json", ".png"):
+        path = out.with_suffix(ending)
+        if any(path.exists() and one and one.exists() and path.samefile(one) for one in inputs):
+            raise ValueError(
+                f"--out: {path} is an input of this command and would be lost; choose another name"
+            )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from etlab.cli.common import errors_in_one_line, say, spared, with_options
+from etlab.cli.common import check_not_input, errors_in_one_line, say, spared, with_options
 from etlab.cli.series import (
     Overwrite,
     SeriesOptions,
@@ -114,6 +114,7 @@ def reconstruct(
     from etlab.pipeline import report
 
     with errors_in_one_line(), kept_when_interrupted():
+        check_not_input(out, (chosen.series, chosen.tilts))
         report.check(out, overwrite=overwrite)
         options = options_of(solver)
         method = pipeline.Method(solver.method, options)

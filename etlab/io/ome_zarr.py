@@ -90,7 +90,7 @@ def needs_zarr(path: Path) -> ModuleType:
     try:
         import zarr
     except ImportError as error:
-        raise ValueError(f"{path}: OME-Zarr needs the package zarr: pip install 'etlab[scale]'") from error
+        raise ValueError(f"{path}: OME-Zarr needs the package zarr: pip install zarr") from error
     return zarr
 
 

@@ -139,6 +139,8 @@ def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> None:
         If the ending names no format, or the package zarr is missing.
     FileNotFoundError
         If there is no such folder.
+    PermissionError
+        If the folder cannot be written to.
     FileExistsError
         If the file exists and ``overwrite`` is not set.
 
@@ -156,6 +158,8 @@ def check_output(path: str | os.PathLike, *, overwrite: bool = False) -> None:
         needs_zarr(path)
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise PermissionError(f"{path}: the folder {path.absolute().parent} cannot be written to")
     check_free(path, overwrite)
 
 

@@ -58,7 +58,7 @@ def page(result: Reconstruction, title: str, verdict: Verdict | None = None) -> 
     _residuals(axes[1, 1], result)
     _correlation(axes[1, 2], result)
     if verdict:
-        words = textwrap.fill(verdict.in_words(last_residual(result)), WORDS)
+        words = textwrap.fill(verdict.in_words(), WORDS)
         figure.supxlabel(words, size="medium", color=plot.ACCENT if verdict.suspicions else plot.INK)
     return figure
 
@@ -76,7 +76,7 @@ def numbers(result: Reconstruction, verdict: Verdict | None = None) -> dict:
         "residuals": [float(value) for value in result.residuals],
     }
     if verdict:
-        words = verdict.in_words(last_residual(result))
+        words = verdict.in_words()
         about["verdict"] = {"in words": words, **verdict.numbers()}
     if result.fsc is not None:
         frequencies, correlation = result.fsc
@@ -99,11 +99,6 @@ def resolution_nm(result: Reconstruction, threshold: float) -> float | None:
     return result.voxel_nm / min(found, 0.5) if found else None
 
 
-def last_residual(result: Reconstruction) -> float | None:
-    """Return the last residual of a method that iterates, else None."""
-    return float(result.residuals[-1]) if len(result.residuals) else None
-
-
 def in_words(result: Reconstruction, verdict: Verdict | None = None) -> list[str]:
     """Say what was measured, in a few lines; the verdict last."""
     lines = []
@@ -113,7 +108,7 @@ def in_words(result: Reconstruction, verdict: Verdict | None = None) -> list[str
         ends = ", ".join(_end(result, threshold) for threshold in THRESHOLDS)
         lines.append(f"Fourier shell correlation of even and odd tilts: {ends}")
     if verdict:
-        lines.append(verdict.in_words(last_residual(result)))
+        lines.append(verdict.in_words())
     return lines
 
 
@@ -208,13 +203,11 @@ def _correlation(ax: Axes, result: Reconstruction) -> None:
     ax.plot(frequencies / result.voxel_nm, correlation)
     for threshold in THRESHOLDS:
         found = resolution_nm(result, threshold)
+        where = f"{found:.3g} nm" if found else "nowhere above"
+        if correlation.min() >= threshold:
+            where = "never below"
         ax.axhline(threshold, color=plot.INK, lw=0.8, ls=":")
-        ax.text(
-            0,
-            threshold,
-            f" {threshold}: {f'{found:.3g} nm' if found else 'nowhere above'}",
-            va="bottom",
-        )
+        ax.text(0, threshold, f" {threshold}: {where}", va="bottom")
     ax.set(xlim=(0, 0.5 / result.voxel_nm), ylim=(min(0, correlation.min()), 1.02))
 
 

@@ -136,7 +136,7 @@ def imported_distributed() -> ModuleType:
     try:
         import distributed
     except ImportError as error:
-        raise SlabError("several machines need dask: pip install 'etlab[scale]'") from error
+        raise SlabError("several machines need dask: pip install 'dask[distributed]' zarr") from error
     return distributed
 
 

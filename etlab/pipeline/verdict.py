@@ -5,7 +5,6 @@ The correlation of half sets praises wrong volumes, because both halves make the
 * **The mass** of all images (`etlab.pipeline.mass`), and its centre, which runs on a sinusoid about the tilt axis.
 * **The direction** along which all images share their sums (`etlab.alignment.direction`): that of the tilt axis.
 * **Neighbours** in tilt, which look alike and lie in the same place (`etlab.pipeline.neighbours`).
-* **The noise**, below which no residual can fall.
 
 Pixels and images that hold nothing of the specimen are found first, and have no part in what follows. A scale of the
 angles that is wrong is not seen: stretched angles explain the images of a few pixels nearly as well.
@@ -43,7 +42,6 @@ OFFSET = 0.03  # of the rows that the tilt axis may lie off the middle
 TOO_MUCH = 0.15  # of the mass that may lack in the border for a background that is too large
 CENTRED = 0.02  # standard deviations from 0: no mean of line integrals is that near
 STANDS_OUT = 0.2  # standard deviations that a specimen is brighter or darker than the border
-NOISELESS = 1e-4  # of the images: less is that of rounding
 SURE = 5.0  # standard deviations
 NAMED = 3  # images that are named one by one
 
@@ -80,8 +78,6 @@ class Verdict:
         Disagreement of neighbours in the order of the file, relative to that in tilt; 1 if it is the same order.
     axis_offset
         Height of the tilt axis above the middle in pixels and its standard deviation; NaN for a film.
-    noise
-        Norm of the noise relative to that of the images.
     suspicions
         A sentence each.
 
@@ -90,7 +86,7 @@ class Verdict:
     See `judge`, which returns one.
 
     >>> [one for one in Verdict.__dataclass_fields__ if one.startswith("n")]
-    ['neighbours', 'noise']
+    ['neighbours']
     """
 
     mass: Mass
@@ -98,18 +94,15 @@ class Verdict:
     neighbours: Neighbours
     reordered: float
     axis_offset: tuple[float, float]
-    noise: float
     suspicions: tuple[str, ...]
 
-    def in_words(self, residual: float | None = None) -> str:
-        """Say in one line what is suspicious, or what supports the series; with the last residual of a solver."""
+    def in_words(self) -> str:
+        """Say in one line what is suspicious, or what supports the series."""
         if self.suspicions:
             return f"suspicious: {self.suspicions[0]}"
         law = "the same at all tilts" if self.mass.within else "that of a film, 1/cos θ,"
         aligned = f"neighbouring images aligned to {self.neighbours.jitter:.1f} pixels"
         summary = f"mass {law} to {100 * self.mass.spread:.1f} %, {aligned}"
-        if residual and self.noise > NOISELESS:
-            summary += f", residual {residual / self.noise:.1f} times the noise"
         return f"verdict: nothing suspicious: {summary}"
 
     def numbers(self) -> dict:
@@ -123,7 +116,6 @@ class Verdict:
             "change of magnification": self.neighbours.swelling,
             "height of the axis [pixels]": self.axis_offset[0],
             "its standard deviation": self.axis_offset[1],
-            "noise": self.noise,
         }
         finite = {name: float(value) if math.isfinite(value) else None for name, value in measured.items()}
         return {"suspicious": list(self.suspicions), **finite}
@@ -171,7 +163,6 @@ def judge(images: Prepared) -> Verdict | None:
         replace(near, jitter=near.jitter * factor),
         unlike_in_file_order(small, tilts_deg, near),
         (offset[0] * factor, offset[1] * factor),
-        noise_in(images),
         (),
     )
     sentences = suspicions(found, images, near.jitter, small.shape[1] * factor)
@@ -290,7 +281,10 @@ def of_neighbours(found: Verdict, jitter: float) -> str | None:
             "the same size of a pixel"
         )
     if jitter > (JITTER if near.unlike < CLEAR else NOISY_JITTER):
-        return f"the images are not aligned, neighbours are {near.jitter:.1f} pixels apart; use `etlab align`"
+        return (
+            f"the images are not aligned, neighbours are {near.jitter:.1f} pixels apart; use `etlab align`, or check "
+            "that the angles are in the order of the images (--tilts)"
+        )
     return None
 
 
@@ -301,7 +295,7 @@ def of_scale(mass: Mass) -> str | None:
     if mass.scatter > SCATTER:
         return (
             f"the images are scaled differently: their mass jumps by {100 * mass.scatter:.0f} % from one to the next; "
-            "scale them to one exposure"
+            "scale them to one exposure, or to one magnification"
         )
     if not mass.bounded and no_film(mass):
         if mass.above > STANDS_OUT:
@@ -311,7 +305,7 @@ def of_scale(mass: Mass) -> str | None:
             )
         return (
             "a film's brightness should grow with the tilt as 1/cos θ, and that of these images does not: they were "
-            "scaled one by one, or vacuum is not 0; see --background"
+            "scaled one by one, vacuum is not 0 (--background), or the tilt angles are scaled (--tilts)"
         )
     if mass.spread > (SPREAD if mass.within else 2 * SPREAD):
         low, high = np.percentile(mass.levelled, (5, 95))
@@ -369,18 +363,3 @@ def axis_offset(images: np.ndarray, tilts_deg: np.ndarray) -> tuple[float, float
     left = centres - design @ fitted
     variance = left @ left / max(len(left) - 3, 1) * np.linalg.pinv(design.T @ design)[0, 0]
     return float(fitted[0]), float(np.sqrt(variance))
-
-
-def noise_in(images: Prepared) -> float:
-    """Return the norm of the noise relative to that of the images, from columns in the middle.
-
-    Of what a second difference along rows and columns leaves, half lies within 0.6745 standard deviations.
-    Source: Immerkær, Comput. Vis. Image Underst. 64 (1996) 300.
-    """
-    n_rows, nx = images.shape[1:]
-    some = images.read(max(0, nx // 2 - BLOCK // 2), min(nx, nx // 2 + BLOCK // 2))
-    if min(n_rows, some.shape[2]) < AT_LEAST:
-        return 0.0
-    left = np.diff(np.diff(some, n=2, axis=1), n=2, axis=2) / 6
-    norm = float(np.linalg.norm(some))
-    return float(np.median(np.abs(left)) / 0.6745 * np.sqrt(some.size) / norm) if norm else 0.0

@@ -106,7 +106,7 @@ def _imported_distributed() -> ModuleType:
     try:
         import distributed
     except ImportError as error:
-        raise DaskError("a scheduler needs dask: pip install 'etlab[scale]'") from error
+        raise DaskError("a scheduler needs dask: pip install 'dask[distributed]'") from error
     return distributed
 
 

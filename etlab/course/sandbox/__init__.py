@@ -30,7 +30,26 @@ TRIAL = Limits(wall_s=20, memory_mb=256, processes=8)
 def find(*, unsafe: bool = False) -> Backend:
     """Return bubblewrap if it works here, otherwise, with ``unsafe``, no sandbox at all.
 
-    Raises SandboxError saying what to install if there is nothing.
+    Parameters
+    ----------
+    unsafe
+        Whether programs may run as this user where there is no sandbox.
+
+    Returns
+    -------
+    Backend
+        What `run` takes.
+
+    Raises
+    ------
+    SandboxError
+        If there is nothing; its text says what to install.
+
+    Examples
+    --------
+    >>> import os
+    >>> find(unsafe=True).name in {"bubblewrap", "none"} if os.name == "posix" else True
+    True
     """
     if os.name != "posix":
         raise SandboxError("other people's programs can be run on Linux, not here")
@@ -58,13 +77,45 @@ def run(
 ) -> Outcome:
     """Run a program and return how it ended; when this returns or raises, nothing of it is running.
 
-    Inside, "python" is a Python with `etlab` and all that it needs; the current folder is ``/answer``, which is empty
-    and the only one besides ``/tmp`` that can be written; ``visible`` (path inside: path here) can be read. ``folder``,
-    new or empty, receives the files left in ``/answer`` in their folders; links, pipes and the like are dropped. It
-    stays empty where they are more than ``limits`` allow. As root, files in ``visible`` must be readable by all users.
+    Inside, the current folder is ``/answer``, which is empty and the only one besides ``/tmp`` that can be written.
 
-    Raises ValueError for a folder that is not empty and for paths that cannot be shown, SandboxError if the sandbox
-    does not start.
+    Parameters
+    ----------
+    command
+        Program and arguments. "python" is a Python with `etlab` and all that it needs.
+    folder
+        New or empty; receives the files left in ``/answer``, in their folders. Links, pipes and the like are dropped.
+        It stays empty where they are more than ``limits`` allow.
+    visible
+        Files and folders that can be read, path inside: path here. If you are root, all users must be able to read
+        them.
+    limits
+        What the program may use.
+    backend
+        What `find` returns.
+    environment
+        Variables besides the sandbox's own.
+
+    Returns
+    -------
+    Outcome
+        How the program ended, and the end of what it printed.
+
+    Raises
+    ------
+    ValueError
+        For a folder that is not empty and for paths that cannot be shown.
+    SandboxError
+        If the sandbox does not start.
+
+    Examples
+    --------
+    >>> import os
+    >>> if os.name == "posix":
+    ...     with tempfile.TemporaryDirectory() as work:
+    ...         command = ["python", "-I", "-S", "-c", "print(6 * 7)"]
+    ...         outcome = run(command, folder=Path(work), visible={}, backend=Unsafe())
+    ...     assert outcome.ok and outcome.log.strip() == "42"
     """
     job = Job(list(command), {part: Path(here) for part, here in visible.items()}, environment, limits)
     folder = Path(folder)

@@ -44,8 +44,25 @@ def python_folders() -> list[Path]:
 def exposed(path: Path) -> bool:
     """Return whether a program in the sandbox could read a file or folder of this machine, were it not in ``visible``.
 
-    True for what lies in the folders of this Python, of the system's programs and of the package. Raises SandboxError
-    if this Python cannot be shown without the user's files.
+    Parameters
+    ----------
+    path
+        Any file or folder, which need not exist.
+
+    Returns
+    -------
+    bool
+        True for what lies in the folders of this Python, of the system's programs and of the package.
+
+    Raises
+    ------
+    SandboxError
+        If this Python cannot be shown without the user's files.
+
+    Examples
+    --------
+    >>> exposed(Path("/usr/bin/env")), exposed(Path("/home/ada/key.txt"))
+    (True, False)
     """
     path = Path(path).resolve()
     shown = [Path(part).resolve() for part in (*SYSTEM, *DETAILS, PACKAGE)] + python_folders()

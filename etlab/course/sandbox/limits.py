@@ -19,10 +19,32 @@ class SandboxError(RuntimeError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What all processes of one run may use together; ``processes`` counts threads as well.
+    """What all processes of one run may use together.
 
-    ``memory_mb`` includes temporary files and shared memory, ``output_mb`` is all that may be left in the folder, and
-    of what is printed the last ``log_kb`` are kept. Raises ValueError unless all are positive and finite.
+    Parameters
+    ----------
+    wall_s
+        Seconds by the clock.
+    cpu_s
+        Seconds of the processor.
+    memory_mb
+        Memory in MiB, temporary files and shared memory included.
+    processes
+        Processes and their threads.
+    output_mb
+        MiB that may be left in the folder.
+    log_kb
+        KiB that are kept of what is printed, the last ones.
+
+    Raises
+    ------
+    ValueError
+        Unless all are positive and finite.
+
+    Examples
+    --------
+    >>> Limits(wall_s=10).memory_mb
+    4096
     """
 
     wall_s: float = 600.0
@@ -46,8 +68,24 @@ class Limits:
 class Outcome:
     """How a run ended.
 
-    ``status`` is "done", "failed" (it ended by itself with another exit code than 0), or the limit that ended it:
-    "wall time", "processor time", "memory", "processes" or "output". ``returncode`` is None where a limit ended it.
+    Parameters
+    ----------
+    status
+        "done", "failed" (it ended by itself with another exit code than 0), or the limit that ended it: "wall time",
+        "processor time", "memory", "processes" or "output".
+    returncode
+        None where a limit ended it.
+    log
+        The end of what the program printed.
+    seconds
+        By the clock.
+    cpu_seconds
+        Of the processor, all processes together.
+
+    Examples
+    --------
+    >>> Outcome("memory", None, "", 2.5, 2.0).ok
+    False
     """
 
     status: str

@@ -24,7 +24,18 @@ from etlab.course.sandbox.started import Backend, Started, end, spawn, wait_unti
 
 @dataclass(frozen=True)
 class Unsafe(Backend):
-    """A plain process of this user. Paths inside are replaced by those of this machine."""
+    """A plain process of this user, which protects nothing. Paths inside are replaced by those of this machine.
+
+    Parameters
+    ----------
+    name
+        As it is shown.
+
+    Examples
+    --------
+    >>> Unsafe().name
+    'none'
+    """
 
     name: str = "none"
 

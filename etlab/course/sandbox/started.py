@@ -48,7 +48,15 @@ class Started(ABC):
 
 
 class Backend(ABC):
-    """A way to run programs, under its ``name``."""
+    """A way to run programs, under its ``name``.
+
+    Examples
+    --------
+    Those that there are, `find` returns.
+
+    >>> Backend.__abstractmethods__
+    frozenset({'start'})
+    """
 
     name: str
 
