@@ -65,6 +65,12 @@ def test_the_function_is_still_there_when_its_package_was_imported_by_the_old_na
     assert "images: got" in done.stderr
 
 
+def test_lab_6_of_the_last_version_finds_the_boards():
+    code = "from etlab.challenge import blind, blind_board; print(len(blind.load()[1]) > 100)"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr
+
+
 def test_an_old_name_makes_no_second_module():
     code = "from etlab.slabs.plan import Plan; import etlab.pipeline.plan; print(Plan is etlab.pipeline.plan.Plan)"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)

@@ -97,3 +97,12 @@ def measure(todo: list[Cell]) -> Iterator[tuple[Cell, Outcome]]:
             seconds = time.perf_counter() - clock
             score = score_answer(problem, volume, mismatch, truth)
             yield cell, Outcome(**asdict(score), calibration_seconds=calibration_seconds, seconds=seconds)
+
+
+def __getattr__(name: str) -> object:
+    """Find ``load`` where it was in the last version: labs that were handed out then call it."""
+    if name == "load":
+        from etlab.course.benchmark.studies import BLIND
+
+        return BLIND.load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
