@@ -53,7 +53,7 @@ def demo(tmp_path_factory):
         assert done.exit_code == 0 and f"{tier}.h5: 1 scenes, small" in done.stdout
         assert (DEMO_NOTICE in done.stderr) == (tier != "public"), "the public tier is drawn from no key"
         assert ("keep it" in done.stdout) == (tier != "public")
-        assert ("not to be handed out" in done.stdout) == (tier == "hidden")
+        assert ("do not hand out" in done.stdout) == (tier == "hidden")
     return folder
 
 
@@ -286,7 +286,7 @@ def test_a_class_is_evaluated(room, at_once):
         ("bob", "submission"),
     ]
     html = (room.results / "leaderboard.html").read_text()
-    assert "ann" in html and "data:image/png;base64," in html
+    assert "ann" in html and "data:image/png;base64," not in html, "their programs saw hidden scenes"
     (room.submissions / "notes.txt").touch()
     room.hand_in("-rf", ZEROS)
     done = command("evaluate-all", room.submissions, *folders, "--workers", 1)

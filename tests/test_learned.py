@@ -242,7 +242,7 @@ def test_missing_onnxruntime_is_said_with_what_to_install(monkeypatch, tmp_path)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(learned.WeightsError) as error:
         network.load("some", tmp_path / "some.onnx")
-    assert "pip install onnxruntime" in one_line(error)
+    assert "pip install 'etlab[learned]'" in one_line(error)
 
 
 def test_a_file_that_is_no_network_is_named(tmp_path):

@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -65,7 +66,6 @@ def execute_pages() -> None:
     pages.sort(key=lambda page: (page.parent.name != "appendices", -len(texts[page]), page))
     cache = get_cache(BUILD / ".jupyter_cache")
     keys = {cache.add_nb_to_project(str(page), read_data=READER).pk: page for page in pages}
-    silence_kernels(BUILD / "ipython")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         runs = {pool.submit(execute, key): page for key, page in keys.items()}
         for n, run in enumerate(as_completed(runs), 1):
@@ -113,11 +113,13 @@ def main() -> int:
     forget_unless(built, made_of, ".doctrees", "html")
     built.unlink(missing_ok=True)
 
-    execute_pages()
     jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     command = [*jupyter_book, "build", ".", "-W", "-n", "--keep-going"]
     log = BUILD / "book.log"
-    status = run(command, log)
+    with tempfile.TemporaryDirectory(prefix="etlab-ipython-") as settings:
+        silence_kernels(Path(settings))
+        execute_pages()
+        status = run(command, log)
     if status:
         print(
             f"the build failed; its warnings and errors stand above, the pages it read in {log}",

@@ -1,4 +1,7 @@
-"""Reconstruction methods, one file per family, each a plain function ``(operator, images, *, options) -> volume``."""
+"""Reconstruction methods, one file per family, each a plain function ``(operator, images, *, options) -> volume``.
+
+The pieces that chapters take apart, such as `ramp_filter`, are offered beside those of ``__all__``.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -19,11 +22,11 @@ __all__ = ["LEARNED", "METHODS", "Status", "genfire", "learned", "sart", "sirt",
 __getattr__ = getter(
     __name__,
     {
-        "_genfire": ["genfire"],
-        "_sart": ["sart"],
+        "_genfire": ["genfire", "frequencies", "gridded", "resolution_limit"],
+        "_sart": ["sart", "golden_order"],
         "_sirt": ["sirt"],
         "_tv": ["tv"],
-        "_wbp": ["wbp"],
+        "_wbp": ["wbp", "WINDOWS", "exact_filters", "ramp_filter", "tilt_weights"],
         "common": ["Status"],
         "learned": [],
         "methods": ["LEARNED", "METHODS"],

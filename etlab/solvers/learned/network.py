@@ -50,7 +50,9 @@ def _session(path: Path, modified: int) -> SliceNetwork:
     try:
         import onnxruntime
     except ImportError as error:
-        raise WeightsError("the learned methods need onnxruntime: pip install onnxruntime") from error
+        raise WeightsError(
+            "the learned methods need onnxruntime: pip install 'etlab[learned]', or pip install onnxruntime"
+        ) from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
     try:
