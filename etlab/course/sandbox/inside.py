@@ -61,7 +61,7 @@ def exposed(path: Path) -> bool:
 
     Examples
     --------
-    >>> exposed(Path("/usr/bin/env")), exposed(Path("/home/ada/key.txt"))
+    >>> exposed(Path("/usr/bin/env")), exposed(Path("/srv/key.txt"))
     (True, False)
     """
     path = Path(path).resolve()
