@@ -37,7 +37,6 @@ test: $(VENV)/.dev ## set up, build the site and run every check
 	@$(RUN) tools/sandbox.py --install
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
-	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports --no-logo
 	@$(MAKE) --no-print-directory book
 	$(ONE_THREAD) $(RUN) -m pytest -n auto --dist worksteal --durations 10

@@ -26,7 +26,7 @@ NO_OTHER_HOST = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 NOT_CORE = """
     binder challenge_cli chapters claims evaluate evaluate_resume far_calls feedback_pages fuzz_submission
     grade_labs grading_attacks handin hostile_files lab1 lab2 lab3 lab4 lab5 lab6 labs leaderboard_page
-    make_class maths_js publishing reference sandbox settle setup site slabs starter_kit tree widgets
+    make_class maths_js publishing reference sandbox settle setup site slabs starter_kit tree types widgets
 """
 
 
