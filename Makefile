@@ -67,7 +67,7 @@ lock: ## pin the newest allowed versions of everything (needs uv)
 	$(LOCK) --upgrade --extra dev --extra grading --extra scale --constraint requirements.txt --output-file requirements-dev.txt
 	$(LOCK) --upgrade --extra training --extra dev --constraint requirements.txt --constraint requirements-dev.txt \
 		--excludes training/torch.txt --output-file requirements-training.txt
-	$(subst pyproject.toml,tools/sphinx.in,$(LOCK)) --upgrade --output-file requirements-sphinx.txt
+	$(subst pyproject.toml,pyproject.toml tools/sphinx.in,$(LOCK)) --upgrade --output-file requirements-sphinx.txt
 
 clean: ## remove what was built
 	rm -rf _build vendored

@@ -6,6 +6,7 @@ The pages must have been executed (`make book`): their results are taken from it
 environment with the packages of requirements-sphinx.txt.
 """
 
+import os
 import re
 import subprocess
 import sys
@@ -29,7 +30,14 @@ def configuration() -> str:
         text = made.read_text(encoding="utf-8")
     finally:
         made.unlink(missing_ok=True)
-    return re.sub(r"'jupyter_book',\s*", "", text, count=1)
+    text = re.sub(r"'jupyter_book',\s*", "", text, count=1)
+    # paths in it are relative to conf.py, which does not lie beside the pages
+    places = {
+        "nb_execution_cache_path": str(ROOT / "_build" / ".jupyter_cache"),
+        "bibtex_bibfiles": [str(ROOT / "references.bib")],
+        "html_static_path": [str(ROOT / "assets"), str(ROOT / "vendored")],
+    }
+    return text + "".join(f"\n{name} = {value!r}" for name, value in places.items()) + "\n"
 
 
 def main(python: str) -> int:
@@ -37,7 +45,11 @@ def main(python: str) -> int:
     BUILD.mkdir(parents=True, exist_ok=True)
     (BUILD / "conf.py").write_text(configuration(), encoding="utf-8")
     options = ["-W", "-n", "--keep-going", "-q", "-E", "-c", str(BUILD), "-d", str(BUILD / "doctrees")]
-    status = subprocess.run([python, "-m", "sphinx", *options, ".", str(BUILD / "html")], cwd=ROOT).returncode
+    command = [python, "-m", "sphinx", *options, ".", str(BUILD / "html")]
+    places = os.pathsep.join(
+        map(str, (ROOT, ROOT / "extensions"))
+    )  # of etlab and of the book's own extensions
+    status = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": places}).returncode
     if status == 0:
         print(f"The site is built on plain Sphinx: {(BUILD / 'html' / 'index.html').as_uri()}")
     return status
