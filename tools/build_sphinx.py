@@ -36,6 +36,8 @@ def configuration() -> str:
         "nb_execution_cache_path": str(ROOT / "_build" / ".jupyter_cache"),
         "bibtex_bibfiles": [str(ROOT / "references.bib")],
         "html_static_path": [str(ROOT / "assets"), str(ROOT / "vendored")],
+        "html_logo": str(ROOT / "assets" / "logo.svg"),
+        "html_favicon": str(ROOT / "assets" / "favicon.png"),
     }
     return text + "".join(f"\n{name} = {value!r}" for name, value in places.items()) + "\n"
 
