@@ -97,4 +97,5 @@ def homes(old: str) -> list[ModuleType]:
 def find_moved() -> None:
     """Have Python find modules by their old names."""
     if not any(isinstance(finder, Moved) for finder in sys.meta_path):
-        sys.meta_path.append(Moved())
+        # first, because a pull leaves folders of the old names behind, which Python takes for packages
+        sys.meta_path.insert(0, Moved())
