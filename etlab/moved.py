@@ -66,9 +66,8 @@ class Old(ModuleType):
 
     def __getattr__(self, name: str) -> object:
         name = RENAMED.get(name, name)
-        for home in (
-            () if name.startswith("__") else homes(self.__name__)
-        ):  # of its own it has __path__ and the like
+        own = name.startswith("__")  # such as __path__, which must not be that of the new package
+        for home in () if own else homes(self.__name__):
             if hasattr(home, name):
                 return getattr(home, name)
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")

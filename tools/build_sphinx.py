@@ -48,9 +48,7 @@ def main(python: str) -> int:
     (BUILD / "conf.py").write_text(configuration(), encoding="utf-8")
     options = ["-W", "-n", "--keep-going", "-q", "-E", "-c", str(BUILD), "-d", str(BUILD / "doctrees")]
     command = [python, "-m", "sphinx", *options, ".", str(BUILD / "html")]
-    places = os.pathsep.join(
-        map(str, (ROOT, ROOT / "extensions"))
-    )  # of etlab and of the book's own extensions
+    places = os.pathsep.join([str(ROOT), str(ROOT / "extensions")])
     status = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": places}).returncode
     if status == 0:
         print(f"The site is built on plain Sphinx: {(BUILD / 'html' / 'index.html').as_uri()}")
